@@ -1,0 +1,1 @@
+"""Optional parts that the core never imports."""
