@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db.backends.postgresql import base
@@ -25,6 +25,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     """
 
     client_class = DatabaseClient
+    # Databases this process has seen to exist; a process that lives long asks once, not at each connection.
+    _seen: ClassVar[set[tuple[Path, str]]] = set()
 
     def __init__(self, settings_dict: dict[str, Any], alias: str = "default") -> None:
         super().__init__(settings_dict, alias)
@@ -34,15 +36,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
         settings_dict.update(HOST=params.host, PORT=PORT, USER=USER, PASSWORD="")
 
     def ensure_running(self) -> None:
-        """Start the server, and create the database, unless they are there.
+        """Start the server and create the database, unless they are there.
 
         Raises:
             django.db.OperationalError: the server cannot be started; the message says what to do.
         """
+        database = self.settings_dict["NAME"] or USER
+        if (self.cluster.folder, database) in self._seen and self.cluster.pid is not None:
+            return
         try:
-            self.cluster.ensure_running(self.settings_dict["NAME"] or USER)
+            self.cluster.ensure_running(database)
         except EmbeddedPostgresError as error:
             raise OperationalError(str(error)) from error
+        self._seen.add((self.cluster.folder, database))
 
     def get_connection_params(self) -> dict[str, Any]:
         """Return the parameters of a server that runs: a pool or an asynchronous connection may use them too."""

@@ -23,5 +23,5 @@ class DatabaseClient(client.DatabaseClient):
 
     def runshell(self, parameters: Iterable[str]) -> None:
         """Start the server if needed, then the client."""
-        self.connection.ensure_running()
+        self.connection.get_connection_params()  # starts the server
         super().runshell(parameters)

@@ -234,7 +234,7 @@ class Cluster:
         locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         if binaries.major < 17:
             locale = ["--locale=C.UTF-8"]
-        command = [*prefix, binaries.initdb, "--pgdata", unfinished, "--username", USER, "--auth=trust"]
+        command = [*prefix, str(binaries.initdb), "--pgdata", str(unfinished), "--username", USER, "--auth=trust"]
         # Syncing the new files doubles the time of a cold start, for a folder that has nothing to lose yet.
         options = ["--encoding=UTF8", *locale, "--lc-messages=C", "--no-sync"]
         made = subprocess.run(
@@ -274,9 +274,9 @@ class Cluster:
         quoted = str(self.socket_folder).replace('"', '""')  # the setting is a list of names
         settings = {**self.settings, "unix_socket_directories": f'"{quoted}"'}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        server = [binaries.postgres, "-D", self.data, *options]
+        server = [str(binaries.postgres), "-D", str(self.data), *options]
         launched = subprocess.run(
-            [*prefix, "/bin/sh", "-c", START_IN_BACKGROUND, "sh", self.log, *server],
+            [*prefix, "/bin/sh", "-c", START_IN_BACKGROUND, "sh", str(self.log), *server],
             env=_environment(),
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
@@ -355,7 +355,7 @@ def _socket_folder(folder: Path) -> Path:
         return folder
     # Not tempfile.gettempdir(): every process must come to the same answer, whatever its TMPDIR.
     name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    return Path("/tmp") / f"django-workflow-{name}"
+    return Path("/tmp") / f"django-workflow-{name}"  # noqa: S108
 
 
 def _environment() -> dict[str, str]:

@@ -75,7 +75,7 @@ def _as_user(uid: int, gid: int) -> list[str]:
 def _problem(prefix: list[str], program: Path, folder: Path) -> str | None:
     if shutil.which(prefix[0]) is None:
         return "not installed"
-    command = [*prefix, "/bin/sh", "-c", TRIAL, "sh", program, folder]
+    command = [*prefix, "/bin/sh", "-c", TRIAL, "sh", str(program), str(folder)]
     trial = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     return None if trial.returncode == 0 else trial.stderr.strip() or f"exit code {trial.returncode}"
 

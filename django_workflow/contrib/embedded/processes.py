@@ -30,7 +30,7 @@ def works_in(pid: int, folder: Path) -> bool | None:
         None where the operating system does not say.
     """
     try:
-        return Path(os.readlink(PROC / str(pid) / "cwd")) == folder
+        return (PROC / str(pid) / "cwd").readlink() == folder
     except OSError:
         return None
 

@@ -1,0 +1,281 @@
+#!/usr/bin/env python3
+"""Try, test and measure this project with nothing but Python installed.
+
+usage: python3 run.py COMMAND [ARGUMENTS]
+
+commands:
+  setup   make .venv and install the project into it; the others do this by themselves when needed
+  demo    run the example project's workflows and show what happened
+  test    run the tests; arguments go to pytest, --all includes the slow ones (chaos, browser)
+  bench   measure; arguments go to python -m tests.perf
+  stop    stop the PostgreSQL that the others have started
+
+environment:
+  DJANGO_WORKFLOW_VENV      folder of the virtual environment (default: .venv)
+  DJANGO_WORKFLOW_POSTGRES  folder of the embedded PostgreSQL (default: .postgres)
+  DATABASE_URL              a PostgreSQL of your own, instead of the embedded one
+"""
+
+# Only the standard library, and no syntax newer than Python 3.7: older ones get a clear word, not a SyntaxError.
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Iterator, NoReturn  # noqa: UP035 — collections.abc.Iterator has no [] before 3.9
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / os.environ.get("DJANGO_WORKFLOW_VENV", ".venv")
+PYTHON = VENV / "bin" / "python"
+STAMP = VENV / "setup-of"
+LOG = VENV / "setup.log"
+EXTRAS = "dev"
+OLDEST_PYTHON = (3, 11)
+
+# What pip says when it reaches no index; it retries for a while before.
+NO_NETWORK = (
+    "NewConnectionError",
+    "NameResolutionError",
+    "ConnectTimeoutError",
+    "ReadTimeoutError",
+    "ProxyError",
+    "SSLError",
+    "Connection refused",
+    "from versions: none",
+)
+
+
+def main() -> None:
+    """Run the command named on the command line."""
+    commands = {"setup": prepare, "demo": demo, "test": test, "bench": bench, "stop": stop}
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in ("-h", "--help", "help"):
+        print(__doc__)
+        return
+    if name not in commands:
+        fail(f"There is no command {name!r}.\n\n{__doc__}")
+    if sys.version_info < OLDEST_PYTHON:
+        fail(f"This project needs Python 3.11 or newer; {sys.executable} is {python_version()}. {newer_pythons()}")
+    os.chdir(ROOT)
+    commands[name](sys.argv[2:])
+
+
+def prepare(arguments: list[str]) -> None:
+    """Set up and do no more."""
+    if arguments:
+        fail("setup takes no arguments")
+    setup()
+
+
+def demo(arguments: list[str]) -> None:
+    """Run the example project's demonstration."""
+    setup()
+    become("-m", "example_project.demo", *arguments)
+
+
+def test(arguments: list[str]) -> None:
+    """Run the tests."""
+    setup()
+    if "--all" in arguments:
+        # An empty marker expression overrides the one in pyproject.toml.
+        arguments = ["-m", "", *(word for word in arguments if word != "--all")]
+    become("-m", "pytest", *arguments)
+
+
+def bench(arguments: list[str]) -> None:
+    """Run the measurements."""
+    setup()
+    become("-m", "tests.perf", *arguments)
+
+
+def stop(arguments: list[str]) -> None:
+    """Stop the embedded PostgreSQL."""
+    if not STAMP.exists():
+        print("Nothing to stop: nothing is installed.")
+        return
+    folder = os.environ.get("DJANGO_WORKFLOW_POSTGRES", ".postgres")
+    become("-m", "django_workflow.contrib.embedded", "stop", folder, *arguments)
+
+
+def setup() -> None:
+    """Make the virtual environment and install the project, unless that is done."""
+    if is_set_up():
+        return
+    with one_at_a_time():
+        if is_set_up():  # by somebody else, in the meantime
+            return
+        began = time.monotonic()
+        installer = make_venv()
+        install(installer)
+        STAMP.write_text(fingerprint())
+        say(f"Ready after {time.monotonic() - began:.0f} s.\n")
+
+
+def is_set_up() -> bool:
+    """Tell whether the environment is what this checkout and this Python would make."""
+    return PYTHON.exists() and STAMP.exists() and STAMP.read_text() == fingerprint()
+
+
+def fingerprint() -> str:
+    """Sum up all that an environment depends on; its place too, because scripts in it name their own path."""
+    constraints = os.environ.get("PIP_CONSTRAINT", "").split()
+    parts = [python_version(), str(VENV), EXTRAS, (ROOT / "pyproject.toml").read_text()]
+    parts += [Path(name).read_text() for name in constraints if Path(name).is_file()]
+    return python_version() + " " + hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def python_version() -> str:
+    """Name the version of the Python that runs this."""
+    return "{}.{}.{}".format(*sys.version_info[:3])
+
+
+@contextlib.contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Let one process after the other set up the same environment."""
+    try:
+        import fcntl  # noqa: PLC0415 — absent on Windows, where two at once must take care of themselves
+    except ImportError:
+        yield
+        return
+    VENV.parent.mkdir(parents=True, exist_ok=True)
+    with (VENV.parent / (VENV.name + ".lock")).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def make_venv() -> list[str]:
+    """Make the virtual environment, if there is none of this Python.
+
+    Returns:
+        The pip command that installs into it: its own, or else the one of the Python that runs this.
+    """
+    is_whole = PYTHON.exists() and STAMP.exists() and STAMP.read_text().startswith(python_version() + " ")
+    if not is_whole:
+        say(f"Making a virtual environment in {VENV}")
+        shutil.rmtree(VENV, ignore_errors=True)
+        if importlib.util.find_spec("venv") is not None:
+            checked([sys.executable, "-m", "venv", "--without-pip", str(VENV)])
+        else:
+            make_venv_without_venv()
+    STAMP.unlink(missing_ok=True)  # what follows may be interrupted
+    own_pip = [str(PYTHON), "-m", "pip"]
+    if works([*own_pip, "--version"]) or works([str(PYTHON), "-m", "ensurepip", "--default-pip"]):
+        return own_pip
+    # Debian and Ubuntu leave ensurepip out unless python3-venv is installed. A pip from 22.3 on can help out.
+    foreign_pip = [sys.executable, "-m", "pip", "--python", str(PYTHON)]
+    if works([*foreign_pip, "--version"]):
+        return foreign_pip
+    fail("This Python has no pip and no ensurepip. On Debian or Ubuntu: apt install python3-venv")
+
+
+def make_venv_without_venv() -> None:
+    """Make the virtual environment with virtualenv, which pip fetches for this once."""
+    tools = VENV.parent / (VENV.name + "-tools")
+    pip = [sys.executable, "-m", "pip"]
+    if not works([*pip, "--version"]):
+        fail("This Python has neither the module venv nor pip. On Debian or Ubuntu: apt install python3-venv")
+    checked([*pip, "install", "--quiet", "--target", str(tools), "virtualenv"])
+    checked([sys.executable, "-m", "virtualenv", "--quiet", str(VENV)], PYTHONPATH=str(tools))
+    shutil.rmtree(tools, ignore_errors=True)
+
+
+def install(pip: list[str]) -> None:
+    """Install the project editable, with its extras; the details go to a log."""
+    say(f"Installing the project and what it needs (details: {LOG})")
+    command = [*pip, "install", "--no-input", "--disable-pip-version-check", "--editable", f"{ROOT}[{EXTRAS}]"]
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    with process, LOG.open("w") as log:
+        for line in process.stdout or ():
+            log.write(line)
+            show_progress(line)
+    show_progress("")
+    if process.returncode != 0:
+        output = LOG.read_text(errors="replace")
+        print("\n".join(output.splitlines()[-20:]), file=sys.stderr)
+        if any(sign in output for sign in NO_NETWORK):
+            fail("pip could not fetch packages: is PyPI reachable from here? A mirror can be set by PIP_INDEX_URL.")
+        fail(f"pip failed. All it said is in {LOG}")
+
+
+def show_progress(line: str) -> None:
+    """Show which package pip is at: on a terminal in one line, elsewhere as a dot each; nothing at all ends it."""
+    words = line.split()
+    is_terminal = sys.stdout.isatty()
+    if not line:
+        text = "\r\033[K" if is_terminal else "\n"
+    elif words[:1] == ["Collecting"] and len(words) > 1:
+        text = f"\r\033[K  {words[1]}" if is_terminal else "."
+    elif line.startswith("Installing collected packages"):
+        text = "\r\033[K  unpacking" if is_terminal else " unpacking"
+    else:
+        return
+    print(text, end="", flush=True)
+
+
+def become(*arguments: str) -> NoReturn:
+    """Replace this process by the environment's Python, so that signals and the exit code are its own."""
+    sys.stdout.flush()
+    environment = dict(os.environ)
+    environment.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
+    environment["PATH"] = os.pathsep.join([str(PYTHON.parent), environment.get("PATH", os.defpath)])
+    os.execve(str(PYTHON), [str(PYTHON), *arguments], environment)
+
+
+def checked(command: list[str], **environment: str) -> None:
+    """Run a command that has to succeed; its output shows only if it does not."""
+    done = subprocess.run(
+        command,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        fail(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+
+
+def works(command: list[str]) -> bool:
+    """Tell whether a command succeeds."""
+    quiet = subprocess.DEVNULL
+    return subprocess.run(command, stdin=quiet, stdout=quiet, stderr=quiet, check=False).returncode == 0
+
+
+def newer_pythons() -> str:
+    """Name a newer Python on this machine, if there is one on the path."""
+    for minor in range(15, 10, -1):
+        name = f"python3.{minor}"
+        # It must really start: version managers leave names on the path behind which nothing is.
+        if shutil.which(name) and works([name, "-c", "import sys"]):
+            return f"Try: {name} run.py"
+    return "Get one from https://www.python.org/downloads/ or your system's packages."
+
+
+def say(message: str) -> None:
+    """Print a line at once."""
+    print(message, flush=True)
+
+
+def fail(message: str) -> NoReturn:
+    """End with a message for people, instead of a traceback."""
+    raise SystemExit(f"run.py: {message}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
