@@ -18,8 +18,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("command", choices=["start", "stop", "status"])
     parser.add_argument("folder", type=Path, nargs="?", default=Path(".postgres"))
     parser.add_argument("--mode", choices=["smart", "fast", "immediate"], default="fast", help="how to stop")
+    parser.add_argument("--major", type=int, help="the PostgreSQL version of a new folder (default: the newest)")
     options = parser.parse_args(arguments)
-    cluster = Cluster(options.folder)
+    cluster = Cluster(options.folder, major=options.major)
     write = sys.stdout.write
     try:
         match options.command:

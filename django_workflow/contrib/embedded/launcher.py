@@ -33,7 +33,7 @@ from psycopg import sql
 from . import processes
 from .binaries import Binaries, find_binaries
 from .errors import FolderNotUsable, ServerFailed
-from .privileges import claim_folder
+from .privileges import claim_folder, command_prefix
 
 StopMode = Literal["smart", "fast", "immediate", "kill"]
 
@@ -146,8 +146,7 @@ class Cluster:
     @property
     def binaries(self) -> Binaries:
         """The programs that fit the cluster: those it was made with, or those it would be made with."""
-        version = self.data / "PG_VERSION"
-        return find_binaries(int(version.read_text()) if version.exists() else self.major)
+        return find_binaries(self._version() or self.major)
 
     def params(self, database: str = USER) -> ConnectionParams:
         """Return how to connect to a database once the server runs."""
@@ -159,7 +158,7 @@ class Cluster:
 
     def status(self) -> Status:
         """Tell whether the folder holds a cluster and whether it runs."""
-        return Status(self.folder, (self.data / "PG_VERSION").exists(), self.pid, self.log)
+        return Status(self.folder, self._version() is not None, self.pid, self.log)
 
     def ensure_running(self, database: str = USER) -> ConnectionParams:
         """Start the server unless it runs, and create the database unless it exists.
@@ -172,10 +171,11 @@ class Cluster:
         """
         if self._probe(database) is None:
             return self.params(database)
-        binaries = self.binaries
-        prefix = claim_folder(self.folder, binaries.initdb)
+        claim_folder(self.folder)
         with self._lock():
-            if not (self.data / "PG_VERSION").exists():
+            binaries = self.binaries
+            prefix = command_prefix(self.folder, binaries.initdb)
+            if self._version() is None:
                 self._make_cluster(prefix, binaries)
             self._start(prefix, binaries)
             self._create_database(database)
@@ -216,6 +216,14 @@ class Cluster:
             yield
         finally:
             os.close(descriptor)
+
+    def _version(self) -> int | None:
+        try:
+            return int((self.data / "PG_VERSION").read_text())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except PermissionError as error:
+            raise FolderNotUsable(self.folder, "it belongs to somebody else") from error
 
     def _hand_over(self, path: Path) -> None:
         # Root may look after the folder of a normal user, who needs the files later.
@@ -351,7 +359,8 @@ class Cluster:
 
 def _socket_folder(folder: Path) -> Path:
     longest = folder / f".s.PGSQL.{PORT}"
-    if len(os.fsencode(longest)) <= MAX_SOCKET_PATH:
+    # A comma would separate two hosts.
+    if len(os.fsencode(longest)) <= MAX_SOCKET_PATH and "," not in str(folder):
         return folder
     # Not tempfile.gettempdir(): every process must come to the same answer, whatever its TMPDIR.
     name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]

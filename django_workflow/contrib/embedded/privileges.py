@@ -17,37 +17,38 @@ TRIAL = '"$1" --version >/dev/null && { test -d "$2" || { echo "cannot reach $2"
 MAPPED_ID = 1000
 
 
-def claim_folder(folder: Path, program: Path) -> list[str]:
-    """Create the folder if needed, and find the command prefix under which PostgreSQL may run in it.
+def claim_folder(folder: Path) -> None:
+    """Create the folder unless it exists, and make sure that the caller may use it.
+
+    Raises:
+        FolderNotUsable: it is somebody else's, or cannot be created.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = folder.stat().st_uid
+    except OSError as error:
+        raise FolderNotUsable(folder, error.strerror or str(error)) from error
+    me = os.geteuid()
+    if me not in (0, owner):
+        raise FolderNotUsable(folder, f"it belongs to {_user_name(owner)}, and you are {_user_name(me)}")
+
+
+def command_prefix(folder: Path, program: Path) -> list[str]:
+    """Find under which command PostgreSQL, which refuses to run as root, runs in a folder of the caller's.
 
     Args:
-        folder: the folder that will hold the data, the log and the socket.
+        folder: the folder that holds the data, the log and the socket.
         program: a PostgreSQL program; the user PostgreSQL runs as must be able to execute it.
 
     Returns:
         The words to put before a PostgreSQL command; none for a normal user.
 
     Raises:
-        FolderNotUsable: it is somebody else's, or cannot be created.
         CannotDropRoot: the caller is root and neither ``unshare`` nor ``setpriv`` works here.
     """
-    owner = _make(folder)
     if os.geteuid() != 0:
-        if owner != os.geteuid():
-            raise FolderNotUsable(folder, f"it belongs to {_user_name(owner)}, and you are {_user_name(os.geteuid())}")
         return []
-    return _without_root(folder, owner, program)
-
-
-def _make(folder: Path) -> int:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return folder.stat().st_uid
-    except OSError as error:
-        raise FolderNotUsable(folder, error.strerror or str(error)) from error
-
-
-def _without_root(folder: Path, owner: int, program: Path) -> list[str]:
+    owner = folder.stat().st_uid
     if owner != 0:  # a folder made by a normal user, or by an earlier start as nobody: its files need that user
         candidates = [_as_user(owner, folder.stat().st_gid)]
     else:
