@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, nargs="?", default=Path(".postgres"))
     parser.add_argument("--mode", choices=["smart", "fast", "immediate"], default="fast", help="how to stop")
     parser.add_argument("--major", type=int, help="the PostgreSQL version of a new folder (default: the newest)")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     cluster = Cluster(options.folder, major=options.major)
     write = sys.stdout.write
     try:
