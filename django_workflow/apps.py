@@ -1,0 +1,24 @@
+"""The Django app."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
+
+
+class DjangoWorkflowConfig(AppConfig):
+    """Discovers flows in `workflows.py` of every installed app and publishes them after migrating."""
+
+    name = "django_workflow"
+    label = "django_workflow"
+    verbose_name = "Workflows"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from django.db.models.signals import post_migrate
+
+        from django_workflow import checks  # noqa: F401  registers the system checks
+        from django_workflow.engine.publish import publish_after_migrate
+
+        autodiscover_modules("workflows")
+        post_migrate.connect(publish_after_migrate, sender=self, dispatch_uid="django_workflow.publish")

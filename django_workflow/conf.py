@@ -1,0 +1,84 @@
+"""The settings of this package: `DJANGO_WORKFLOW` in a site's settings, documented and defaulted here.
+
+Values are read at access, so `override_settings` works in tests. Unknown keys are reported by a
+system check (`django_workflow.checks`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings as django_settings
+
+SETTING = "DJANGO_WORKFLOW"
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """Every key of `DJANGO_WORKFLOW` with its default; the comment of each says what it does."""
+
+    #: Database alias that holds the workflow tables and queues.
+    DATABASE: str = "default"
+    #: Alias for LISTEN connections; a session-mode one where DATABASE goes through a pooler.
+    LISTEN_DATABASE: str | None = None
+    #: Queue of steps that name none.
+    DEFAULT_QUEUE: str = "default"
+    #: Handlers one worker process runs at once.
+    CONCURRENCY: int = 16
+    #: Tasks a worker process claims beyond those it can run at once, while handlers are quick.
+    PREFETCH: int = 200
+    #: How long a claim lasts without a heartbeat; a crashed worker's tasks run again after it.
+    LEASE: timedelta = timedelta(seconds=30)
+    #: How long a stopping worker lets running handlers finish.
+    GRACE: timedelta = timedelta(seconds=30)
+    #: How often an idle worker looks at its queues when no notification arrives.
+    POLL_INTERVAL: timedelta = timedelta(seconds=2)
+    #: Further executors: name -> callable that returns a `concurrent.futures.Executor` (or its dotted path).
+    EXECUTORS: dict[str, Any] = field(default_factory=dict)
+    #: Default retry policy of steps: a `django_workflow.Retry`.
+    RETRY: Any = None
+    #: Default timeout of one attempt; None is no limit.
+    TIMEOUT: timedelta | None = None
+    #: Longest transaction of an `atomic` step that declares no timeout.
+    ATOMIC_TIMEOUT: timedelta = timedelta(seconds=60)
+    #: Which engine events are stored: "run", "step" or "task".
+    EVENT_LEVEL: str = "step"
+    #: Longest life of a run whose flow declares no `max_duration`.
+    MAX_DURATION: timedelta = timedelta(days=7)
+    #: Most tasks a run may create.
+    MAX_TASKS: int = 100_000
+    #: Largest JSON value accepted as a run's input, in bytes.
+    MAX_INPUT_BYTES: int = 1024 * 1024
+    #: Largest JSON value accepted as a handler's output, in bytes.
+    MAX_OUTPUT_BYTES: int = 1024 * 1024
+    #: How long settled runs are kept; None keeps them for ever.
+    RETENTION: timedelta | None = None
+    #: How long a task whose handler this process does not know is put aside for others.
+    UNKNOWN_HANDLER_DELAY: timedelta = timedelta(seconds=30)
+    #: After how long a task that no worker knows fails.
+    UNKNOWN_HANDLER_LIMIT: timedelta = timedelta(hours=1)
+
+
+KEYS = tuple(item.name for item in fields(Defaults))
+_DEFAULTS = Defaults()
+
+#: A definition may choose its own limit up to these.
+MAX_DURATION_CEILING = timedelta(days=365)
+MAX_TASKS_CEILING = 1_000_000
+
+
+class Configuration:
+    """Reads one key of `DJANGO_WORKFLOW`, or its default, at each access."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in KEYS:
+            raise AttributeError(f"django_workflow has no setting {name!r}; known: {', '.join(KEYS)}")
+        return getattr(django_settings, SETTING, {}).get(name, getattr(_DEFAULTS, name))
+
+
+if TYPE_CHECKING:
+    conf: Defaults
+else:
+    conf = Configuration()

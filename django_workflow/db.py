@@ -1,0 +1,225 @@
+"""The only module that opens a cursor: statements, transactions, locks, notifications, drawn ids."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from django.db import connections, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.utils import DatabaseError, InterfaceError, OperationalError
+
+from django_workflow.conf import conf
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+
+#: SQLSTATE classes after which the same statements may simply be tried again.
+RETRYABLE_STATES = ("08", "40", "53", "57P")
+LOCK_NOT_AVAILABLE = "55P03"
+
+
+def connection() -> BaseDatabaseWrapper:
+    """Return this thread's connection to the workflow database."""
+    return connections[conf.DATABASE]
+
+
+def rows(sql: str, params: Sequence[Any] = ()) -> list[Row]:
+    """Execute one statement and return its rows."""
+    with connection().cursor() as cursor:
+        cursor.execute(sql, params)
+        return cursor.fetchall() if cursor.description else []
+
+
+def execute(sql: str, params: Sequence[Any] = ()) -> int:
+    """Execute one statement and return how many rows it touched."""
+    with connection().cursor() as cursor:
+        cursor.execute(sql, params)
+        return cursor.rowcount
+
+
+def run_script(sql: str) -> None:
+    """Execute several statements without parameters, as one script."""
+    with connection().cursor() as cursor:
+        cursor.execute(sql)
+
+
+def atomic() -> transaction.Atomic:
+    """Return the transaction in which a verb does all it does."""
+    return transaction.atomic(using=conf.DATABASE)
+
+
+def in_transaction() -> bool:
+    """Say whether the caller has a transaction open on the workflow database."""
+    return connection().in_atomic_block
+
+
+def in_test_transaction() -> bool:
+    """Say whether everything here is rolled back at the end of a test (`django.test.TestCase`)."""
+    blocks = connection().atomic_blocks
+    return bool(blocks) and getattr(blocks[0], "_from_testcase", False)
+
+
+def after_commit(function: Callable[[], Any]) -> None:
+    """Call `function` once the caller's transaction has committed, at once where none is open."""
+    transaction.on_commit(function, using=conf.DATABASE)
+
+
+@contextmanager
+def lock_timeout(milliseconds: int) -> Iterator[None]:
+    """Wait for locks at most so long within the current transaction block."""
+    previous = rows("SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, true)", [f"{milliseconds}ms"])
+    yield
+    # after an error the transaction is over and with it the local setting
+    rows("SELECT set_config('lock_timeout', %s, true)", [previous[0][0]])
+
+
+def without_waiting_for_flush() -> None:
+    """Let the current transaction commit without waiting for the disk; only what may be lost does so."""
+    rows("SELECT set_config('synchronous_commit', 'off', true)")
+
+
+NOTIFY = """
+    SELECT set_config('synchronous_commit', 'off', true), pg_notify(channel, payload)
+    FROM unnest(%s::text[], %s::text[]) AS n(channel, payload)
+"""
+
+
+def notify(notifications: Sequence[tuple[str, str]]) -> None:
+    """Send notifications in one asynchronous transaction of their own.
+
+    notifications: pairs of channel and payload, at most 8,000 bytes each.
+    PostgreSQL serialises notifying commits over the whole cluster through the flush, so this never
+    runs inside a durable transaction. A lost notification costs latency, never truth.
+    """
+    if notifications:
+        rows(NOTIFY, [[channel for channel, _ in notifications], [payload for _, payload in notifications]])
+
+
+def is_retryable(error: BaseException) -> bool:
+    """Say whether `error` is of the connection, a deadlock or a serialisation, not of the data."""
+    if isinstance(error, InterfaceError):
+        return True
+    state = sqlstate(error)
+    if state is None:
+        # psycopg reports a broken connection without a state
+        return isinstance(error, OperationalError)
+    return state.startswith(RETRYABLE_STATES)
+
+
+def is_lock_timeout(error: BaseException) -> bool:
+    """Say whether `error` means that a lock was not available in time."""
+    return sqlstate(error) == LOCK_NOT_AVAILABLE
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """Return PostgreSQL's code for a database error, where it gave one."""
+    cause = error.__cause__ if isinstance(error, DatabaseError) else error
+    state: str | None = getattr(cause, "sqlstate", None)
+    return state
+
+
+def close() -> None:
+    """Close this thread's connection, if it has one."""
+    connection().close()
+
+
+def on_own_connection(function: Callable[[], T]) -> T:
+    """Run `function` on a short connection of its own, outside the caller's transaction.
+
+    Django's connections belong to threads, so this is a thread that closes what it opened.
+    Returns what the function returns and raises what it raises.
+    """
+    answer: list[T] = []
+    failure: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            answer.append(function())
+        except BaseException as error:  # noqa: BLE001  handed to the caller's thread below
+            failure.append(error)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=work, name="django_workflow-own-connection")
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return answer[0]
+
+
+class IdBlocks(threading.local):
+    """Ids drawn from sequences in blocks, so that a small batch costs no round trip for its ids."""
+
+    def __init__(self) -> None:
+        self.spare: dict[str, list[int]] = defaultdict(list)
+
+
+_blocks = IdBlocks()
+_generation = 0
+BLOCK = 100
+DRAW = "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)"
+
+
+def draw_ids(table: str, count: int) -> list[int]:
+    """Return `count` fresh ids of `table`, ascending within one drawn block."""
+    spare = _blocks.spare[f"{conf.DATABASE}:{table}:{_generation}"]
+    if len(spare) < count:
+        spare.extend(row[0] for row in rows(DRAW, [table, max(BLOCK, count)]))
+    drawn, spare[:] = spare[:count], spare[count:]
+    return drawn
+
+
+def forget_drawn_ids() -> None:
+    """Throw spare ids away: a reset sequence would hand them out again."""
+    global _generation
+    _generation += 1
+
+
+def allows_migrate(app_label: str, using: str) -> bool:
+    """Say whether the site's routers put `app_label` on the database `using`."""
+    return router.allow_migrate(using, app_label)
+
+
+class Listener:
+    """A connection of its own that listens on channels."""
+
+    def __init__(self, channels: Sequence[str]) -> None:
+        alias = conf.LISTEN_DATABASE or conf.DATABASE
+        self._wrapper = connections.create_connection(alias)
+        self._wrapper.ensure_connection()
+        with self._wrapper.cursor() as cursor:
+            for channel in channels:
+                cursor.execute(f'LISTEN "{channel}"')
+
+    def notifications(self, timeout: float) -> list[tuple[str, str]]:
+        """Return the notifications that arrive within `timeout` seconds: all that came with the first."""
+        found = self._wrapper.connection.notifies(timeout=timeout, stop_after=1)
+        return [(item.channel, item.payload) for item in found]
+
+    def wait_for(self, payload: str, timeout: float) -> bool:
+        """Wait up to `timeout` seconds for a notification with this payload."""
+        deadline = time.monotonic() + timeout
+        while (remaining := deadline - time.monotonic()) > 0:
+            if any(told == payload for _, told in self.notifications(remaining)):
+                return True
+        return False
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._wrapper.close()
+
+
+@contextmanager
+def listen(channels: Sequence[str]) -> Iterator[Listener]:
+    """Listen on `channels` over a connection of its own until the block ends."""
+    listener = Listener(channels)
+    try:
+        yield listener
+    finally:
+        listener.close()

@@ -1,0 +1,242 @@
+"""Declaring a flow in code: `@flow.step`, `@flow.map`, and their compilation to a `FlowSpec`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar, overload
+
+from django_workflow.definition import spec, validate
+from django_workflow.definition.registry import Handler, parameters, registry
+from django_workflow.definition.retry import Retry
+from django_workflow.exceptions import DefinitionError
+
+F = TypeVar("F", bound=Callable[..., Any])
+When = str | Callable[..., bool] | None
+
+#: Parameter names with a meaning of their own; every other one names a dependency.
+CONTEXT_PARAMS = frozenset({"input", "ctx", "item", "index"})
+
+
+@dataclass
+class StepDraft:
+    """A step as its author wrote it: options that were left out are absent."""
+
+    name: str
+    handler: str
+    kind: str = spec.SINGLE
+    params: tuple[str, ...] = ()
+    depends_on: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+class FlowDeclaration:
+    """What a flow's author says: options of the flow and its steps, in order.
+
+    slug: the flow's name.
+    title: shown to people.
+    max_duration: the longest life of a run.
+    max_tasks: most tasks of a run.
+    retry, timeout, queue, executor: defaults of its steps.
+    """
+
+    def __init__(
+        self,
+        slug: str,
+        *,
+        title: str = "",
+        max_duration: timedelta | None = None,
+        max_tasks: int | None = None,
+        retry: Retry | None = None,
+        timeout: timedelta | None = None,
+        queue: str | None = None,
+        executor: str | None = None,
+    ) -> None:
+        self.slug = slug
+        self.title = title
+        self.max_duration = max_duration
+        self.max_tasks = max_tasks
+        self.defaults = {"retry": retry, "timeout": timeout, "queue": queue, "executor": executor}
+        self.drafts: list[StepDraft] = []
+        self._compiled: spec.FlowSpec | None = None
+        registry.add_flow(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.slug}: {', '.join(draft.name for draft in self.drafts) or 'no steps'}>"
+
+    @overload
+    def step(self, fn: F, /) -> F: ...
+    @overload
+    def step(self, fn: None = None, /, **options: Any) -> Callable[[F], F]: ...
+    def step(self, fn: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
+        """Declare the decorated function as a step; the function itself stays a plain function.
+
+        name: the step's name, by default the function's.
+        depends_on: further dependencies beside the steps that parameters name.
+        when, on_unmet: a condition, and what happens where it is false: "skip", "skip_cascade" or "fail".
+        on_exhausted: what happens when no attempt is left: "fail", "skip" or "skip_cascade".
+        retry, timeout, queue, executor: else the flow's, else the settings'.
+        atomic: run handler and bookkeeping in one transaction of the site's database.
+        """
+        return self._declare(fn, spec.SINGLE, options)
+
+    @overload
+    def map(self, fn: F, /) -> F: ...
+    @overload
+    def map(self, fn: None = None, /, **options: Any) -> Callable[[F], F]: ...
+    def map(self, fn: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
+        """Declare the decorated function as a map step: one task per element of a list.
+
+        over: a path to the list, "step", "step.key", "input" or "input.key"; or
+        count: a number of tasks, which receive their index only.
+        max_parallel: most items in flight at once.
+        tolerate: how many items (or which share below 1) may fail; their place holds None.
+        Further options as for `step`.
+        """
+        return self._declare(fn, spec.MAP, options)
+
+    def _declare(self, fn: F | None, kind: str, options: dict[str, Any]) -> F | Callable[[F], F]:
+        def declare(function: F) -> F:
+            self._add(function, kind, dict(options))
+            return function
+
+        return declare if fn is None else declare(fn)
+
+    def _add(self, function: Callable[..., Any], kind: str, options: dict[str, Any]) -> None:
+        name = options.pop("name", None) or getattr(function, "__name__", type(function).__name__)
+        handler = registry.add_handler(f"{self.slug}.{name}", function)
+        explicit = options.pop("depends_on", ())
+        draft = StepDraft(name, handler.name, kind, handler.params, options=options)
+        draft.depends_on = wire(handler, explicit, options.get("over"))
+        draft.problems = [
+            f"step {name!r}: parameter {item.name!r} is positional only; handlers are called by name"
+            for item in parameters(function)
+            if item.kind is item.POSITIONAL_ONLY
+        ]
+        self.drafts.append(draft)
+        self._compiled = None
+
+    @property
+    def spec(self) -> spec.FlowSpec:
+        """The compiled definition; raises `DefinitionError` with all problems at once."""
+        if self._compiled is None:
+            self._compiled = compile_flow(
+                self.slug,
+                self.drafts,
+                self.defaults,
+                title=self.title,
+                max_duration=self.max_duration,
+                max_tasks=self.max_tasks,
+            )
+        return self._compiled
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the definition as JSON-able data."""
+        return self.spec.to_dict()
+
+    def to_mermaid(self) -> str:
+        """Return the graph as Mermaid text."""
+        return self.spec.to_mermaid()
+
+
+def wire(handler: Handler, explicit: Iterable[str], over: Any) -> tuple[str, ...]:
+    """Return a step's dependencies: those named explicitly, by parameters, and by the map's source."""
+    if isinstance(explicit, str):
+        explicit = (explicit,)
+    names = dict.fromkeys(explicit)
+    names.update(dict.fromkeys(name for name in handler.params if name not in CONTEXT_PARAMS))
+    source = over.split(".")[0] if isinstance(over, str) else None
+    if source and source != "input":
+        names[source] = None
+    return tuple(names)
+
+
+def compile_flow(
+    slug: str,
+    drafts: list[StepDraft],
+    defaults: Mapping[str, Any] | None = None,
+    *,
+    title: str = "",
+    max_duration: timedelta | None = None,
+    max_tasks: int | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+) -> spec.FlowSpec:
+    """Compile drafts to a spec.
+
+    defaults: the flow's options for steps that set none.
+    overrides: step name -> options that replace the author's.
+    Raises `DefinitionError` listing every problem with its place.
+    """
+    merged = [_inherit(draft, defaults or {}, (overrides or {}).get(draft.name, {})) for draft in drafts]
+    problems = validate.flow_options(slug, max_duration, max_tasks)
+    problems += validate.drafts(merged)
+    problems += [
+        f"override of step {name!r}: there is no such step"
+        for name in overrides or {}
+        if name not in {draft.name for draft in drafts}
+    ]
+    if problems:
+        raise DefinitionError(problems, flow=slug)
+    steps = {draft.name: _compile_step(slug, draft) for draft in merged}
+    return spec.FlowSpec(
+        slug=slug,
+        steps=steps,
+        transitions=tuple(
+            spec.TransitionSpec(source, step.name) for step in steps.values() for source in step.depends_on
+        ),
+        entry=tuple(name for name, step in steps.items() if not step.depends_on),
+        title=title,
+        max_duration=max_duration.total_seconds() if max_duration else None,
+        max_tasks=max_tasks,
+    )
+
+
+def _inherit(draft: StepDraft, defaults: Mapping[str, Any], override: Mapping[str, Any]) -> StepDraft:
+    options = {name: value for name, value in defaults.items() if value is not None}
+    options |= draft.options | override
+    retries = [layer.get("retry") for layer in (defaults, draft.options, override)]
+    declared = [retry for retry in retries if retry is not None]
+    if declared and all(isinstance(retry, Retry | Mapping) for retry in declared):
+        # each field of a retry policy is inherited by itself
+        options["retry"] = {
+            key: value
+            for retry in declared
+            for key, value in (retry.declared() if isinstance(retry, Retry) else retry).items()
+        }
+    return StepDraft(
+        draft.name, draft.handler, draft.kind, draft.params, draft.depends_on, options, draft.problems
+    )
+
+
+def _compile_step(slug: str, draft: StepDraft) -> spec.StepSpec:
+    options = dict(draft.options)
+    retry = dict(options.pop("retry", {}))
+    if callable(retry.get("strategy")):
+        name = f"{slug}.{draft.name}.strategy"
+        registry.add_callable(name, retry["strategy"])
+        retry["strategy"] = spec.CALLABLE_PREFIX + name
+    timeout = options.pop("timeout", None)
+    return spec.StepSpec(
+        name=draft.name,
+        handler=draft.handler,
+        kind=draft.kind,
+        params=draft.params,
+        depends_on=draft.depends_on,
+        join=spec.JOIN_ALL if draft.depends_on else None,
+        when=_compile_condition(slug, draft.name, options.pop("when", None)),
+        retry=retry,
+        timeout=timeout.total_seconds() if isinstance(timeout, timedelta) else timeout,
+        **options,
+    )
+
+
+def _compile_condition(slug: str, step: str, when: Any) -> spec.Condition | None:
+    if when is None or isinstance(when, spec.Condition):
+        return when
+    if callable(when):
+        name = f"{slug}.{step}.when"
+        registry.add_callable(name, when)
+        return spec.Condition(callable=name)
+    return spec.Condition(expression=when)

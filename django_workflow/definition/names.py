@@ -1,0 +1,32 @@
+"""Which names are legal, and how a name that is too long is shortened."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+NAME = re.compile(r"[a-z_][a-z0-9_]{0,127}\Z")
+QUEUE_NAME = re.compile(r"[a-z_][a-z0-9_]{0,39}\Z")
+RESERVED = frozenset(
+    "input ctx item index run noop fail continue retry result status error vars outputs iteration".split()
+)
+NAME_RULE = "1 to 128 lower-case letters, digits and underscores, not starting with a digit"
+QUEUE_RULE = "1 to 40 lower-case letters, digits and underscores, not starting with a digit"
+
+
+def is_name(text: object) -> bool:
+    """Say whether `text` may name a flow."""
+    return isinstance(text, str) and NAME.match(text) is not None
+
+
+def is_queue_name(text: object) -> bool:
+    """Say whether `text` may name a queue."""
+    return isinstance(text, str) and QUEUE_NAME.match(text) is not None
+
+
+def shorten(text: str, limit: int = 128) -> str:
+    """Return `text` if it fits in `limit` characters, else its head and a hash that keeps it unique."""
+    if len(text) <= limit:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+    return f"{text[: limit - 11]}_{digest}"

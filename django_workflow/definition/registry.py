@@ -1,0 +1,129 @@
+"""What this process has code for: flows, handlers and callables, by name.
+
+The database names handlers; only this registry turns a name into code, so a row can never make a
+worker import something.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from django_workflow.exceptions import UnknownFlow, UnregisteredHandler
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A registered function and what the engine needs to know about its signature."""
+
+    name: str
+    function: Callable[..., Any]
+    params: tuple[str, ...]
+    defaults: dict[str, Any]
+    is_async: bool
+
+    @classmethod
+    def of(cls, name: str, function: Callable[..., Any]) -> Handler:
+        """Read `function`'s signature."""
+        params = parameters(function)
+        defaults = {
+            item.name: item.default for item in params if item.default is not inspect.Parameter.empty
+        }
+        call = getattr(function, "__call__", function)  # noqa: B004  a callable object may be async
+        is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+        return cls(name, function, tuple(item.name for item in params), defaults, is_async)
+
+
+def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the parameters that can be passed by name; `*args` and `**kwargs` receive nothing."""
+    skipped = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [item for item in inspect.signature(function).parameters.values() if item.kind not in skipped]
+
+
+class Registry:
+    """Names to code, for one process; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._handlers: dict[str, Handler] = {}
+        self._callables: dict[str, Callable[..., Any]] = {}
+        self._flows: dict[str, Any] = {}
+
+    def add_flow(self, flow: Any) -> None:
+        """Make a declared flow known by its slug; a later declaration replaces an earlier one."""
+        with self._lock:
+            self._flows[flow.slug] = flow
+
+    def flow(self, slug: str) -> Any:
+        """Return the declared flow `slug`, else raise `UnknownFlow`."""
+        try:
+            return self._flows[slug]
+        except KeyError:
+            known = ", ".join(sorted(self._flows)) or "none"
+            raise UnknownFlow(
+                f"No flow {slug!r} is declared in this process (known: {known}). "
+                "Flows live in the module workflows.py of an installed app."
+            ) from None
+
+    def flows(self) -> list[Any]:
+        """Return all declared flows, by slug."""
+        return [self._flows[slug] for slug in sorted(self._flows)]
+
+    def add_handler(self, name: str, function: Callable[..., Any]) -> Handler:
+        """Register `function` as handler `name` and return its entry."""
+        handler = Handler.of(name, function)
+        with self._lock:
+            self._handlers[name] = handler
+        return handler
+
+    def handler(self, name: str) -> Handler | None:
+        """Return the handler `name`, or None where this process has no code for it."""
+        return self._handlers.get(name)
+
+    def add_callable(self, name: str, function: Callable[..., Any]) -> None:
+        """Register a condition or retry strategy; it must be pure and not use the database."""
+        with self._lock:
+            self._callables[name] = function
+
+    def callable(self, name: str) -> Callable[..., Any]:
+        """Return the condition or strategy `name`, else raise `UnregisteredHandler`."""
+        try:
+            return self._callables[name]
+        except KeyError:
+            raise UnregisteredHandler(f"No callable {name!r} is registered in this process.") from None
+
+    def knows(self, handler: str, callables: tuple[str, ...]) -> bool:
+        """Say whether this process has code for `handler` and all of `callables`."""
+        return handler in self._handlers and all(name in self._callables for name in callables)
+
+
+registry = Registry()
+
+
+def handler(name: str) -> Callable[[F], F]:
+    """Register the decorated function under `name`, for flows that are stored as data.
+
+    name: what a stored step's `handler` says.
+    Returns the function unchanged.
+    """
+
+    def register(function: F) -> F:
+        registry.add_handler(name, function)
+        return function
+
+    return register
+
+
+def condition(name: str) -> Callable[[F], F]:
+    """Register the decorated function as a condition or retry strategy that stored flows may name."""
+
+    def register(function: F) -> F:
+        registry.add_callable(name, function)
+        return function
+
+    return register

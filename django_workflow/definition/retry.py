@@ -1,0 +1,108 @@
+"""How often and how soon a failed attempt is repeated."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from typing import Any
+
+STRATEGIES = ("exponential", "linear", "constant")
+Strategy = str | Callable[[int], timedelta]
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Retry policy of a step; what is left out is inherited from the flow, then from the settings.
+
+    max_attempts: failures allowed before the step fails, 3 by default.
+    strategy: "exponential" (default), "linear", "constant", or a function of the number of failures
+        that returns the delay.
+    base, factor, cap: the first delay (1 s), its growth (2), and the longest delay (5 min).
+    jitter: draw the delay between zero and the computed one (full jitter), True by default.
+    retry_on, give_up_on: exception classes; only those are retried, those never are.
+    """
+
+    max_attempts: int | None = None
+    strategy: Strategy | None = None
+    base: timedelta | None = None
+    factor: float | None = None
+    cap: timedelta | None = None
+    jitter: bool | None = None
+    retry_on: tuple[type[BaseException], ...] | None = None
+    give_up_on: tuple[type[BaseException], ...] | None = None
+
+    def declared(self) -> dict[str, Any]:
+        """Return only what this policy sets, as JSON-able data; a callable strategy stays a callable."""
+        data: dict[str, Any] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if value is None:
+                continue
+            if isinstance(value, timedelta):
+                value = value.total_seconds()
+            elif item.name in ("retry_on", "give_up_on"):
+                classes = value if isinstance(value, tuple | list | set) else (value,)
+                value = sorted(class_name(cls) for cls in classes)
+            data[item.name] = value
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """A retry policy with every value decided; delays in seconds."""
+
+    max_attempts: int = 3
+    strategy: str = "exponential"
+    base: float = 1.0
+    factor: float = 2.0
+    cap: float = 300.0
+    jitter: bool = True
+    retry_on: tuple[str, ...] = ()
+    give_up_on: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, *layers: Mapping[str, Any]) -> RetryPolicy:
+        """Merge `layers` of declared values, the later ones winning, over the defaults."""
+        merged: dict[str, Any] = {}
+        for layer in layers:
+            merged.update(layer)
+        for name in ("retry_on", "give_up_on"):
+            if name in merged:
+                merged[name] = tuple(merged[name])
+        return cls(**merged)
+
+    def wants(self, exception_classes: tuple[str, ...]) -> bool:
+        """Say whether an exception with these class names (its MRO) may be retried."""
+        if any(name in self.give_up_on for name in exception_classes):
+            return False
+        return not self.retry_on or any(name in self.retry_on for name in exception_classes)
+
+    def delay(self, failures: int, strategy: Callable[[int], timedelta] | None = None) -> float:
+        """Return the seconds to wait after `failures` failed attempts.
+
+        Exponential with full jitter follows M. Brooker, "Exponential Backoff And Jitter" (2015):
+        uniform between 0 and min(cap, base * factor^(failures - 1)).
+        """
+        if strategy is not None:
+            return max(0.0, strategy(failures).total_seconds())
+        if self.strategy == "exponential":
+            # the exponent is bounded: a float overflow would fail the settle, not the step
+            computed = self.base * self.factor ** min(failures - 1, 64)
+        elif self.strategy == "linear":
+            computed = self.base * failures
+        else:
+            computed = self.base
+        computed = min(self.cap, computed)
+        return random.uniform(0.0, computed) if self.jitter else computed  # noqa: S311  not a secret
+
+
+def class_name(cls: type) -> str:
+    """Return the importable name of an exception class, as retry rules and error records use it."""
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def class_names(error: BaseException) -> tuple[str, ...]:
+    """Return the names of an exception's class and of its base classes, nearest first."""
+    return tuple(class_name(cls) for cls in type(error).__mro__ if cls is not object)

@@ -1,0 +1,271 @@
+"""Taking tasks: `claim`, `claim_local`, `begin`, `heartbeat`. None takes a run's lock or ends a task."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django_workflow import db, queue
+from django_workflow.definition.spec import MAP, FlowSpec, StepSpec
+from django_workflow.engine import publish
+from django_workflow.engine.outputs import StepOutput, read_inputs, read_outputs
+from django_workflow.ids import new_lease_id
+
+#: Inputs up to this size come with the claim; larger ones are read once per run.
+INLINE_BYTES = 2_000
+
+
+@dataclass(slots=True, eq=False)
+class ClaimedTask:
+    """A task this worker holds the lease of, with all its handler needs.
+
+    is_begun: its begin is recorded, so losing it counts as a failure.
+    is_lost: another worker held it and vanished; it begins only after that has been settled.
+    age: seconds since the task was made.
+    """
+
+    id: int
+    run_id: UUID
+    step_run_id: int
+    message_id: int | None
+    lease_id: int
+    index: int
+    attempt: int
+    failure_count: int
+    lost_count: int
+    item: str | None
+    spec: FlowSpec
+    step: StepSpec
+    iteration: int
+    queue: str
+    age: float
+    is_begun: bool
+    is_lost: bool = False
+    is_local: bool = False
+    lost_lease_id: int | None = None
+    input: str | None = None
+    dependencies: Mapping[str, StepOutput] = field(default_factory=dict)
+
+
+# second statement of a claim: its snapshot is younger than the read, so every message's task is seen
+TAKE = """
+    WITH wanted AS (SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS w(message_id, task_id)),
+    locked AS MATERIALIZED (
+        SELECT t.id, t.run_id, t.step_run_id, t.status, t.lease_id, t.begun_at, t.lost_count
+        FROM django_workflow_task t JOIN wanted w ON w.task_id = t.id AND w.message_id = t.message_id
+        WHERE t.status IN ('queued', 'running')
+        ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED
+    ),
+    placed AS (
+        SELECT l.*, row_number() OVER (PARTITION BY l.status = 'queued' AND l.lost_count = 0 ORDER BY l.id) AS place
+        FROM locked l
+    )
+    UPDATE django_workflow_task t
+    SET status = 'running', lease_id = %s, worker_id = %s, attempt = t.attempt + 1, hold_reason = '',
+        begun_at = CASE WHEN p.status = 'running' THEN p.begun_at
+                        WHEN p.lost_count = 0 AND p.place <= %s THEN clock_timestamp() END
+    FROM placed p
+    JOIN django_workflow_steprun s ON s.id = p.step_run_id
+    JOIN django_workflow_run r ON r.id = p.run_id
+    WHERE t.id = p.id
+    RETURNING t.id, t.run_id, t.step_run_id, t.message_id, t.index, t.attempt, t.failure_count, t.lost_count,
+              t.item, t.begun_at IS NOT NULL, p.status = 'running', p.lease_id, s.step, s.iteration, r.version_id,
+              extract(epoch FROM clock_timestamp() - t.created_at)::float8,
+              coalesce(pg_column_size(r.input) <= %s, true), CASE WHEN pg_column_size(r.input) <= %s THEN r.input END
+"""
+READ_UNTAKEN = "SELECT id, status, message_id FROM django_workflow_task WHERE id = ANY(%s::bigint[])"
+
+
+def claim(
+    queue_name: str, limit: int, *, slots: int, lease: float, worker_id: int | None = None
+) -> list[ClaimedTask]:
+    """Take up to `limit` tasks of a queue, oldest message first.
+
+    slots: how many of them begin at once; these are marked begun by the claim itself.
+    lease: seconds until a message reappears unless a heartbeat extends it.
+    Messages whose task can never be claimed by them are dropped.
+    """
+    messages = queue.read(queue_name, lease, limit)
+    if not messages:
+        return []
+    lease_id = new_lease_id()
+    message_ids, task_ids = (list(column) for column in zip(*messages, strict=True))
+    found = db.rows(TAKE, [message_ids, task_ids, lease_id, worker_id, slots, INLINE_BYTES, INLINE_BYTES])
+    taken = {row[3] for row in found}
+    _drop_dead(queue_name, [pair for pair in messages if pair[0] not in taken])
+    return _equip(found, queue_name, lease_id)
+
+
+def _drop_dead(queue_name: str, untaken: Sequence[tuple[int, int | None]]) -> None:
+    """Delete messages that no claim can ever use; a locked row is not an absent one, so the read is unlocked."""
+    if not untaken:
+        return
+    states = {
+        task_id: (status, message_id)
+        for task_id, status, message_id in db.rows(READ_UNTAKEN, [[task for _, task in untaken]])
+    }
+    dead = [
+        message
+        for message, task in untaken
+        if task not in states or states[task][0] not in ("queued", "running") or states[task][1] != message
+    ]
+    if dead:
+        queue.delete(queue_name, dead)
+
+
+TAKE_LOCAL = """
+    UPDATE django_workflow_task t
+    SET status = 'running', lease_id = %s, attempt = t.attempt + 1, begun_at = clock_timestamp()
+    FROM django_workflow_steprun s, django_workflow_run r
+    WHERE t.id = (
+        SELECT q.id FROM django_workflow_task q JOIN django_workflow_steprun o ON o.id = q.step_run_id
+        WHERE o.run_id = %s AND o.status = 'running' AND q.status = 'queued'
+          AND (q.due_at IS NULL OR q.due_at <= clock_timestamp())
+        ORDER BY q.step_run_id, q.index LIMIT 1 FOR NO KEY UPDATE OF q
+    ) AND s.id = t.step_run_id AND r.id = t.run_id
+    RETURNING t.id, t.run_id, t.step_run_id, t.message_id, t.index, t.attempt, t.failure_count, t.lost_count,
+              t.item, true, false, NULL::bigint, s.step, s.iteration, r.version_id,
+              extract(epoch FROM clock_timestamp() - t.created_at)::float8, true, r.input
+"""
+
+
+def claim_local(run_id: UUID) -> ClaimedTask | None:
+    """Take the next due task of a run that is executed in this process."""
+    lease_id = new_lease_id()
+    found = _equip(db.rows(TAKE_LOCAL, [lease_id, run_id]), "", lease_id)
+    for task in found:
+        task.is_local = True
+        return task
+    return None
+
+
+def _equip(found: Iterable[Sequence[Any]], queue_name: str, lease_id: int) -> list[ClaimedTask]:
+    """Turn claimed rows into tasks and read what their handlers take, once per step run."""
+    tasks = []
+    large: list[ClaimedTask] = []
+    for (
+        task_id, run_id, step_run_id, message_id, index, attempt, failures, losses, item, is_begun, is_lost,
+        lost_lease_id, step, iteration, version_id, age, is_inline, run_input,
+    ) in found:  # fmt: skip
+        spec = publish.spec_of(version_id)
+        task = ClaimedTask(
+            task_id, run_id, step_run_id, message_id, lease_id, index, attempt, failures, losses, item, spec,
+            spec.steps[step], iteration, queue_name, age, is_begun, is_lost, False, lost_lease_id, run_input,
+        )  # fmt: skip
+        tasks.append(task)
+        if not is_inline and "input" in task.step.params:
+            large.append(task)
+    tasks.sort(key=lambda task: task.id)
+    if large:
+        inputs = read_inputs(task.run_id for task in large)
+        for task in large:
+            task.input = inputs[task.run_id]
+    _read_dependencies(tasks)
+    return tasks
+
+
+def _read_dependencies(tasks: Sequence[ClaimedTask]) -> None:
+    wanted = {
+        (task.run_id, name): task.spec.steps[name].kind == MAP
+        for task in tasks
+        for name in task.step.depends_on
+        if name in task.step.params
+    }
+    if not wanted:
+        return
+    found = read_outputs((run_id, step, is_map) for (run_id, step), is_map in wanted.items())
+    by_run: dict[UUID, dict[str, StepOutput]] = defaultdict(dict)
+    for (run_id, step), output in found.items():
+        by_run[run_id][step] = output
+    for task in tasks:
+        task.dependencies = by_run.get(task.run_id, {})
+
+
+# the guard is the fence: what is no longer leased by this claim does not begin
+BEGIN_IF_LEASED = """
+    UPDATE django_workflow_task t SET begun_at = coalesce(t.begun_at, clock_timestamp())
+    FROM unnest(%s::bigint[], %s::bigint[]) AS b(id, lease_id)
+    WHERE t.id = b.id AND t.lease_id = b.lease_id AND t.status = 'running'
+    RETURNING t.id
+"""
+
+
+def begin(tasks: Sequence[ClaimedTask]) -> set[int]:
+    """Record durably that these tasks' handlers begin; returns the ids whose lease still holds."""
+    if not tasks:
+        return set()
+    found = db.rows(BEGIN_IF_LEASED, [[task.id for task in tasks], [task.lease_id for task in tasks]])
+    begun = {row[0] for row in found}
+    for task in tasks:
+        task.is_begun = task.id in begun
+    return begun
+
+
+@dataclass(slots=True)
+class Pulse:
+    """What a heartbeat learnt: leases held on, ended by others, and not looked at because locked."""
+
+    held: set[int] = field(default_factory=set)
+    ended: dict[int, str] = field(default_factory=dict)
+    skipped: set[int] = field(default_factory=set)
+
+
+LOCK_LEASED = """
+    SELECT t.id FROM django_workflow_task t
+    JOIN unnest(%s::bigint[], %s::bigint[]) AS h(id, lease_id) ON t.id = h.id AND t.lease_id = h.lease_id
+    WHERE t.status = 'running'
+    ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED
+"""
+READ_LEASES = """
+    SELECT t.id, t.status, t.lease_id = h.lease_id FROM django_workflow_task t
+    JOIN unnest(%s::bigint[], %s::bigint[]) AS h(id, lease_id) ON t.id = h.id
+"""
+TELL_PROGRESS = """
+    UPDATE django_workflow_task t SET progress = p.progress
+    FROM unnest(%s::bigint[], %s::float8[]) AS p(id, progress) WHERE t.id = p.id
+"""
+
+
+def heartbeat(tasks: Sequence[ClaimedTask], lease: float, progress: Mapping[int, float] | None = None) -> Pulse:
+    """Extend the leases of tasks, and learn which of them were cancelled or taken by others.
+
+    lease: seconds from now. progress: what handlers told since the last heartbeat, by task id.
+    Commits asynchronously: a lost heartbeat is repeated.
+    """
+    pulse = Pulse()
+    by_id = {task.id: task for task in tasks if not task.is_local}
+    if not by_id:
+        return pulse
+    params = [list(by_id), [task.lease_id for task in by_id.values()]]
+    with db.atomic():
+        db.without_waiting_for_flush()
+        pulse.held = {row[0] for row in db.rows(LOCK_LEASED, params)}
+        messages: dict[str, list[int]] = defaultdict(list)
+        for task_id in pulse.held:
+            message_id = by_id[task_id].message_id
+            if message_id is not None:
+                messages[by_id[task_id].queue].append(message_id)
+        for queue_name, ids in messages.items():
+            queue.extend(queue_name, ids, lease)
+        told = {key: value for key, value in (progress or {}).items() if key in pulse.held}
+        if told:
+            db.execute(TELL_PROGRESS, [list(told), list(told.values())])
+    rest = [task for task_id, task in by_id.items() if task_id not in pulse.held]
+    if rest:
+        _judge_unlocked(rest, pulse)
+    return pulse
+
+
+def _judge_unlocked(rest: Sequence[ClaimedTask], pulse: Pulse) -> None:
+    """A row skipped because it was locked is not a lost one: read it without a lock."""
+    rows = db.rows(READ_LEASES, [[task.id for task in rest], [task.lease_id for task in rest]])
+    states = {task_id: (status, is_mine) for task_id, status, is_mine in rows}
+    for task in rest:
+        status, is_mine = states.get(task.id, ("gone", False))
+        if status == "running" and is_mine:
+            pulse.skipped.add(task.id)
+        else:
+            pulse.ended[task.id] = status if is_mine or status != "running" else "lost"

@@ -1,0 +1,57 @@
+"""Operators' verbs on runs: `cancel`; each names who and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from uuid import UUID
+
+from django_workflow import db
+from django_workflow.engine import close
+from django_workflow.engine.records import EventLog
+from django_workflow.engine.settle import lock_runs, notifications
+from django_workflow.exceptions import AlreadySettled, RunNotFound
+from django_workflow.statuses import CANCELLED, RUN_TERMINAL
+
+#: How long a verb waits for a run that a settle holds.
+WAIT_MS = 10_000
+
+END_RUNS = """
+    UPDATE django_workflow_run r
+    SET status = %s, open_steps = 0, ended_at = clock_timestamp(), error = %s::jsonb
+    WHERE r.id = ANY(%s::uuid[])
+"""
+
+
+def cancel(run_ids: Sequence[UUID], *, reason: str = "", by: str = "") -> None:
+    """End runs as cancelled: queued tasks are cancelled, running handlers are told to stop.
+
+    reason, by: recorded with the run and its event.
+    A run that is cancelled already is left as it is. Raises `RunNotFound`, and `AlreadySettled` for
+    one that ended otherwise; then none is changed.
+    """
+    with db.atomic():
+        runs = lock_runs(run_ids, wait_ms=WAIT_MS)
+        for run_id in run_ids:
+            if run_id not in runs:
+                raise RunNotFound(f"There is no run {run_id}.", run_id=run_id)
+            status = runs[run_id].status
+            if status in RUN_TERMINAL and status != CANCELLED:
+                raise AlreadySettled(f"Run {run_id} has already ended {status}.", run_id=run_id, status=status)
+        open_ids = [run_id for run_id, run in runs.items() if run.status != CANCELLED]
+        cancelled = end_runs(open_ids, CANCELLED, "run.cancelled", reason=reason or "cancelled", by=by)
+    db.after_commit(lambda: db.notify(notifications(runs=open_ids, cancelled=cancelled)))
+
+
+def end_runs(run_ids: Sequence[UUID], status: str, event: str, *, reason: str, by: str = "") -> set[UUID]:
+    """End unsettled runs whose locks the caller holds; returns those in which a handler was running."""
+    if not run_ids:
+        return set()
+    error = {"step": "", "class": status, "message": reason} | ({"by": by} if by else {})
+    db.execute(END_RUNS, [status, json.dumps(error), list(run_ids)])
+    cancelled = close.close_runs(dict.fromkeys(run_ids, status))
+    events = EventLog()
+    for run_id in run_ids:
+        events.run(run_id, event, {"reason": reason} | ({"by": by} if by else {}))
+    events.write()
+    return cancelled

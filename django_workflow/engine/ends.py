@@ -1,0 +1,401 @@
+"""The parts of a settle: what each outcome means for its task, attempt and step run, and writing it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django_workflow import db, payload, queue
+from django_workflow.conf import conf
+from django_workflow.definition.registry import registry
+from django_workflow.definition.retry import RetryPolicy
+from django_workflow.definition.spec import CALLABLE_PREFIX, MAP, StepSpec
+from django_workflow.engine.advance import LockedRun
+from django_workflow.engine.outcome import ErrorRecord, Outcome
+from django_workflow.engine.records import EventLog
+from django_workflow.engine.routing import Error, StepEnd, error_of
+from django_workflow.statuses import (
+    FAILED,
+    HELD,
+    LOST,
+    PAUSED,
+    QUEUED,
+    RELEASED,
+    RUNNING,
+    SKIPPED,
+    SUCCEEDED,
+    TASK_TERMINAL,
+)
+
+HANDLER_FAILED = "handler_failed"
+
+
+def decoded(text: str | None) -> Any:
+    """Return the value of JSON text."""
+    return payload.loads(text)
+
+
+def policy_of(step: StepSpec) -> RetryPolicy:
+    """Return a step's retry policy: the settings', with what the flow and the step declare."""
+    default = conf.RETRY.declared() if conf.RETRY is not None else {}
+    return RetryPolicy.of(default, step.retry)
+
+
+@dataclass(slots=True)
+class Ending:
+    """One outcome and what it makes of its task.
+
+    status: the task's next status; "running" with `keeps_lease` where a lost task goes on here.
+    delay: seconds until it may be tried again.
+    """
+
+    outcome: Outcome
+    run: LockedRun
+    status: str
+    failure_count: int
+    lost_count: int
+    delay: float = 0.0
+    hold_reason: str = ""
+    keeps_lease: bool = False
+
+    @classmethod
+    def of(cls, outcome: Outcome, run: LockedRun) -> Ending:
+        """Judge an outcome: the end of its task, another attempt, or a hold."""
+        task = outcome.task
+        lost_count = task.lost_count + (outcome.kind == LOST)
+        if outcome.kind in (SUCCEEDED, SKIPPED):
+            return cls(outcome, run, outcome.kind, task.failure_count, lost_count)
+        failures = task.failure_count + (outcome.is_counted and outcome.kind != RELEASED)
+        ending = cls(outcome, run, QUEUED, failures, lost_count)
+        if outcome.kind == RELEASED:
+            ending.delay = outcome.retry_after or 0.0
+        elif ending.is_exhausted():
+            ending.status = FAILED
+            return ending
+        elif outcome.kind == LOST:
+            ending.keeps_lease = run.status != PAUSED
+        else:
+            ending.delay = ending.backoff()
+        if run.status == PAUSED:
+            ending.status, ending.hold_reason = HELD, PAUSED
+        elif ending.keeps_lease:
+            ending.status = RUNNING
+        return ending
+
+    def is_exhausted(self) -> bool:
+        """Say whether no further attempt is allowed."""
+        if not self.outcome.is_counted:
+            return False
+        policy = policy_of(self.outcome.task.step)
+        error = self.outcome.error
+        wanted = self.outcome.retry_after is not None or error is None or policy.wants(error.classes)
+        return not self.outcome.is_retryable or not wanted or self.failure_count >= policy.max_attempts
+
+    def backoff(self) -> float:
+        """Return the seconds until the next attempt."""
+        if self.outcome.retry_after is not None:
+            return max(0.0, self.outcome.retry_after)
+        policy = policy_of(self.outcome.task.step)
+        strategy = policy.strategy
+        named = (
+            registry.callable(strategy.removeprefix(CALLABLE_PREFIX)) if strategy.startswith(CALLABLE_PREFIX) else None
+        )
+        return policy.delay(self.failure_count, named)
+
+    @property
+    def keeps_message(self) -> bool:
+        """Whether the task's message serves for the next attempt; a longer delay waits in its row."""
+        return self.status == QUEUED and self.delay <= conf.LEASE.total_seconds()
+
+    @property
+    def error(self) -> Error:
+        """The error as a step's or run's record tells it."""
+        error = self.outcome.error or ErrorRecord("Unknown", self.outcome.reason)
+        return error_of(self.outcome.task.step.name, error.error_class, error.message)
+
+
+END_IF_LEASED = """
+    UPDATE django_workflow_task t
+    SET status = e.status, output = e.output::jsonb, failure_count = e.failure_count, lost_count = e.lost_count,
+        begun_at = coalesce(clock_timestamp() - make_interval(secs => e.begun_ago), t.begun_at),
+        ended_at = clock_timestamp() - make_interval(secs => e.ended_ago)
+    FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::int[], %s::int[], %s::float8[], %s::float8[])
+         AS e(id, lease_id, status, output, failure_count, lost_count, begun_ago, ended_ago)
+    WHERE t.id = e.id AND t.lease_id = e.lease_id AND t.status = 'running'
+    RETURNING t.id
+"""
+REQUEUE_IF_LEASED = """
+    UPDATE django_workflow_task t
+    SET status = e.status, hold_reason = e.hold_reason, failure_count = e.failure_count, lost_count = e.lost_count,
+        due_at = CASE WHEN e.delay > 0 THEN clock_timestamp() + make_interval(secs => e.delay) END,
+        message_id = CASE WHEN e.keeps_message THEN t.message_id END,
+        lease_id = CASE WHEN e.keeps_lease THEN t.lease_id END,
+        worker_id = CASE WHEN e.keeps_lease THEN t.worker_id END, begun_at = NULL
+    FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::int[], %s::int[], %s::float8[], %s::bool[],
+                %s::bool[])
+         AS e(id, lease_id, status, hold_reason, failure_count, lost_count, delay, keeps_message, keeps_lease)
+    WHERE t.id = e.id AND t.lease_id = e.lease_id AND t.status = 'running'
+    RETURNING t.id
+"""
+
+
+def end_tasks(endings: Sequence[Ending]) -> set[int]:
+    """Write the tasks whose lease still matches; return their ids. The others changed nothing."""
+    now = time.monotonic()
+    over: list[tuple[Any, ...]] = []
+    again: list[tuple[Any, ...]] = []
+    for item in endings:
+        outcome = item.outcome
+        fence = (outcome.task.id, outcome.task.lease_id, item.status)
+        if item.status in TASK_TERMINAL:
+            begun_ago = None if outcome.begun_at is None else now - outcome.begun_at
+            ended_ago = 0.0 if outcome.ended_at is None else now - outcome.ended_at
+            over.append((*fence, outcome.output, item.failure_count, item.lost_count, begun_ago, ended_ago))
+        else:
+            counts = (item.failure_count, item.lost_count)
+            keeps_message = item.keeps_message or item.keeps_lease
+            again.append((*fence, item.hold_reason, *counts, item.delay, keeps_message, item.keeps_lease))
+    applied: set[int] = set()
+    for sql, values in ((END_IF_LEASED, over), (REQUEUE_IF_LEASED, again)):
+        if values:
+            applied |= {row[0] for row in db.rows(sql, [list(column) for column in zip(*values, strict=True)])}
+    return applied
+
+
+INSERT_ATTEMPTS = """
+    INSERT INTO django_workflow_attempt
+        (run_id, task_id, lease_id, number, is_counted, begun_at, ended_at, outcome, error_class, message, traceback,
+         fingerprint, worker_id)
+    SELECT a.run_id, a.task_id, a.lease_id, a.number, a.is_counted,
+           clock_timestamp() - make_interval(secs => a.begun_ago),
+           clock_timestamp() - make_interval(secs => a.ended_ago),
+           a.outcome, a.error_class, a.message, a.traceback, a.fingerprint, t.worker_id
+    FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::int[], %s::bool[], %s::float8[], %s::float8[], %s::text[],
+                %s::text[], %s::text[], %s::text[], %s::text[])
+         AS a(run_id, task_id, lease_id, number, is_counted, begun_ago, ended_ago, outcome, error_class, message,
+              traceback, fingerprint)
+    JOIN django_workflow_task t ON t.id = a.task_id
+"""
+
+
+def record_attempts(endings: Sequence[Ending]) -> None:
+    """Insert a row for every attempt that ended otherwise than by success."""
+    now = time.monotonic()
+    values = []
+    for item in endings:
+        outcome, task = item.outcome, item.outcome.task
+        if outcome.kind in (SUCCEEDED, SKIPPED):
+            continue
+        was_lost = outcome.kind == LOST
+        error = outcome.error or ErrorRecord("", outcome.reason)
+        values.append((
+            task.run_id, task.id, task.lost_lease_id if was_lost else task.lease_id, task.attempt - was_lost,
+            outcome.is_counted, None if outcome.begun_at is None else now - outcome.begun_at,
+            0.0 if outcome.ended_at is None else now - outcome.ended_at, outcome.kind,
+            error.error_class[:200], error.message, error.traceback, error.fingerprint if outcome.error else "",
+        ))  # fmt: skip
+    if values:
+        db.execute(INSERT_ATTEMPTS, [list(column) for column in zip(*values, strict=True)])
+
+
+RECORD_SUPERSEDED = """
+    UPDATE django_workflow_attempt a SET superseded_at = clock_timestamp(), late_outcome = l.outcome
+    FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS l(task_id, lease_id, outcome)
+    WHERE a.task_id = l.task_id AND a.lease_id = l.lease_id AND a.superseded_at IS NULL AND l.outcome <> 'released'
+"""
+
+
+def record_superseded(late: Sequence[Ending]) -> None:
+    """Mark the attempts of late results; where the attempt has no row yet, or was applied, nothing happens."""
+    if late:
+        tasks = [item.outcome.task for item in late]
+        kinds = [item.outcome.kind for item in late]
+        db.execute(RECORD_SUPERSEDED, [[task.id for task in tasks], [task.lease_id for task in tasks], kinds])
+
+
+@dataclass(slots=True)
+class StepEnds:
+    """What became of the step runs of a pile.
+
+    ended: steps that became terminal, by run. closed: step runs whose other tasks must stop.
+    freed: places that became free in step runs with `max_parallel`.
+    """
+
+    ended: dict[UUID, list[StepEnd]] = field(default_factory=lambda: defaultdict(list))
+    closed: list[int] = field(default_factory=list)
+    freed: dict[int, tuple[int, str, bool]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Count:
+    """A step run being counted down."""
+
+    open_tasks: int
+    task_count: int
+    failed_count: int
+
+
+READ_STEP_RUNS = """
+    SELECT id, open_tasks, task_count, failed_count FROM django_workflow_steprun
+    WHERE id = ANY(%s::bigint[]) AND status = 'running'
+"""
+UPDATE_STEP_RUNS = """
+    UPDATE django_workflow_steprun s
+    SET status = n.status, open_tasks = n.open_tasks, failed_count = n.failed_count, reason = n.reason,
+        error = n.error::jsonb, ended_at = CASE WHEN n.status <> 'running' THEN clock_timestamp() END
+    FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::int[], %s::text[], %s::text[])
+         AS n(id, status, open_tasks, failed_count, reason, error)
+    WHERE s.id = n.id
+"""
+
+
+def end_step_runs(endings: Sequence[Ending], events: EventLog) -> StepEnds:
+    """Count step runs down by their ended tasks and write them; the runs' locks are held."""
+    over: dict[int, list[Ending]] = defaultdict(list)
+    for item in endings:
+        if item.status in TASK_TERMINAL:
+            over[item.outcome.task.step_run_id].append(item)
+    counts = _read_counts(over)
+    result = StepEnds()
+    changes: list[tuple[Any, ...]] = []
+    for step_run_id, items in over.items():
+        count = counts.get(step_run_id)
+        if count is None:
+            continue  # the step ended while these tasks were being handed in
+        changes.append((step_run_id, *_end_step_run(step_run_id, items, count, result, events)))
+    if changes:
+        db.execute(UPDATE_STEP_RUNS, [list(column) for column in zip(*changes, strict=True)])
+    return result
+
+
+def _read_counts(over: dict[int, list[Ending]]) -> dict[int, _Count]:
+    """Return the counters of step runs; one with a single task needs no read."""
+    counts = {key: _Count(1, 1, 0) for key, items in over.items() if items[0].outcome.task.step.kind != MAP}
+    maps = [key for key in over if key not in counts]
+    if maps:
+        counts |= {row[0]: _Count(*row[1:]) for row in db.rows(READ_STEP_RUNS, [maps])}
+    return counts
+
+
+def _end_step_run(
+    step_run_id: int, items: list[Ending], count: _Count, result: StepEnds, events: EventLog
+) -> tuple[Any, ...]:
+    """Count one step run down and judge it; return its new columns."""
+    task = items[0].outcome.task
+    step, run = task.step, items[0].run
+    failures = [item for item in items if item.status == FAILED]
+    count.open_tasks -= len(items)
+    count.failed_count += len(failures)
+    end: StepEnd | None = None
+    reason, error = "", None
+    if failures and not is_tolerated(step, count):
+        error = failures[0].error
+        end = _exhausted(step, error)
+        reason = HANDLER_FAILED if end.status == SKIPPED else ""
+    elif step.kind != MAP and items[0].status == SKIPPED:
+        end, reason = StepEnd(step.name, SKIPPED), items[0].outcome.reason[:200]
+    elif count.open_tasks == 0:
+        end = StepEnd(step.name, SUCCEEDED)
+    if end is None:
+        if step.max_parallel is not None:
+            result.freed[step_run_id] = (len(items), run.status, run.is_local)
+        return RUNNING, count.open_tasks, count.failed_count, "", None
+    if count.open_tasks:
+        result.closed.append(step_run_id)
+    result.ended[task.run_id].append(end)
+    kind = "completed" if end.status == SUCCEEDED else end.status
+    events.step(task.run_id, f"step.{kind}", step.name, error or ({"reason": reason} if reason else None))
+    return end.status, 0, count.failed_count, reason, json.dumps(error) if error else None
+
+
+def is_tolerated(step: StepSpec, count: _Count) -> bool:
+    """Say whether a map may have as many failed items as it has; below 1 the limit is a share."""
+    if step.kind != MAP or step.tolerate is None:
+        return False
+    limit = step.tolerate * count.task_count if 0 < step.tolerate < 1 else step.tolerate
+    return count.failed_count <= limit
+
+
+def _exhausted(step: StepSpec, error: Error) -> StepEnd:
+    """What a step does that has no attempt left."""
+    if step.on_exhausted == "fail":
+        return StepEnd(step.name, FAILED, error=error)
+    return StepEnd(step.name, SKIPPED, is_cascade=step.on_exhausted == "skip_cascade", error=error)
+
+
+def write_task_events(endings: Sequence[Ending], events: EventLog) -> None:
+    """Collect what handlers emitted and, at level "task", what became of each task."""
+    for item in endings:
+        outcome, task = item.outcome, item.outcome.task
+        for kind, data in outcome.events:
+            events.custom(task.run_id, kind, task.step.name, task.id, data)
+        kind = {SUCCEEDED: "task.completed", SKIPPED: "task.completed", FAILED: "task.failed"}.get(
+            item.status, "task.retried"
+        )
+        if outcome.kind != RELEASED:
+            events.task(task.run_id, kind, task.step.name, task.id, {"attempt": task.attempt})
+
+
+HELD_TASKS = """
+    SELECT h.id, t.id, t.queue FROM unnest(%s::bigint[], %s::int[]) AS h(id, places)
+    CROSS JOIN LATERAL (
+        SELECT id, queue FROM django_workflow_task
+        WHERE step_run_id = h.id AND status = 'held' AND hold_reason = 'parallel' ORDER BY index LIMIT h.places
+    ) t
+"""
+QUEUE_HELD = """
+    UPDATE django_workflow_task t
+    SET status = n.status, hold_reason = n.reason, message_id = n.message_id
+    FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[]) AS n(id, status, reason, message_id)
+    WHERE t.id = n.id AND t.status = 'held'
+"""
+
+
+def release_held(freed: dict[int, tuple[int, str, bool]]) -> set[str]:
+    """Let the next items of maps with `max_parallel` take the places that became free.
+
+    freed: step run -> free places, its run's status, and whether the run is local.
+    Returns the queues that received messages. In a paused run the items stay held, as paused.
+    """
+    if not freed:
+        return set()
+    found = db.rows(HELD_TASKS, [list(freed), [places for places, _, _ in freed.values()]])
+    changes: list[tuple[int, str, str, int | None]] = []
+    to_send: dict[str, list[int]] = defaultdict(list)
+    for step_run_id, task_id, queue_name in found:
+        _, run_status, is_local = freed[step_run_id]
+        if run_status == PAUSED:
+            changes.append((task_id, HELD, PAUSED, None))
+        elif is_local:
+            changes.append((task_id, QUEUED, "", None))
+        else:
+            to_send[queue_name].append(task_id)
+    for queue_name, ids in to_send.items():
+        messages = queue.send(queue_name, ids)
+        changes += [(task_id, QUEUED, "", message) for task_id, message in zip(ids, messages, strict=True)]
+    if changes:
+        db.execute(QUEUE_HELD, [list(column) for column in zip(*changes, strict=True)])
+    return set(to_send)
+
+
+def drop_messages(endings: Sequence[Ending]) -> None:
+    """Delete the messages of tasks that ended or wait in their rows; hide those that are tried again."""
+    gone: dict[str, list[int]] = defaultdict(list)
+    hidden: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    for item in endings:
+        task = item.outcome.task
+        if task.message_id is None or item.keeps_lease:
+            continue
+        if item.keeps_message:
+            hidden[task.queue].append((task.message_id, item.delay))
+        else:
+            gone[task.queue].append(task.message_id)
+    for name, ids in gone.items():
+        queue.delete(name, ids)
+    for name, pairs in hidden.items():
+        queue.hide(name, [message for message, _ in pairs], [delay for _, delay in pairs])

@@ -1,0 +1,112 @@
+"""What a worker hands to settle: how an attempt ended."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import traceback
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from django_workflow.definition.retry import class_name, class_names
+from django_workflow.engine.claim import ClaimedTask
+from django_workflow.statuses import FAILED, LOST, RELEASED, SKIPPED, SUCCEEDED, TIMED_OUT
+
+MAX_MESSAGE = 2_000
+MAX_TRACEBACK = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRecord:
+    """An error as it is stored; `classes` are the names of its class and bases."""
+
+    error_class: str
+    message: str
+    traceback: str = ""
+    classes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, error: BaseException) -> ErrorRecord:
+        """Record an exception."""
+        text = "".join(traceback.format_exception(error))
+        return cls(
+            class_name(type(error)),
+            storable(str(error))[:MAX_MESSAGE],
+            storable(text)[-MAX_TRACEBACK:],
+            class_names(error),
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash that is equal for errors that differ only in numbers, quoted values and addresses."""
+        normal = re.sub(r"0x[0-9a-f]+|\d+|'[^']*'|\"[^\"]*\"", "#", self.message.splitlines()[0] if self.message else "")
+        return hashlib.sha256(f"{self.error_class}:{normal}".encode()).hexdigest()[:16]
+
+
+def storable(text: str) -> str:
+    """Return text without what PostgreSQL refuses: NUL and lone surrogates."""
+    return text.replace("\x00", "�").encode("utf-8", "replace").decode("utf-8")
+
+
+@dataclass(slots=True, eq=False)
+class Outcome:
+    """How one attempt of one task ended.
+
+    output: JSON text of a success.
+    is_retryable: False fails the step whatever attempts are left.
+    retry_after: seconds the handler asked for; wins over the step's backoff.
+    is_counted: whether a failure, loss or release counts against max_attempts.
+    begun_ago, ended_ago: seconds before the settle; None where the handler did not begin.
+    events: what the handler emitted, as pairs of type and JSON text.
+    """
+
+    task: ClaimedTask
+    kind: str
+    output: str | None = None
+    error: ErrorRecord | None = None
+    is_retryable: bool = True
+    retry_after: float | None = None
+    is_counted: bool = True
+    reason: str = ""
+    begun_at: float | None = None
+    ended_at: float | None = None
+    events: list[tuple[str, str]] = field(default_factory=list)
+
+    def as_failure(self, error: BaseException) -> Outcome:
+        """Return this outcome turned into a final failure by `error`, without what may have caused it."""
+        return replace(
+            self, kind=FAILED, output=None, error=ErrorRecord.of(error), is_retryable=False, reason="", events=[]
+        )
+
+
+def succeeded(task: ClaimedTask, output: str, **more: Any) -> Outcome:
+    """The handler returned an output."""
+    return Outcome(task, SUCCEEDED, output=output, **more)
+
+
+def failed(task: ClaimedTask, error: ErrorRecord, **more: Any) -> Outcome:
+    """The handler raised, or what it returned cannot be used."""
+    return Outcome(task, FAILED, error=error, **more)
+
+
+def timed_out(task: ClaimedTask, seconds: float, **more: Any) -> Outcome:
+    """The attempt ran longer than its timeout."""
+    message = f"step {task.step.name!r} ran longer than its timeout of {seconds:g} s"
+    return Outcome(task, TIMED_OUT, error=ErrorRecord("TimedOut", message, classes=("TimedOut",)), **more)
+
+
+def lost(task: ClaimedTask) -> Outcome:
+    """Another worker held the task and vanished; counts if the handler had begun."""
+    message = "the worker vanished while it held this task"
+    error = ErrorRecord("WorkerLost", message, classes=("WorkerLost",))
+    return Outcome(task, LOST, error=error, is_counted=task.is_begun)
+
+
+def released(task: ClaimedTask, reason: str, *, delay: float = 0.0, **more: Any) -> Outcome:
+    """The worker hands the task back unfinished; never counted."""
+    return Outcome(task, RELEASED, reason=reason, retry_after=delay, is_counted=False, **more)
+
+
+def skipped(task: ClaimedTask, reason: str, **more: Any) -> Outcome:
+    """The handler ended its step as skipped."""
+    return Outcome(task, SKIPPED, reason=reason, **more)

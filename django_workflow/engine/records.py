@@ -1,0 +1,67 @@
+"""Events: collected while a verb works, written with one insert, at the level the site chose."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django_workflow import db
+from django_workflow.conf import conf
+
+RUN, STEP, TASK = "run", "step", "task"
+LEVELS = (RUN, STEP, TASK)
+
+# the number is read in this statement: under the run's lock nobody else numbers its events, and the
+# run's row is not written for it
+INSERT_EVENTS = """
+    INSERT INTO django_workflow_event (run_id, number, type, step, task_id, data)
+    SELECT e.run_id, e.ordinal + coalesce(last.number, 0), e.type, e.step, e.task_id, e.data::jsonb
+    FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::bigint[], %s::text[])
+         WITH ORDINALITY AS e(run_id, ordinal, type, step, task_id, data, place)
+    LEFT JOIN LATERAL (
+        SELECT number FROM django_workflow_event x WHERE x.run_id = e.run_id ORDER BY number DESC LIMIT 1
+    ) last ON true
+    ORDER BY e.place
+"""
+
+
+@dataclass
+class EventLog:
+    """What happened in one verb, in order."""
+
+    level: int = field(default_factory=lambda: LEVELS.index(conf.EVENT_LEVEL))
+    entries: list[tuple[UUID, str, str, int | None, str | None]] = field(default_factory=list)
+
+    def run(self, run_id: UUID, kind: str, data: dict[str, Any] | None = None) -> None:
+        """Something happened to the run as a whole; always stored."""
+        self.entries.append((run_id, kind, "", None, json.dumps(data) if data else None))
+
+    def step(self, run_id: UUID, kind: str, step: str, data: dict[str, Any] | None = None) -> None:
+        """Something happened to a step; stored from level "step"."""
+        if self.level >= 1:
+            self.entries.append((run_id, kind, step, None, json.dumps(data) if data else None))
+
+    def task(self, run_id: UUID, kind: str, step: str, task_id: int, data: dict[str, Any] | None = None) -> None:
+        """Something happened to a task; stored at level "task"."""
+        if self.level >= 2:
+            self.entries.append((run_id, kind, step, task_id, json.dumps(data) if data else None))
+
+    def custom(self, run_id: UUID, kind: str, step: str, task_id: int, data: str) -> None:
+        """A handler emitted an event of its own; always stored."""
+        self.entries.append((run_id, kind, step, task_id, data))
+
+    def write(self) -> None:
+        """Insert the collected events; the caller holds the locks of their runs."""
+        if not self.entries:
+            return
+        counts: Counter[UUID] = Counter()
+        ordinals = []
+        for entry in self.entries:
+            counts[entry[0]] += 1
+            ordinals.append(counts[entry[0]])
+        runs, kinds, steps, tasks, data = (list(column) for column in zip(*self.entries, strict=True))
+        db.execute(INSERT_EVENTS, [runs, ordinals, kinds, steps, tasks, data])
+        self.entries.clear()

@@ -1,0 +1,205 @@
+"""Ending attempts: `settle` takes a pile of outcomes and makes everything true that follows from them."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from django_workflow import db
+from django_workflow.conf import conf
+from django_workflow.engine import close, ends, publish
+from django_workflow.engine.advance import Advance, Joins, LockedRun, read_joins
+from django_workflow.engine.ends import Ending
+from django_workflow.engine.outcome import Outcome
+from django_workflow.engine.outputs import RunOutputs, read_inputs
+from django_workflow.engine.routing import RunFacts, StepEnd, decide
+from django_workflow.statuses import RUN_TERMINAL, SUCCEEDED
+
+logger = logging.getLogger("django_workflow")
+
+#: How long a settle waits for a run that somebody else holds, once it waits at all.
+PATIENCE_MS = 50
+
+
+@dataclass
+class Settled:
+    """What a settle did.
+
+    done: outcomes that are over and done with, applied or superseded.
+    left: outcomes of runs that somebody else holds; they stay in the pile.
+    may_begin: ids of lost tasks whose new attempt may begin now.
+    queues, runs, cancelled: whom to notify after the commit.
+    """
+
+    done: list[Outcome] = field(default_factory=list)
+    left: list[Outcome] = field(default_factory=list)
+    may_begin: set[int] = field(default_factory=set)
+    superseded: set[int] = field(default_factory=set)
+    queues: set[str] = field(default_factory=set)
+    runs: set[UUID] = field(default_factory=set)
+    cancelled: set[UUID] = field(default_factory=set)
+
+    def add(self, other: Settled) -> None:
+        """Take over what another settle did."""
+        self.done += other.done
+        self.left += other.left
+        for name in ("may_begin", "superseded", "queues", "runs", "cancelled"):
+            getattr(self, name).update(getattr(other, name))
+
+    def notifications(self) -> list[tuple[str, str]]:
+        """Return what to notify, folded."""
+        return notifications(queues=self.queues, runs=self.runs, cancelled=self.cancelled)
+
+
+#: NOTIFY channel on which pages and waiters hear that a run changed; the payload is its id.
+RUN_CHANNEL = "django_workflow_run"
+
+
+def notifications(
+    *, queues: Iterable[str] = (), runs: Iterable[UUID] = (), cancelled: Iterable[UUID] = ()
+) -> list[tuple[str, str]]:
+    """Return pairs of channel and payload."""
+    from django_workflow.queue import CHANNEL
+
+    return [
+        *((CHANNEL, name) for name in queues),
+        *((RUN_CHANNEL, str(run_id)) for run_id in runs),
+        *((close.CONTROL_CHANNEL, str(run_id)) for run_id in cancelled),
+    ]
+
+
+def settle(outcomes: Sequence[Outcome], *, wait_ms: int | None = None) -> Settled:
+    """End attempts, and write what follows: retries, successors, ends of runs, events.
+
+    wait_ms: None skips runs that somebody else holds; a number waits so long for each.
+    One bad outcome never blocks the pile: where the data is refused the pile is split until the
+    culprit alone fails with that error. Errors of the connection, deadlocks and serialisation
+    failures are raised; the same pile may be settled again.
+    """
+    if not outcomes:
+        return Settled()
+    try:
+        with db.atomic():
+            return _Settling(outcomes, wait_ms).settle()
+    except Exception as error:
+        # whatever one outcome causes must not keep the others from settling
+        if db.is_retryable(error) or db.is_lock_timeout(error):
+            raise
+        return _settle_apart(outcomes, wait_ms, error)
+
+
+def _settle_apart(outcomes: Sequence[Outcome], wait_ms: int | None, error: Exception) -> Settled:
+    """Halve a pile that was refused, by runs first; a single outcome fails with the error."""
+    if len(outcomes) == 1:
+        logger.error("outcome refused", extra={"task": outcomes[0].task.id}, exc_info=error)
+        if not outcomes[0].is_retryable and outcomes[0].output is None:
+            raise error  # it failed already and still cannot be written: this is no fault of its data
+        return settle([outcomes[0].as_failure(error)], wait_ms=wait_ms)
+    ordered = sorted(outcomes, key=lambda outcome: (outcome.task.run_id, outcome.task.id))
+    middle = len(ordered) // 2
+    result = Settled()
+    for half in (ordered[:middle], ordered[middle:]):
+        result.add(settle(half, wait_ms=wait_ms))
+    return result
+
+
+# own statement, before anything is read: what the runs' other tasks did is visible only to a
+# snapshot taken after this lock was got
+LOCK_RUNS = """
+    SELECT id, status, version_id, open_steps, task_count, is_local FROM django_workflow_run
+    WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
+"""
+
+
+def lock_runs(run_ids: Iterable[UUID], *, wait_ms: int | None = None) -> dict[UUID, LockedRun]:
+    """Lock runs in id order and return them; None as `wait_ms` skips those that somebody else holds."""
+    wanted = [list(run_ids)]
+    if wait_ms is None:
+        found = db.rows(LOCK_RUNS + " SKIP LOCKED", wanted)
+    else:
+        with db.lock_timeout(wait_ms):
+            found = db.rows(LOCK_RUNS, wanted)
+    return {row[0]: LockedRun(*row) for row in found}
+
+
+class _Settling:
+    """One settle, inside its transaction."""
+
+    def __init__(self, outcomes: Sequence[Outcome], wait_ms: int | None) -> None:
+        self.outcomes = outcomes
+        self.wait_ms = wait_ms
+        self.result = Settled()
+        self.advance = Advance()
+
+    def settle(self) -> Settled:
+        runs = lock_runs({outcome.task.run_id for outcome in self.outcomes}, wait_ms=self.wait_ms)
+        mine = self.set_apart(runs)
+        endings = [Ending.of(outcome, runs[outcome.task.run_id]) for outcome in mine]
+        applied = ends.end_tasks(endings)
+        self.record_late([item for item in endings if item.outcome.task.id not in applied])
+        endings = [item for item in endings if item.outcome.task.id in applied]
+        step_ends = self.count_down(endings)
+        self.decide(runs, step_ends, endings)
+        self.advance.write()
+        ends.drop_messages(endings)
+        self.result.may_begin = {item.outcome.task.id for item in endings if item.keeps_lease}
+        self.result.queues |= self.advance.queues
+        self.result.cancelled |= self.advance.cancelled
+        self.result.runs = {item.outcome.task.run_id for item in endings}
+        return self.result
+
+    def set_apart(self, runs: dict[UUID, LockedRun]) -> list[Outcome]:
+        """Keep the outcomes of locked runs; leave the others for another time, drop those of deleted runs."""
+        mine: list[Outcome] = []
+        for outcome in self.outcomes:
+            if outcome.task.run_id in runs:
+                mine.append(outcome)
+            elif self.wait_ms is None:
+                self.result.left.append(outcome)
+            else:
+                self.result.done.append(outcome)
+        self.result.done += mine
+        return mine
+
+    def record_late(self, late: Sequence[Ending]) -> None:
+        """A result whose lease is over changes nothing; that it came is recorded once."""
+        self.result.superseded = {item.outcome.task.id for item in late}
+        ends.record_superseded(late)
+
+    def count_down(self, endings: Sequence[Ending]) -> dict[UUID, list[StepEnd]]:
+        """Write attempts and step runs; return the steps that ended, by run."""
+        ends.record_attempts(endings)
+        steps = ends.end_step_runs(endings, self.advance.events)
+        self.advance.cancelled |= close.cancel_tasks(steps.closed)
+        self.advance.queues |= ends.release_held(steps.freed)
+        ends.write_task_events(endings, self.advance.events)
+        return steps.ended
+
+    def decide(
+        self, runs: dict[UUID, LockedRun], step_ends: dict[UUID, list[StepEnd]], endings: Sequence[Ending]
+    ) -> None:
+        """Route every run in which a step ended."""
+        live = [run_id for run_id in step_ends if runs[run_id].status not in RUN_TERMINAL]
+        specs = {run_id: publish.spec_of(runs[run_id].version_id) for run_id in live}
+        joins = read_joins([run_id for run_id in live if specs[run_id].has_joins])
+        inputs = read_inputs(run_id for run_id in live if specs[run_id].reads_input)
+        texts: dict[UUID, dict[str, str]] = defaultdict(dict)
+        for item in endings:
+            if item.outcome.kind == SUCCEEDED and item.outcome.task.step.kind == "single":
+                texts[item.outcome.task.run_id][item.outcome.task.step.name] = item.outcome.output or "null"
+        for run_id in live:
+            run, spec = runs[run_id], specs[run_id]
+            seen = joins[run_id] if run_id in joins else Joins()
+            facts = RunFacts(
+                input=ends.decoded(inputs.get(run_id)),
+                outputs=RunOutputs(run_id, spec, texts.get(run_id)),
+                open_steps=run.open_steps,
+                task_count=run.task_count,
+                max_tasks=spec.max_tasks or conf.MAX_TASKS,
+                arrivals=seen.arrivals,
+                waiting=seen.waiting,
+            )
+            self.advance.add(run, spec, facts, decide(spec, facts, step_ends[run_id]))

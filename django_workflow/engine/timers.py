@@ -1,0 +1,221 @@
+"""What becomes due by itself: delayed tasks, deadlines, lost messages, lost local runs, retention.
+
+One process at a time does this (the worker's keeper). Each verb does a bounded amount of work.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import timedelta
+from uuid import UUID
+
+from django_workflow import db, queue
+from django_workflow.conf import conf
+from django_workflow.engine.control import end_runs
+from django_workflow.engine.settle import notifications
+from django_workflow.statuses import FAILED, TIMED_OUT
+
+BATCH = 1_000
+
+# one statement tells an idle keeper that there is nothing to do
+WHAT_IS_DUE = """
+    SELECT
+        EXISTS (SELECT 1 FROM django_workflow_task
+                WHERE message_id IS NULL AND due_at <= clock_timestamp() AND status = 'queued'),
+        EXISTS (SELECT 1 FROM django_workflow_run WHERE status = 'scheduled' AND due_at <= clock_timestamp()),
+        EXISTS (SELECT 1 FROM django_workflow_run
+                WHERE status IN ('scheduled', 'running', 'paused') AND deadline_at <= clock_timestamp()
+                  AND status <> 'paused'),
+        extract(epoch FROM least(
+            (SELECT min(due_at) FROM django_workflow_task
+             WHERE message_id IS NULL AND due_at > clock_timestamp() AND status = 'queued'),
+            (SELECT min(due_at) FROM django_workflow_run WHERE status = 'scheduled' AND due_at > clock_timestamp())
+        ) - clock_timestamp())::float8
+"""
+
+
+def what_is_due() -> tuple[bool, bool, bool, float | None]:
+    """Return whether tasks, scheduled runs and deadlines are due, and the seconds until the next task or run is."""
+    tasks, runs, deadlines, seconds = db.rows(WHAT_IS_DUE)[0]
+    return tasks, runs, deadlines, seconds
+
+
+# the condition on the message is read again under the lock by PostgreSQL itself, for it is of the locked row
+LOCK_DUE_TASKS = """
+    SELECT t.id, t.queue FROM django_workflow_task t JOIN django_workflow_run r ON r.id = t.run_id
+    WHERE t.message_id IS NULL AND t.due_at <= clock_timestamp() AND t.status = 'queued' AND NOT r.is_local
+    ORDER BY t.id LIMIT %s FOR NO KEY UPDATE OF t SKIP LOCKED
+"""
+SET_MESSAGES = """
+    UPDATE django_workflow_task t SET message_id = n.message_id
+    FROM unnest(%s::bigint[], %s::bigint[]) AS n(id, message_id) WHERE t.id = n.id
+"""
+
+
+def send_due_tasks() -> int:
+    """Send messages for delayed tasks whose time has come; returns how many."""
+    with db.atomic():
+        found = db.rows(LOCK_DUE_TASKS, [BATCH])
+        queues = _send_for([(task_id, name, 0.0) for task_id, name in found])
+    db.notify(notifications(queues=queues))
+    return len(found)
+
+
+def _send_for(tasks: list[tuple[int, str, float]]) -> set[str]:
+    """Send a message for each (task, queue, delay) and point the tasks at them; the caller holds their locks."""
+    groups: dict[tuple[str, float], list[int]] = defaultdict(list)
+    for task_id, name, delay in tasks:
+        groups[name, delay].append(task_id)
+    for (name, delay), ids in groups.items():
+        db.execute(SET_MESSAGES, [ids, queue.send(name, ids, delay)])
+    return {name for name, _ in groups}
+
+
+LOCK_OVERDUE_RUNS = """
+    SELECT id, is_local FROM django_workflow_run
+    WHERE status IN ('scheduled', 'running') AND deadline_at <= clock_timestamp()
+    ORDER BY id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+
+def end_overdue_runs() -> int:
+    """End runs that are past their deadline as timed out; returns how many."""
+    with db.atomic():
+        found = [row[0] for row in db.rows(LOCK_OVERDUE_RUNS, [BATCH])]
+        reason = "the run took longer than its max_duration"
+        cancelled = end_runs(found, TIMED_OUT, "run.timed_out", reason=reason)
+    db.notify(notifications(runs=found, cancelled=cancelled))
+    return len(found)
+
+
+LIVE_RUNS = """
+    SELECT id FROM django_workflow_run
+    WHERE status IN ('scheduled', 'running', 'paused') AND id > %s AND NOT is_local ORDER BY id LIMIT %s
+"""
+POINTED_TASKS = """
+    SELECT t.id, t.queue, t.message_id FROM django_workflow_steprun s
+    JOIN django_workflow_task t ON t.step_run_id = s.id
+    WHERE s.run_id = ANY(%s::uuid[]) AND s.status = 'running' AND t.status IN ('queued', 'running')
+      AND (t.due_at IS NULL OR t.due_at <= clock_timestamp())
+"""
+LOCK_SUSPECTS = """
+    SELECT t.id FROM django_workflow_task t WHERE t.id = ANY(%s::bigint[])
+    ORDER BY t.id FOR NO KEY UPDATE SKIP LOCKED
+"""
+# a second statement after the lock: the recheck of a locking anti-join keeps the stale null side
+LOOK_AGAIN = """
+    SELECT t.id, t.queue, t.message_id, t.status FROM django_workflow_task t
+    WHERE t.id = ANY(%s::bigint[]) AND t.status IN ('queued', 'running')
+      AND (t.due_at IS NULL OR t.due_at <= clock_timestamp())
+"""
+
+
+def reconcile(after: UUID | None = None, limit: int = BATCH) -> UUID | None:
+    """Send anew for live tasks whose message is gone, in the runs that follow `after`.
+
+    Returns the last run looked at, or None at the end of the table.
+    """
+    runs = [row[0] for row in db.rows(LIVE_RUNS, [after or UUID(int=0), limit])]
+    if not runs:
+        return None
+    suspects = _without_message(db.rows(POINTED_TASKS, [runs]))
+    if suspects:
+        with db.atomic():
+            locked = [row[0] for row in db.rows(LOCK_SUSPECTS, [suspects])]
+            again = db.rows(LOOK_AGAIN, [locked])
+            still = set(_without_message([(task_id, name, message) for task_id, name, message, _ in again]))
+            lease = conf.LEASE.total_seconds()
+            # a running task's worker may well live: its new message stays hidden for one lease
+            queues = _send_for([
+                (task_id, name, lease if status == "running" else 0.0)
+                for task_id, name, _, status in again
+                if task_id in still
+            ])
+        db.notify(notifications(queues=queues))
+    return runs[-1] if len(runs) == limit else None
+
+
+def _without_message(tasks: list[tuple[int, str, int | None]]) -> list[int]:
+    """Return the ids of those (task, queue, message) whose message does not exist."""
+    by_queue: dict[str, dict[int, int]] = defaultdict(dict)
+    absent = []
+    for task_id, name, message_id in tasks:
+        if message_id is None:
+            absent.append(task_id)
+        else:
+            by_queue[name][message_id] = task_id
+    for name, pointers in by_queue.items():
+        absent += [pointers[message] for message in queue.missing(name, list(pointers))]
+    return sorted(absent)
+
+
+LOCAL_RUNS = """
+    SELECT id FROM django_workflow_run WHERE status IN ('scheduled', 'running', 'paused') AND is_local LIMIT %s
+"""
+TRY_LOCAL_LEASE = "SELECT pg_try_advisory_xact_lock(%s)"
+LOCK_IF_UNSETTLED = """
+    SELECT id FROM django_workflow_run
+    WHERE id = %s AND status IN ('scheduled', 'running', 'paused') FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+
+def local_lease_key(run_id: UUID) -> int:
+    """Return the advisory lock that the process which executes a local run holds."""
+    return int.from_bytes(run_id.bytes[8:], "big", signed=True)
+
+
+def end_lost_local_runs() -> int:
+    """End local runs as failed whose process has vanished: their advisory lock is free."""
+    ended = 0
+    for (run_id,) in db.rows(LOCAL_RUNS, [BATCH]):
+        with db.atomic():
+            if db.rows(TRY_LOCAL_LEASE, [local_lease_key(run_id)])[0][0] and db.rows(LOCK_IF_UNSETTLED, [run_id]):
+                end_runs([run_id], FAILED, "run.failed", reason="lost: the process that executed this run vanished")
+                ended += 1
+    return ended
+
+
+EXPIRED_RUNS = """
+    SELECT id FROM django_workflow_run
+    WHERE ended_at < clock_timestamp() - make_interval(secs => %s::float8)
+    ORDER BY ended_at LIMIT %s
+"""
+COUNT_EXPIRED = """
+    SELECT count(*) FROM django_workflow_run
+    WHERE ended_at < clock_timestamp() - make_interval(secs => %s::float8)
+"""
+#: What belongs to a run, leaves first; retention owns all of it. Tasks are found through their step runs.
+DELETE_OF_RUNS = (
+    """
+    DELETE FROM django_workflow_attempt WHERE task_id IN (
+        SELECT t.id FROM django_workflow_steprun s JOIN django_workflow_task t ON t.step_run_id = s.id
+        WHERE s.run_id = ANY(%s::uuid[]))
+    """,
+    """
+    DELETE FROM django_workflow_task WHERE step_run_id IN (
+        SELECT id FROM django_workflow_steprun WHERE run_id = ANY(%s::uuid[]))
+    """,
+    "DELETE FROM django_workflow_event WHERE run_id = ANY(%s::uuid[])",
+    "DELETE FROM django_workflow_arrival WHERE run_id = ANY(%s::uuid[])",
+    "DELETE FROM django_workflow_steprun WHERE run_id = ANY(%s::uuid[])",
+    "DELETE FROM django_workflow_run WHERE id = ANY(%s::uuid[])",
+)
+
+
+def prune(older_than: timedelta, *, limit: int = BATCH, dry_run: bool = False) -> int:
+    """Delete whole runs that settled longer ago than `older_than`, with everything of theirs.
+
+    limit: runs in one transaction. dry_run: only count all that would go.
+    Returns how many runs.
+    """
+    seconds = older_than.total_seconds()
+    if dry_run:
+        count: int = db.rows(COUNT_EXPIRED, [seconds])[0][0]
+        return count
+    with db.atomic():
+        expired = [row[0] for row in db.rows(EXPIRED_RUNS, [seconds, limit])]
+        if expired:
+            db.rows("SELECT set_config('django_workflow.retention', 'on', true)")
+            for statement in DELETE_OF_RUNS:
+                db.execute(statement, [expired])
+    return len(expired)

@@ -1,0 +1,81 @@
+"""Every error this package raises on purpose, one tree under `WorkflowError`.
+
+An error carries fields rather than prose; its docstring is the default message.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+
+class WorkflowError(Exception):
+    """A workflow operation was refused."""
+
+    def __init__(self, message: str | None = None, **fields: Any) -> None:
+        self.message = message or inspect.cleandoc(type(self).__doc__ or "")
+        for name, value in fields.items():
+            setattr(self, name, value)
+        super().__init__(self.message)
+
+
+class DefinitionError(WorkflowError):
+    """The flow definition has problems."""
+
+    def __init__(self, problems: Sequence[str], *, flow: str | None = None) -> None:
+        self.problems = list(problems)
+        self.flow = flow
+        head = f"Flow {flow!r} has" if flow else "The definition has"
+        count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
+        lines = "".join(f"\n  - {problem}" for problem in self.problems)
+        super().__init__(f"{head} {count}:{lines}")
+
+
+class PayloadError(WorkflowError):
+    """A value cannot be stored: it is not JSON, or it is too large."""
+
+    path: str = ""
+    size: int | None = None
+
+
+class TypeViolation(WorkflowError):
+    """A map step received something that is not a list."""
+
+
+class ExpressionError(WorkflowError):
+    """An expression could not be evaluated."""
+
+    expression: str = ""
+
+
+class UnknownFlow(WorkflowError):
+    """No flow of that name is known here."""
+
+
+class UnregisteredHandler(WorkflowError):
+    """A step names a handler that is not registered in this process."""
+
+
+class RunNotFound(WorkflowError):
+    """There is no such run."""
+
+
+class AlreadySettled(WorkflowError):
+    """The run has already settled; a finished run is never changed."""
+
+
+class RunFailed(WorkflowError):
+    """The run did not succeed."""
+
+    def __init__(self, message: str | None = None, *, result: Any = None) -> None:
+        self.result = result
+        super().__init__(message)
+
+
+class WaitTimeout(WorkflowError):
+    """The run did not settle in time; it goes on."""
+
+
+class NotSupported(WorkflowError):
+    """This operation is not possible here."""

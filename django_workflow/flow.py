@@ -1,0 +1,262 @@
+"""The public face: declare a flow, start it, hold a run, wait for it, read its result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+
+from django_workflow.conf import conf
+from django_workflow.definition.declare import FlowDeclaration
+from django_workflow.definition.spec import FlowSpec
+from django_workflow.engine import control, overrides, results, waiting
+from django_workflow.engine.start import StartRequest, start
+from django_workflow.exceptions import RunFailed, RunNotFound
+from django_workflow.models import Run
+from django_workflow.statuses import SUCCEEDED
+
+
+def twin(method: Any) -> Any:
+    """Return the async twin of a blocking function or method; all twins are made here."""
+
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        return await sync_to_async(method, thread_sensitive=True)(*args, **kwargs)
+
+    call.__name__ = f"a{method.__name__}"
+    call.__qualname__ = call.__name__
+    call.__doc__ = f"Async twin of `{method.__name__}`."
+    return call
+
+
+class Flow(FlowDeclaration):
+    """A flow declared in code: its steps, and the verbs that start it."""
+
+    def start(
+        self,
+        input: Any = None,
+        *,
+        idempotency_key: str | None = None,
+        run_id: UUID | None = None,
+        delay: timedelta | None = None,
+        at: datetime | None = None,
+        labels: Mapping[str, str] | None = None,
+        title: str = "",
+        by: str = "",
+    ) -> RunHandle:
+        """Start a run in the caller's transaction: no commit, no run.
+
+        input: any JSON value, what handlers receive as `input`.
+        idempotency_key: a second start with the same key returns the first run.
+        run_id: a UUID of the caller's choice; a second start with it returns the first run.
+        delay, at: start later; at most one of them.
+        labels, title, by: for people; `by` is who started it.
+        Raises `DefinitionError`, or `PayloadError` for an input that cannot be stored.
+        """
+        request = StartRequest(
+            input, idempotency_key, run_id, delay.total_seconds() if delay is not None else None, at,
+            _checked_labels(labels), title, by,
+        )  # fmt: skip
+        _check_times([request])
+        return RunHandle(start(self.current_spec(), [request])[0])
+
+    def start_many(
+        self,
+        inputs: Iterable[Any],
+        *,
+        idempotency_keys: Sequence[str] | None = None,
+        delay: timedelta | None = None,
+        at: datetime | None = None,
+        labels: Mapping[str, str] | None = None,
+        title: str = "",
+        by: str = "",
+    ) -> list[RunHandle]:
+        """Start one run per input, all in one transaction, with a handful of statements.
+
+        idempotency_keys: one per input. Further options as for `start`, the same for all.
+        Returns the handles in the order of the inputs.
+        """
+        values = list(inputs)
+        keys: Sequence[str | None] = idempotency_keys if idempotency_keys is not None else [None] * len(values)
+        if len(keys) != len(values):
+            raise ValueError(f"{len(values)} inputs need as many idempotency keys, not {len(keys)}")
+        seconds = delay.total_seconds() if delay is not None else None
+        checked = _checked_labels(labels)
+        requests = [
+            StartRequest(value, key, None, seconds, at, checked, title, by)
+            for value, key in zip(values, keys, strict=True)
+        ]
+        _check_times(requests[:1])
+        return [RunHandle(run_id) for run_id in start(self.current_spec(), requests)]
+
+    def execute(
+        self,
+        input: Any = None,
+        *,
+        timeout: timedelta | None = None,
+        idempotency_key: str | None = None,
+        run_id: UUID | None = None,
+        labels: Mapping[str, str] | None = None,
+        title: str = "",
+        by: str = "",
+    ) -> RunResult:
+        """Run the flow here and now, in this thread and on its connection, without queues or workers.
+
+        timeout: the run ends timed out when it takes longer. Further options as for `start`.
+        Returns the result; a failed run does not raise, `RunResult.raise_for_status` does.
+        """
+        from django_workflow.worker.local import execute_run
+
+        request = StartRequest(
+            input, idempotency_key, run_id, labels=_checked_labels(labels), title=title, by=by, is_local=True
+        )
+        started = start(self.current_spec(), [request])[0]
+        execute_run(started, timeout=timeout)
+        return RunHandle(started).result()
+
+    def current_spec(self) -> FlowSpec:
+        """Return the definition that a start uses now: the code's, with the overrides of the database."""
+        return overrides.apply(self)
+
+    astart = twin(start)
+    astart_many = twin(start_many)
+    aexecute = twin(execute)
+
+
+def _checked_labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:
+    for name, value in (labels or {}).items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"labels are texts by name, not {name!r}: {value!r}")
+    return labels or {}
+
+
+def _check_times(requests: Sequence[StartRequest]) -> None:
+    for request in requests:
+        if request.delay is not None and request.at is not None:
+            raise ValueError("a start takes delay= or at=, not both")
+        if request.at is not None and request.at.tzinfo is None:
+            raise ValueError("at= needs a time zone; use django.utils.timezone")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a settled run came to.
+
+    status: one of the terminal statuses. output: what the leaf steps gave, by step.
+    errors: records of the failures, with step, class and message; error: what ended the run, or None.
+    counts: tasks per step that was executed: one for each pass, one per item of a map.
+    """
+
+    status: str
+    output: Any
+    errors: list[dict[str, Any]]
+    error: dict[str, Any] | None
+    counts: dict[str, int]
+    run_id: UUID
+    run: Run = field(repr=False)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.output[key]
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the run succeeded."""
+        return self.status == SUCCEEDED
+
+    def raise_for_status(self) -> RunResult:
+        """Return this result if the run succeeded, else raise `RunFailed` with step, class and message."""
+        if not self.is_success:
+            what = self.error or {"step": "", "class": self.status, "message": ""}
+            place = f" at step {what['step']!r}" if what["step"] else ""
+            raise RunFailed(f"run {self.run_id} {self.status}{place}: {what['class']}: {what['message']}", result=self)
+        return self
+
+
+class RunHandle:
+    """A run by its id: cheap to make, reads the database when asked."""
+
+    def __init__(self, run_id: UUID) -> None:
+        self.id = run_id
+        self._run: Run | None = None
+
+    def __repr__(self) -> str:
+        return f"<RunHandle {self.id}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunHandle) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    @property
+    def run(self) -> Run:
+        """The run's row, read at first access; `refresh` reads it again."""
+        if self._run is None:
+            self.refresh()
+        assert self._run is not None
+        return self._run
+
+    @property
+    def status(self) -> str:
+        """The run's status now."""
+        return self.refresh().run.status
+
+    def refresh(self) -> RunHandle:
+        """Read the run's row again; raises `RunNotFound`."""
+        self._run = Run.objects.using(conf.DATABASE).select_related("flow").filter(pk=self.id).first()
+        if self._run is None:
+            raise RunNotFound(f"There is no run {self.id}.", run_id=self.id)
+        return self
+
+    def result(self) -> RunResult:
+        """Return what the run has come to so far."""
+        run = self.refresh().run
+        return RunResult(run_id=self.id, run=run, **results.of(run))
+
+    def wait(self, timeout: timedelta | float | None = None) -> RunResult:
+        """Wait until the run settles and return its result.
+
+        timeout: a timedelta or seconds; past it `WaitTimeout` is raised and the run goes on.
+        """
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        waiting.until_settled(self.id, seconds)
+        return self.result()
+
+    def cancel(self, reason: str = "", by: str = "") -> RunHandle:
+        """End the run as cancelled; running handlers are told to stop, their results are not applied."""
+        control.cancel([self.id], reason=reason, by=by)
+        return self.refresh()
+
+    arefresh = twin(refresh)
+    aresult = twin(result)
+    await_ = twin(wait)
+    acancel = twin(cancel)
+
+
+AnyRun = RunHandle | Run | UUID | str
+
+
+def handle(run: AnyRun) -> RunHandle:
+    """Return a handle for a run given as handle, row or id."""
+    if isinstance(run, RunHandle):
+        return run
+    if isinstance(run, Run):
+        return RunHandle(run.pk)
+    return RunHandle(run if isinstance(run, UUID) else UUID(run))
+
+
+def cancel(run: AnyRun, reason: str = "", by: str = "") -> RunHandle:
+    """End a run as cancelled; see `RunHandle.cancel`."""
+    return handle(run).cancel(reason, by)
+
+
+def wait(run: AnyRun, timeout: timedelta | float | None = None) -> RunResult:
+    """Wait until a run settles; see `RunHandle.wait`."""
+    return handle(run).wait(timeout)
+
+
+acancel = twin(cancel)
+await_ = twin(wait)

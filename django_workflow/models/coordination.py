@@ -1,0 +1,41 @@
+"""Who coordinates: queues and workers."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from django_workflow.models.fields import ClockTimestamp
+
+
+class Queue(models.Model):
+    """A named pool of tasks; its messages live in the pgmq queue `wfq_<name>`."""
+
+    name = models.CharField(max_length=40, unique=True)
+    created_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Worker(models.Model):
+    """One worker process: what it serves and when it was last heard of."""
+
+    hostname = models.CharField(max_length=255)
+    pid = models.IntegerField()
+    queues = models.JSONField(default=list)
+    concurrency = models.IntegerField()
+    lease_seconds = models.FloatField()
+    started_at = models.DateTimeField(db_default=ClockTimestamp())
+    heartbeat_at = models.DateTimeField(db_default=ClockTimestamp())
+    stopped_at = models.DateTimeField(null=True, blank=True)
+    running_count = models.IntegerField(default=0, db_default=0)
+    settled_count = models.BigIntegerField(default=0, db_default=0)
+
+    class Meta:
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"{self.hostname}:{self.pid}"

@@ -1,0 +1,36 @@
+"""What happened: engine events, written by the verbs."""
+
+from __future__ import annotations
+
+import pgtrigger
+from django.db import models
+
+from django_workflow.models.fields import ClockTimestamp
+
+from django_workflow.models.runtime import Run, reference
+from django_workflow.models.triggers import deleted_by_retention_only, never_updated
+
+
+class Event(models.Model):
+    """One thing that happened in a run; `number` counts a run's events without gaps."""
+
+    run = reference(Run, related_name="events")
+    number = models.IntegerField()
+    created_at = models.DateTimeField(db_default=ClockTimestamp())
+    task = reference("django_workflow.Task", null=True, blank=True, related_name="events")
+    type = models.CharField(max_length=40)
+    step = models.CharField(max_length=128, blank=True, default="", db_default="")
+    data = models.JSONField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("id",)
+        constraints = [
+            models.UniqueConstraint(fields=("run", "number"), name="events_of_a_run_are_numbered"),
+        ]
+        triggers: list[pgtrigger.Trigger] = [
+            never_updated("event"),
+            deleted_by_retention_only("event"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.step}".strip()

@@ -1,0 +1,206 @@
+"""What runs: runs, step runs, tasks, attempts and arrivals at joins.
+
+These are the hot tables. References among them carry no foreign key constraint: it would lock and
+look up the referred row at each insert, and the engine writes both sides in one transaction.
+No index mentions a task's status or lease, so that claiming and ending it are HOT updates.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pgtrigger
+from django.db import models
+from django.db.models import Q
+
+from django_workflow import statuses
+from django_workflow.ids import uuid7
+from django_workflow.models.definition import FlowDefinition, FlowVersion
+from django_workflow.models.fields import ClockTimestamp
+from django_workflow.models.querysets import RunQuerySet, StepRunQuerySet, TaskQuerySet
+from django_workflow.models.triggers import status_machine
+
+
+def reference(to: Any, **options: Any) -> Any:
+    """A foreign key of a hot table: no constraint, no index of its own."""
+    return models.ForeignKey(to, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, **options)
+
+
+class Run(models.Model):
+    """One execution of one flow version."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    flow = reference(FlowDefinition, related_name="runs")
+    version = reference(FlowVersion, related_name="runs")
+    open_steps = models.IntegerField(default=0, db_default=0, help_text="Step runs that are running.")
+    task_count = models.IntegerField(default=0, db_default=0, help_text="Tasks made by map steps, for the limit.")
+    is_local = models.BooleanField(default=False, db_default=False, help_text="Executed in the calling process, without queues.")
+    created_at = models.DateTimeField(db_default=ClockTimestamp())
+    due_at = models.DateTimeField(null=True, blank=True, help_text="A scheduled run starts then.")
+    deadline_at = models.DateTimeField(null=True, blank=True, help_text="An unsettled run ends timed out then.")
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    status = models.CharField(max_length=10, choices=statuses.choices(statuses.RUN_STATUSES))
+    title = models.CharField(max_length=200, blank=True, default="", db_default="")
+    started_by = models.CharField(max_length=150, blank=True, default="", db_default="")
+    idempotency_key = models.CharField(max_length=200, null=True, blank=True)
+    labels = models.JSONField(default=dict, blank=True)
+    input = models.JSONField(null=True, blank=True)
+    error = models.JSONField(null=True, blank=True, help_text="Step, class and message of what ended it.")
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = [
+            models.CheckConstraint(condition=Q(open_steps__gte=0), name="open_steps_never_negative"),
+            models.UniqueConstraint(
+                fields=("flow", "idempotency_key"),
+                condition=Q(idempotency_key__isnull=False),
+                name="idempotency_key_is_unique_in_its_flow",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=("deadline_at",),
+                condition=Q(status__in=("scheduled", "running", "paused")),
+                name="dw_run_unsettled",
+            ),
+            models.Index(fields=("due_at",), condition=Q(status="scheduled"), name="dw_run_scheduled"),
+            models.Index(fields=("ended_at",), condition=Q(ended_at__isnull=False), name="dw_run_ended"),
+        ]
+        triggers: list[pgtrigger.Trigger] = [status_machine("run", statuses.RUN_MOVES)]
+
+    def __str__(self) -> str:
+        return self.title or f"{self.flow.slug} {str(self.id)[-12:]}"
+
+
+class StepRun(models.Model):
+    """One activation of a step in a run; a loop makes a new one each pass."""
+
+    run = reference(Run, related_name="step_runs")
+    iteration = models.IntegerField(default=1, db_default=1)
+    scope = models.BigIntegerField(default=0, db_default=0)
+    open_tasks = models.IntegerField(default=0, db_default=0)
+    task_count = models.IntegerField(default=0, db_default=0)
+    failed_count = models.IntegerField(default=0, db_default=0)
+    created_at = models.DateTimeField(db_default=ClockTimestamp())
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    status = models.CharField(max_length=10, choices=statuses.choices(statuses.STEP_RUN_STATUSES))
+    step = models.CharField(max_length=128)
+    reason = models.CharField(max_length=200, blank=True, default="", db_default="", help_text="Why it was skipped.")
+    error = models.JSONField(null=True, blank=True)
+
+    objects = StepRunQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "step run"
+        ordering = ("id",)
+        constraints = [
+            models.CheckConstraint(condition=Q(open_tasks__gte=0), name="open_tasks_never_negative"),
+            models.UniqueConstraint(
+                fields=("run", "step", "iteration"), name="step_run_is_unique_in_its_iteration"
+            ),
+        ]
+        triggers: list[pgtrigger.Trigger] = [status_machine("step_run", statuses.STEP_RUN_MOVES)]
+
+    def __str__(self) -> str:
+        return self.step if self.iteration == 1 else f"{self.step} #{self.iteration}"
+
+
+class Task(models.Model):
+    """The unit a worker executes: one for a single step, one per item of a map step.
+
+    The row is the truth; the message `message_id` in the queue is a pointer to it.
+    """
+
+    run = reference(Run, related_name="tasks")
+    step_run = reference(StepRun, related_name="tasks")
+    message_id = models.BigIntegerField(null=True, blank=True)
+    lease_id = models.BigIntegerField(null=True, blank=True, help_text="Random per claim: the fence.")
+    worker = reference("django_workflow.Worker", null=True, blank=True, related_name="tasks")
+    index = models.IntegerField(default=0, db_default=0)
+    attempt = models.IntegerField(default=0, db_default=0, help_text="Claims so far; only grows.")
+    failure_count = models.IntegerField(default=0, db_default=0, help_text="Counted failures, limited by max_attempts.")
+    lost_count = models.SmallIntegerField(default=0, db_default=0, help_text="How often its worker vanished.")
+    progress = models.FloatField(null=True, blank=True, help_text="0 to 1, told by the handler.")
+    created_at = models.DateTimeField(db_default=ClockTimestamp())
+    due_at = models.DateTimeField(null=True, blank=True, help_text="Not before this time.")
+    begun_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    status = models.CharField(max_length=10, choices=statuses.choices(statuses.TASK_STATUSES))
+    hold_reason = models.CharField(
+        max_length=10, blank=True, default="", db_default="", choices=statuses.choices(statuses.HOLD_REASONS)
+    )
+    queue = models.CharField(max_length=40)
+    item = models.JSONField(null=True, blank=True)
+    output = models.JSONField(null=True, blank=True)
+
+    objects = TaskQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("id",)
+        constraints = [
+            models.UniqueConstraint(fields=("step_run", "index"), name="task_index_is_unique_in_its_step_run"),
+        ]
+        indexes = [
+            models.Index(
+                fields=("due_at",),
+                condition=Q(message_id__isnull=True, due_at__isnull=False),
+                name="dw_task_due",
+            ),
+        ]
+        triggers: list[pgtrigger.Trigger] = [status_machine("task", statuses.TASK_MOVES)]
+
+    def __str__(self) -> str:
+        return f"task {self.pk}"
+
+
+class Attempt(models.Model):
+    """One try of a task that ended otherwise than by success (a success is the task row itself)."""
+
+    run = reference(Run, related_name="attempts")
+    task = reference(Task, related_name="attempts")
+    lease_id = models.BigIntegerField(null=True, blank=True)
+    worker = reference("django_workflow.Worker", null=True, blank=True, related_name="attempts")
+    number = models.IntegerField()
+    is_counted = models.BooleanField(default=True, db_default=True)
+    begun_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField()
+    superseded_at = models.DateTimeField(null=True, blank=True)
+    late_outcome = models.CharField(max_length=10, blank=True, default="", db_default="")
+    outcome = models.CharField(max_length=10, choices=statuses.choices(statuses.ATTEMPT_OUTCOMES))
+    error_class = models.CharField(max_length=200, blank=True, default="", db_default="")
+    message = models.TextField(blank=True, default="", db_default="")
+    traceback = models.TextField(blank=True, default="", db_default="")
+    fingerprint = models.CharField(max_length=32, blank=True, default="", db_default="")
+
+    class Meta:
+        ordering = ("id",)
+        indexes = [models.Index(fields=("task",), name="dw_attempt_task")]
+
+    def __str__(self) -> str:
+        return f"attempt {self.number} of task {self.task_id}: {self.outcome}"
+
+
+class Arrival(models.Model):
+    """A predecessor reached a join: counted once per source, scope and generation."""
+
+    run = reference(Run, related_name="arrivals")
+    scope = models.BigIntegerField(default=0, db_default=0)
+    generation = models.IntegerField(default=1, db_default=1)
+    is_cascade = models.BooleanField(default=False, db_default=False, help_text="The source was skipped, and so is the target.")
+    step = models.CharField(max_length=128)
+    source = models.CharField(max_length=128)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=("run", "step", "scope", "generation", "source"),
+                name="a_source_arrives_once_per_generation",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} → {self.step}"

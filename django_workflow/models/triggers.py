@@ -1,0 +1,65 @@
+"""What the database itself enforces, whoever writes: status machines and immutability."""
+
+from __future__ import annotations
+
+import pgtrigger
+
+from django_workflow.statuses import Moves
+
+#: Transaction-local setting under which retention may delete immutable rows.
+RETENTION_SETTING = "django_workflow.retention"
+
+
+def status_machine(table: str, moves: Moves) -> pgtrigger.Trigger:
+    """Return a trigger that refuses every change of `status` that is not in `moves`.
+
+    One check per statement over its transition tables, not one per row: settling 200 tasks costs
+    one check.
+    """
+    legal = ", ".join(f"('{old}', '{new}')" for old in sorted(moves) for new in sorted(moves[old]))
+    return pgtrigger.Trigger(
+        name=f"{table}_status_moves",
+        level=pgtrigger.Statement,
+        when=pgtrigger.After,
+        operation=pgtrigger.Update,
+        referencing=pgtrigger.Referencing(old="old_rows", new="new_rows"),
+        declare=[("illegal", "TEXT")],
+        func=f"""
+            SELECT o.id || ': ' || o.status || ' -> ' || n.status INTO illegal
+            FROM old_rows o JOIN new_rows n USING (id)
+            WHERE o.status <> n.status AND (o.status, n.status) NOT IN ({legal})
+            LIMIT 1;
+            IF illegal IS NOT NULL THEN
+                RAISE EXCEPTION 'illegal {table} status change, %', illegal USING ERRCODE = 'check_violation';
+            END IF;
+            RETURN NULL;
+        """,  # noqa: S608  built from the constants of statuses.py
+    )
+
+
+def never_updated(table: str) -> pgtrigger.Trigger:
+    """Return a trigger that refuses every update of the table's rows."""
+    return pgtrigger.Trigger(
+        name=f"{table}_never_updated",
+        level=pgtrigger.Statement,
+        when=pgtrigger.Before,
+        operation=pgtrigger.Update,
+        func=f"RAISE EXCEPTION 'a {table} is never changed' USING ERRCODE = 'integrity_constraint_violation';",
+    )
+
+
+def deleted_by_retention_only(table: str) -> pgtrigger.Trigger:
+    """Return a trigger that refuses deletes outside retention."""
+    return pgtrigger.Trigger(
+        name=f"{table}_deleted_by_retention_only",
+        level=pgtrigger.Statement,
+        when=pgtrigger.Before,
+        operation=pgtrigger.Delete,
+        func=f"""
+            IF current_setting('{RETENTION_SETTING}', true) IS DISTINCT FROM 'on' THEN
+                RAISE EXCEPTION 'a {table} is deleted by retention only'
+                USING ERRCODE = 'integrity_constraint_violation';
+            END IF;
+            RETURN NULL;
+        """,
+    )

@@ -1,0 +1,149 @@
+"""The queues: the only module that says `pgmq.`.
+
+A message is a pointer: `{"task": id}`. What is true stands in the task's row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+
+from django.db import connections
+
+from django_workflow import db
+
+PREFIX = "wfq_"
+#: NOTIFY channel on which workers hear of new messages; the payload is the queue's name.
+CHANNEL = "django_workflow_queue"
+
+IS_INSTALLED = "SELECT to_regclass('pgmq.meta') IS NOT NULL"
+CAN_CREATE_EXTENSION = """
+    SELECT EXISTS (SELECT 1 FROM pg_available_extensions WHERE name = 'pgmq')
+    AND has_database_privilege(current_database(), 'CREATE')
+    AND (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+"""
+
+
+def install(using: str) -> None:
+    """Install pgmq in the database `using`: the extension where it is to be had, else its SQL.
+
+    The SQL comes from the PyPI package `pgmq`; it is plain PL/pgSQL and needs no rights beyond
+    creating a schema. Does nothing where pgmq is installed already.
+    """
+    with connections[using].cursor() as cursor:
+        cursor.execute(IS_INSTALLED)
+        if cursor.fetchone()[0]:
+            return
+        cursor.execute(CAN_CREATE_EXTENSION)
+        if cursor.fetchone()[0]:
+            cursor.execute("CREATE EXTENSION pgmq")
+            return
+        files = resources.files("pgmq") / "sql"
+        version = (files / "pgmq.sql.version").read_text().strip()
+        cursor.execute((files / "pgmq.sql").read_text())
+        cursor.execute(f"COMMENT ON SCHEMA pgmq IS 'pgmq {version}, installed by django_workflow'")
+
+
+def create(names: Sequence[str]) -> None:
+    """Create the queues `names` where they do not exist; this is DDL, never done in a request."""
+    db.rows("SELECT pgmq.create(name) FROM unnest(%s::text[]) AS q(name)", [[PREFIX + name for name in names]])
+
+
+def existing() -> list[str]:
+    """Return the names of all workflow queues."""
+    found = db.rows("SELECT queue_name FROM pgmq.meta WHERE starts_with(queue_name, %s)", [PREFIX])
+    return sorted(name.removeprefix(PREFIX) for (name,) in found)
+
+
+SEND = """
+    SELECT pgmq.send_batch(
+        %s,
+        ARRAY(SELECT jsonb_build_object('task', id) FROM unnest(%s::bigint[]) WITH ORDINALITY AS t(id, o) ORDER BY o),
+        clock_timestamp() + make_interval(secs => %s::float8)
+    )
+"""
+
+
+def send(queue: str, task_ids: Sequence[int], delay: float = 0.0) -> list[int]:
+    """Send one message per task and return the message ids in the order of the tasks.
+
+    delay: seconds before the messages become visible.
+    """
+    # ids are drawn in the order of insertion, which is the order of the array
+    return sorted(row[0] for row in db.rows(SEND, [PREFIX + queue, list(task_ids), delay]))
+
+
+# the flush is left to the claim that follows: a read lost in a crash only shows the message again
+READ = """
+    SELECT msg_id, (message->>'task')::bigint
+    FROM (SELECT set_config('synchronous_commit', 'off', true)) AS s, pgmq.read(%s, %s::int, %s::int)
+"""
+
+
+def read(queue: str, lease: float, limit: int) -> list[tuple[int, int | None]]:
+    """Read up to `limit` visible messages and hide them for `lease` seconds.
+
+    Returns pairs of message id and task id, oldest first.
+    """
+    found = db.rows(READ, [PREFIX + queue, max(1, round(lease)), limit])
+    return sorted((message, task) for message, task in found)
+
+
+def delete(queue: str, message_ids: Sequence[int]) -> None:
+    """Delete messages; ids that are gone already do no harm."""
+    db.rows("SELECT pgmq.delete(%s, %s::bigint[])", [PREFIX + queue, list(message_ids)])
+
+
+HIDE = """
+    SELECT count(*) FROM unnest(%s::bigint[], %s::float8[]) AS h(id, delay),
+    LATERAL pgmq.set_vt(%s, h.id, clock_timestamp() + make_interval(secs => h.delay))
+"""
+
+
+def hide(queue: str, message_ids: Sequence[int], delays: Sequence[float]) -> None:
+    """Hide each message for its own delay in seconds from now; zero makes it visible at once."""
+    db.rows(HIDE, [list(message_ids), list(delays), PREFIX + queue])
+
+
+def extend(queue: str, message_ids: Sequence[int], lease: float) -> None:
+    """Hide messages for another `lease` seconds."""
+    db.rows(
+        "SELECT count(*) FROM pgmq.set_vt(%s, %s::bigint[], %s::int)",
+        [PREFIX + queue, list(message_ids), max(1, round(lease))],
+    )
+
+
+MISSING = """
+    SELECT m.id FROM unnest(%s::bigint[]) AS m(id)
+    WHERE NOT EXISTS (SELECT 1 FROM pgmq.{table} q WHERE q.msg_id = m.id)
+"""
+
+
+def missing(queue: str, message_ids: Sequence[int]) -> set[int]:
+    """Return those of `message_ids` that the queue does not hold."""
+    sql = MISSING.format(table=_table(queue))
+    return {row[0] for row in db.rows(sql, [list(message_ids)])}
+
+
+def depth(queue: str) -> tuple[int, int, float]:
+    """Return a queue's visible messages, all its messages, and the age in seconds of the oldest visible one."""
+    sql = f"""
+        SELECT count(*) FILTER (WHERE vt <= clock_timestamp()), count(*),
+               coalesce(extract(epoch FROM clock_timestamp() - min(vt) FILTER (WHERE vt <= clock_timestamp())), 0)
+        FROM pgmq.{_table(queue)}
+    """  # noqa: S608  the table's name is made from a checked queue name
+    visible, total, age = db.rows(sql)[0]
+    return visible, total, float(age)
+
+
+def purge(queue: str) -> None:
+    """Delete all messages of a queue; the tasks stay, and the keeper sends for them anew."""
+    db.rows("SELECT pgmq.purge_queue(%s)", [PREFIX + queue])
+
+
+def _table(queue: str) -> str:
+    from django_workflow.definition.names import is_queue_name
+
+    if not is_queue_name(queue):
+        raise ValueError(f"{queue!r} is no queue name")
+    return f"q_{PREFIX}{queue}"

@@ -1,0 +1,57 @@
+"""The one status vocabulary: what each status is called and which moves are legal.
+
+The tables of moves are data. Database triggers (`models.triggers`), the state pictures of the
+documentation and the tests are all made from them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SCHEDULED: Final = "scheduled"
+WAITING: Final = "waiting"
+QUEUED: Final = "queued"
+HELD: Final = "held"
+RUNNING: Final = "running"
+PAUSED: Final = "paused"
+SUSPENDED: Final = "suspended"
+SUCCEEDED: Final = "succeeded"
+FAILED: Final = "failed"
+SKIPPED: Final = "skipped"
+CANCELLED: Final = "cancelled"
+TIMED_OUT: Final = "timed_out"
+LOST: Final = "lost"
+RELEASED: Final = "released"
+
+Moves = dict[str, frozenset[str]]
+
+RUN_TERMINAL: Final = frozenset({SUCCEEDED, FAILED, CANCELLED, TIMED_OUT})
+STEP_TERMINAL: Final = frozenset({SUCCEEDED, FAILED, SKIPPED, CANCELLED})
+TASK_TERMINAL: Final = frozenset({SUCCEEDED, FAILED, SKIPPED, CANCELLED})
+
+RUN_MOVES: Final[Moves] = {
+    SCHEDULED: frozenset({RUNNING, PAUSED, CANCELLED}),
+    RUNNING: RUN_TERMINAL | {PAUSED},
+    PAUSED: RUN_TERMINAL | {RUNNING, SCHEDULED},
+}
+STEP_RUN_MOVES: Final[Moves] = {
+    WAITING: STEP_TERMINAL | {RUNNING},
+    RUNNING: STEP_TERMINAL,
+}
+TASK_MOVES: Final[Moves] = {
+    QUEUED: (TASK_TERMINAL - {SUCCEEDED}) | {HELD, RUNNING},
+    RUNNING: TASK_TERMINAL | {QUEUED, HELD, SUSPENDED},
+    SUSPENDED: TASK_TERMINAL | {QUEUED, HELD},
+    HELD: (TASK_TERMINAL - {SUCCEEDED}) | {QUEUED},
+}
+
+RUN_STATUSES: Final = (SCHEDULED, RUNNING, PAUSED, SUCCEEDED, FAILED, CANCELLED, TIMED_OUT)
+STEP_RUN_STATUSES: Final = (WAITING, RUNNING, SUCCEEDED, FAILED, SKIPPED, CANCELLED)
+TASK_STATUSES: Final = (QUEUED, HELD, RUNNING, SUSPENDED, SUCCEEDED, FAILED, SKIPPED, CANCELLED)
+ATTEMPT_OUTCOMES: Final = (SUCCEEDED, FAILED, TIMED_OUT, LOST, RELEASED, CANCELLED)
+HOLD_REASONS: Final = (PAUSED, "parallel")
+
+
+def choices(values: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return Django choices for status `values`, labelled in plain words."""
+    return [(value, value.replace("_", " ")) for value in values]
