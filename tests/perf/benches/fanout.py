@@ -1,0 +1,63 @@
+"""Maps, and many starts in one call."""
+
+from __future__ import annotations
+
+import statistics
+
+from tests.perf import contenders as who
+from tests.perf.contenders import OURS, Contender
+from tests.perf.measures import Measure, Peer, Play
+from tests.perf.stage import Stage
+from tests.perf.stats import at_most
+
+TIMEOUT = 120.0
+
+
+def mapping(items: int, repeat: int = 3) -> Play:
+    """Return a play whose figure is the seconds from `start` until the reduce handler is done."""
+
+    def play(stage: Stage, contender: Contender) -> float:
+        with stage.enter(contender) as entry, entry.worker():
+            entry.ask("warm")
+            values = entry.ask("probe", kind="map", count=items, repeat=repeat, pause=0.2, timeout=TIMEOUT)
+            return statistics.median(values)
+
+    return play
+
+
+def start_many(runs: int) -> Play:
+    """Return a play whose figure is the seconds one call takes."""
+
+    def play(stage: Stage, contender: Contender) -> float:
+        with stage.enter(contender) as entry:
+            entry.ask("start", kind="noop", count=1)
+            return statistics.median(entry.ask("start", kind="noop", count=runs) for _ in range(3))
+
+    return play
+
+
+MEASURES = (
+    # Times are compared: three times as fast is a third of the time.
+    Measure(
+        name="map",
+        title="a map of 1,000 items and a reduce, seconds",
+        unit=" s",
+        play=mapping(1000),
+        aim=at_most(0.4),
+        peers=(Peer(who.CELERY, mapping(1000), at_most(1 / 3)),),
+    ),
+    Measure(
+        name="map.scaling",
+        title="10,000 items against 1,000",
+        unit=" s",
+        play=mapping(10_000, repeat=1),
+        peers=(Peer(OURS, mapping(1000), at_most(11)),),
+    ),
+    Measure(
+        name="map.start_many",
+        title="start_many of 1,000 runs, seconds",
+        unit=" s",
+        play=start_many(1000),
+        must=at_most(0.2),
+    ),
+)

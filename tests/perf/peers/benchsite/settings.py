@@ -1,0 +1,17 @@
+"""The smallest site that runs workflows; the database comes from libpq's variables."""
+
+import os
+
+SECRET_KEY = "benchmark"
+USE_TZ = True
+INSTALLED_APPS = ["pgtrigger", "django_workflow", "benchsite"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "HOST": os.environ["PGHOST"],
+        "USER": os.environ["PGUSER"],
+        "NAME": os.environ["PGDATABASE"],
+        "CONN_MAX_AGE": None,
+    }
+}

@@ -1,0 +1,111 @@
+"""The flows that are measured: handlers do nothing, or write down that they are here."""
+
+import protocol
+
+from django_workflow import Flow
+
+noop = Flow("noop")
+noop_async = Flow("noop_async")
+chain = Flow("chain")
+long_chain = Flow("long_chain")
+diamond = Flow("diamond")
+mark = Flow("mark")
+mark_chain = Flow("mark_chain")
+mapped = Flow("map")
+
+FLOWS = {
+    "noop": noop,
+    "noop_async": noop_async,
+    "chain": chain,
+    "long_chain": long_chain,
+    "diamond": diamond,
+    "mark": mark,
+    "mark_chain": mark_chain,
+    "map": mapped,
+}
+
+
+@noop.step
+def only(input):
+    protocol.begin()
+
+
+@noop_async.step
+async def only_async(input):
+    protocol.begin()
+
+
+@chain.step
+def chain_a(input):
+    protocol.begin()
+
+
+@chain.step
+def chain_b(chain_a):
+    protocol.begin()
+
+
+@chain.step
+def chain_c(chain_b):
+    protocol.begin()
+
+
+def step_of_long_chain():
+    protocol.begin()
+
+
+for number in range(10):
+    before = [f"step_{number - 1}"] if number else []
+    long_chain.step(step_of_long_chain, name=f"step_{number}", depends_on=before)
+
+
+@diamond.step
+def top(input):
+    protocol.begin()
+
+
+@diamond.step
+def left(top):
+    protocol.begin()
+
+
+@diamond.step
+def right(top):
+    protocol.begin()
+
+
+@diamond.step
+def bottom(left, right):
+    protocol.begin()
+
+
+@mark.step
+def only_mark(input):
+    protocol.mark()
+
+
+@mark_chain.step
+def mark_a(input):
+    protocol.begin()
+
+
+@mark_chain.step
+def mark_b(mark_a):
+    protocol.begin()
+
+
+@mark_chain.step
+def mark_c(mark_b):
+    protocol.mark()
+
+
+@mapped.map(over="input")
+def each(item):
+    return item
+
+
+@mapped.step
+def join(each):
+    total = sum(each)
+    protocol.mark()
+    return total
