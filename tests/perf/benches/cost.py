@@ -60,15 +60,15 @@ def totals(postgres: Postgres, database: str) -> dict[str, float]:
 
 def idle_statements(stage: Stage, contender: Contender) -> float:
     """Statements per second of a worker that has nothing to do, counted in the server's log."""
-    with stage.postgres.configured(log_statement="all", log_line_prefix=LOG_PREFIX):
-        with stage.enter(contender) as entry, entry.worker():
-            entry.ask("warm")
-            time.sleep(2)
-            start = stage.postgres.log.stat().st_size
-            time.sleep(IDLE_SECONDS)
-            with stage.postgres.log.open("rb") as log:
-                log.seek(start)
-                lines = log.read().decode(errors="replace")
+    logged = stage.postgres.configured(log_statement="all", log_line_prefix=LOG_PREFIX)
+    with logged, stage.enter(contender) as entry, entry.worker():
+        entry.ask("warm")
+        time.sleep(2)
+        start = stage.postgres.log.stat().st_size
+        time.sleep(IDLE_SECONDS)
+        with stage.postgres.log.open("rb") as log:
+            log.seek(start)
+            lines = log.read().decode(errors="replace")
     return len(re.findall(STATEMENT.format(database=re.escape(entry.database)), lines, re.MULTILINE)) / IDLE_SECONDS
 
 
