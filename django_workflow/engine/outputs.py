@@ -99,3 +99,21 @@ def run_output(run_id: UUID, spec: FlowSpec) -> dict[str, Any]:
     """Assemble a run's output: what its leaf steps that succeeded gave."""
     found = read_outputs((run_id, leaf, spec.steps[leaf].kind == MAP) for leaf in spec.leaves)
     return {step: output.value for (_, step), output in found.items() if output.status == SUCCEEDED}
+
+
+READ_FAILURES = """
+    SELECT t.index, a.error_class, a.message
+    FROM django_workflow_steprun s
+    JOIN django_workflow_task t ON t.step_run_id = s.id AND t.status = 'failed'
+    JOIN LATERAL (SELECT error_class, message FROM django_workflow_attempt
+                  WHERE task_id = t.id ORDER BY number DESC, id DESC LIMIT 1) a ON true
+    WHERE s.run_id = %s AND s.step = %s ORDER BY s.iteration, t.index
+"""
+
+
+def read_failures(run_id: UUID, step: str) -> list[dict[str, Any]]:
+    """Return index, class and message of the tasks of a step that failed for good."""
+    return [
+        {"index": index, "class": error_class, "message": message}
+        for index, error_class, message in db.rows(READ_FAILURES, [run_id, step])
+    ]

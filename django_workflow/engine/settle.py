@@ -32,6 +32,7 @@ class Settled:
     left: outcomes of runs that somebody else holds; they stay in the pile.
     may_begin: ids of lost tasks whose new attempt may begin now.
     queues, runs, cancelled: whom to notify after the commit.
+    delays: seconds until the messages of retries become visible.
     """
 
     done: list[Outcome] = field(default_factory=list)
@@ -41,11 +42,13 @@ class Settled:
     queues: set[str] = field(default_factory=set)
     runs: set[UUID] = field(default_factory=set)
     cancelled: set[UUID] = field(default_factory=set)
+    delays: list[float] = field(default_factory=list)
 
     def add(self, other: Settled) -> None:
         """Take over what another settle did."""
         self.done += other.done
         self.left += other.left
+        self.delays += other.delays
         for name in ("may_begin", "superseded", "queues", "runs", "cancelled"):
             getattr(self, name).update(getattr(other, name))
 
@@ -148,6 +151,7 @@ class _Settling:
         self.result.may_begin = {item.outcome.task.id for item in endings if item.keeps_lease}
         self.result.queues |= self.advance.queues
         self.result.cancelled |= self.advance.cancelled
+        self.result.delays = [item.delay for item in endings if item.keeps_message]
         self.result.runs = {item.outcome.task.run_id for item in endings}
         return self.result
 

@@ -40,6 +40,14 @@ def what_is_due() -> tuple[bool, bool, bool, float | None]:
     return tasks, runs, deadlines, seconds
 
 
+HAS_DELAYED = "SELECT EXISTS (SELECT 1 FROM django_workflow_task WHERE message_id IS NULL AND due_at IS NOT NULL AND status = 'queued')"
+
+
+def has_delayed_tasks() -> bool:
+    """Say whether any task waits in its row for a later time."""
+    return bool(db.rows(HAS_DELAYED)[0][0])
+
+
 # the condition on the message is read again under the lock by PostgreSQL itself, for it is of the locked row
 LOCK_DUE_TASKS = """
     SELECT t.id, t.queue FROM django_workflow_task t JOIN django_workflow_run r ON r.id = t.run_id

@@ -21,11 +21,11 @@ def until_settled(run_id: UUID, timeout: float | None) -> str:
     timeout: seconds; None waits for ever. Raises `WaitTimeout`, or `RunNotFound`.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    if _status(run_id) in RUN_TERMINAL:
-        return _status(run_id)
+    if status_of(run_id) in RUN_TERMINAL:
+        return status_of(run_id)
     with db.listen([RUN_CHANNEL]) as listener:
         while True:
-            status = _status(run_id)
+            status = status_of(run_id)
             if status in RUN_TERMINAL:
                 return status
             remaining = POLL if deadline is None else min(POLL, deadline - time.monotonic())
@@ -34,7 +34,8 @@ def until_settled(run_id: UUID, timeout: float | None) -> str:
             listener.wait_for(str(run_id), remaining)
 
 
-def _status(run_id: UUID) -> str:
+def status_of(run_id: UUID) -> str:
+    """Return a run's status; raises `RunNotFound`."""
     found = db.rows(READ_STATUS, [run_id])
     if not found:
         raise RunNotFound(f"There is no run {run_id}.", run_id=run_id)

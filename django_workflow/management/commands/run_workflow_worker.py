@@ -1,0 +1,84 @@
+"""`manage.py run_workflow_worker`: execute tasks until stopped."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from django_workflow.conf import conf
+from django_workflow.definition.names import QUEUE_RULE, is_queue_name
+from django_workflow.worker import status_line
+from django_workflow.worker.dispatcher import WorkerOptions
+from django_workflow.worker.process import WorkerProcess
+from django_workflow.worker.supervisor import Supervisor, child_command
+
+
+def seconds(text: str) -> timedelta:
+    """Read a number of seconds."""
+    return timedelta(seconds=float(text))
+
+
+class Command(BaseCommand):
+    help = (
+        "Execute workflow tasks. Ctrl-C or SIGTERM stops: running handlers finish within the grace time, "
+        "everything else is handed back. A second one stops at once."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--queues", nargs="+", metavar="NAME",
+            help="Queues to serve, in the order to look at them (default: DEFAULT_QUEUE).",
+        )  # fmt: skip
+        parser.add_argument("--concurrency", type=int, help="Handlers that run at once in one process.")
+        parser.add_argument("--prefetch", type=int, help="Tasks claimed beyond those, while handlers are quick.")
+        parser.add_argument("--processes", type=int, default=1, help="Worker processes under one supervisor.")
+        parser.add_argument("--executor", default="thread", help="Where synchronous handlers run: thread, process, or a name in EXECUTORS.")
+        parser.add_argument("--lease", type=seconds, metavar="SECONDS", help="How long a crashed worker's tasks stay away.")
+        parser.add_argument("--grace", type=seconds, metavar="SECONDS", help="How long running handlers may finish at a stop.")
+        parser.add_argument("--drain", action="store_true", help="Stop when the queues are empty; shows a progress bar.")
+        parser.add_argument("--reload", action="store_true", help="Restart when the code changes, for development.")
+        parser.add_argument("--quiet", action="store_true", help="No status line.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        worker_options = self._options(options)
+        if options["processes"] > 1 or options["reload"]:
+            arguments = [item for item in sys.argv[1:] if item != "--reload"]
+            arguments += ["--processes", "1", "--quiet"]
+            code = Supervisor(child_command(arguments), options["processes"], reload=options["reload"]).run()
+            sys.exit(code)
+        process = WorkerProcess(worker_options)
+        process.stop_on_signals()
+        if not options["quiet"]:
+            line = status_line.for_stream(self.stderr, process.dispatcher)
+            threading.Thread(target=line.run, name="django_workflow-status", daemon=True).start()
+            process.run()
+            line.finish()
+        else:
+            process.run()
+
+    def _options(self, options: dict[str, Any]) -> WorkerOptions:
+        queues = options["queues"] or [conf.DEFAULT_QUEUE]
+        for name in queues:
+            if not is_queue_name(name):
+                raise CommandError(f"{name!r} is no queue name: {QUEUE_RULE}.")
+        concurrency = options["concurrency"] if options["concurrency"] is not None else conf.CONCURRENCY
+        prefetch = options["prefetch"] if options["prefetch"] is not None else conf.PREFETCH
+        lease = options["lease"] or conf.LEASE
+        if concurrency < 1 or prefetch < 0 or options["processes"] < 1:
+            raise CommandError("--concurrency and --processes must be at least 1, --prefetch at least 0.")
+        if lease < timedelta(seconds=1):
+            raise CommandError("--lease must be at least 1 second.")
+        return WorkerOptions(
+            queues=tuple(dict.fromkeys(queues)),
+            concurrency=concurrency,
+            prefetch=prefetch,
+            executor=options["executor"],
+            lease=lease,
+            grace=options["grace"] if options["grace"] is not None else conf.GRACE,
+            drain=options["drain"],
+        )

@@ -1,0 +1,132 @@
+"""What a handler may know and tell: `ctx`."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+
+from django_workflow import payload
+from django_workflow.definition.spec import MAP
+from django_workflow.engine import outputs
+from django_workflow.engine.claim import ClaimedTask
+from django_workflow.exceptions import WorkflowError
+from django_workflow.statuses import SKIPPED, SUCCEEDED
+
+logger = logging.getLogger("django_workflow.handler")
+
+
+class Context:
+    """The attempt a handler runs in.
+
+    run_id, step, index, attempt, iteration: where it is.
+    cancelled: becomes True when the run was cancelled, the attempt timed out or the lease was lost;
+        a long handler looks at it now and then.
+    vars: the run's variables.
+    """
+
+    def __init__(self, task: ClaimedTask) -> None:
+        self._task = task
+        self.cancelled = False
+        self.vars: dict[str, Any] = {}
+        self.progress: float | None = None
+        self.events: list[tuple[str, str]] = []
+
+    @property
+    def run_id(self) -> UUID:
+        """The run's id."""
+        return self._task.run_id
+
+    @property
+    def step(self) -> str:
+        """The step's name."""
+        return self._task.step.name
+
+    @property
+    def index(self) -> int:
+        """The item's index in a map step, else 0."""
+        return self._task.index
+
+    @property
+    def attempt(self) -> int:
+        """Which try this is, from 1; numbers may be left out, they only grow."""
+        return self._task.attempt
+
+    @property
+    def iteration(self) -> int:
+        """Which pass of a loop this is, from 1."""
+        return self._task.iteration
+
+    @property
+    def idempotency_key(self) -> str:
+        """A text that is the same for all attempts of this task, to hand to outside services."""
+        return f"{self.run_id}:{self.step}:{self.iteration}:{self.index}"
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose records carry run, flow, step, task and attempt."""
+        return logging.LoggerAdapter(logger, log_fields(self._task))
+
+    def heartbeat(self, progress: float | None = None) -> None:
+        """Tell how far the handler is, 0 to 1; raises `Cancelled` when it should stop.
+
+        The lease itself is extended by the worker, not by this.
+        """
+        if progress is not None:
+            self.progress = min(1.0, max(0.0, float(progress)))
+        if self.cancelled:
+            raise Cancelled
+
+    def emit(self, type: str, data: Any = None) -> None:
+        """Record an event of your own; it is stored together with the outcome of this attempt."""
+        self.events.append((type[:40], payload.dumps(data, what=f"The data of event {type!r}")))
+
+    def output(self, step: str) -> Any:
+        """Return the output of any settled step of this run, None where it did not succeed."""
+        found = self._read(step)
+        return None if found is None else found.value
+
+    def skipped(self, step: str) -> bool:
+        """Say whether a step of this run was skipped."""
+        found = self._read(step)
+        return found is not None and found.status == SKIPPED
+
+    def failures(self, step: str) -> list[dict[str, Any]]:
+        """Return index, class and message of the failed items of a map step."""
+        return outputs.read_failures(self.run_id, step)
+
+    async def aoutput(self, step: str) -> Any:
+        """Async twin of `output`."""
+        return await sync_to_async(self.output)(step)
+
+    async def afailures(self, step: str) -> list[dict[str, Any]]:
+        """Async twin of `failures`."""
+        return await sync_to_async(self.failures)(step)
+
+    def _read(self, step: str) -> outputs.StepOutput | None:
+        known = self._task.dependencies.get(step)
+        if known is not None and known.status != SUCCEEDED:
+            return known
+        spec = self._task.spec
+        if step not in spec.steps:
+            raise WorkflowError(f"Flow {spec.slug!r} has no step {step!r}; its steps: {', '.join(spec.steps)}.")
+        wanted = (self.run_id, step, spec.steps[step].kind == MAP)
+        return known or outputs.read_outputs([wanted]).get((self.run_id, step))
+
+
+class Cancelled(BaseException):
+    """Raised inside a handler that should stop; a BaseException, so `except Exception` does not swallow it."""
+
+
+def log_fields(task: ClaimedTask) -> dict[str, Any]:
+    """Return the stable keys of structured log records about a task; never its payload."""
+    return {
+        "run_id": str(task.run_id),
+        "flow": task.spec.slug,
+        "step": task.step.name,
+        "queue": task.queue,
+        "task": task.id,
+        "attempt": task.attempt,
+    }

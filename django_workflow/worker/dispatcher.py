@@ -1,0 +1,481 @@
+"""The heart of a worker process: settle what is finished, claim what there is room for, hand it out, sleep.
+
+One loop in one thread, on one connection. While a settle is in flight finished jobs pile up; that
+pile is the next batch, without a timer. Verbs are blocking functions on Django connections, so the
+loop is a plain one; coroutine handlers have an event loop of their own (`executors.LoopRunner`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+from django_workflow import db, queue
+from django_workflow.conf import conf
+from django_workflow.definition.registry import registry
+from django_workflow.engine import claim, outcome, timers
+from django_workflow.engine.claim import ClaimedTask
+from django_workflow.engine.outcome import Outcome
+from django_workflow.engine.settle import Settled, notifications, settle
+from django_workflow.exceptions import UnregisteredHandler
+from django_workflow.statuses import SUCCEEDED
+from django_workflow.worker import executors
+from django_workflow.worker.context import log_fields
+from django_workflow.worker.executors import Runners
+from django_workflow.worker.job import Job
+
+logger = logging.getLogger("django_workflow.worker")
+
+#: A task that has not begun so long after its claim is handed back.
+PATIENCE = 1.0
+#: Handlers slower than this end prefetching.
+QUICK = 1.0
+#: A handler that ran so long is marked as begun, so that losing it counts.
+MARK_AFTER = 0.02
+#: A run held by somebody else is waited for once its outcome is so old.
+STUCK_AFTER = 1.0
+#: How often a draining worker looks for what is still to come.
+DRAIN_POLL = 0.1
+#: Least time between two notifications of the same queue by this worker.
+NOTIFY_EVERY = 0.05
+
+
+@dataclass
+class WorkerOptions:
+    """What a worker process does.
+
+    queues: names of the queues it serves, in the order it looks at them.
+    concurrency: handlers at once. prefetch: tasks claimed beyond them. executor: "thread" or "process".
+    lease, grace: timedeltas. drain: stop when the queues are empty.
+    """
+
+    queues: Sequence[str] = ("default",)
+    concurrency: int = 16
+    prefetch: int = 200
+    executor: str = executors.THREAD
+    lease: timedelta = timedelta(seconds=30)
+    grace: timedelta = timedelta(seconds=30)
+    drain: bool = False
+
+
+@dataclass
+class Tally:
+    """What this process has done, for the status line."""
+
+    succeeded: int = 0
+    failed: int = 0
+    settled: int = 0
+    claimed: int = 0
+    last_claim_at: float = field(default_factory=time.monotonic)
+
+
+class Dispatcher:
+    """Runs tasks of some queues until told to stop."""
+
+    def __init__(self, options: WorkerOptions, worker_id: int | None = None) -> None:
+        self.options = options
+        self.worker_id = worker_id
+        self.tally = Tally()
+        self.wake = threading.Event()
+        self.is_stopping = False
+        self.jobs: dict[int, Job] = {}
+        self._finished: deque[tuple[Job, Outcome | Settled]] = deque()
+        self._pile: list[Outcome] = []
+        self._suspects: deque[Job] = deque()
+        self._runners = Runners(options.concurrency, options.executor, self._report)
+        self._may_hold_more = dict.fromkeys(options.queues, True)
+        self._next_poll = 0.0
+        self._slowest = 0.0
+        self._controlled: set[UUID] = set()
+        self._ended_elsewhere: deque[tuple[ClaimedTask, str]] = deque()
+        self._overtime: set[Job] = set()
+        self._notified_at: dict[str, float] = {}
+        self._stop_at: float | None = None
+
+    # what other threads call
+
+    def _report(self, job: Job, result: Outcome | Settled) -> None:
+        self._finished.append((job, result))
+        if not self.wake.is_set():
+            self.wake.set()
+
+    def hear(self, queue_name: str) -> None:
+        """A notification says that a queue has messages."""
+        if queue_name in self._may_hold_more:
+            self._may_hold_more[queue_name] = True
+            self.wake.set()
+
+    def hear_control(self, run_id: UUID) -> None:
+        """A notification says that a run was cancelled or paused."""
+        self._controlled.add(run_id)
+        self.wake.set()
+
+    def hear_ended(self, ended: Iterable[tuple[ClaimedTask, str]]) -> None:
+        """A heartbeat learnt that leases are over, and how."""
+        self._ended_elsewhere.extend(ended)
+        self.wake.set()
+
+    def stop(self) -> None:
+        """Stop claiming, let running handlers finish within the grace time, hand the rest back."""
+        self.is_stopping = True
+        self.wake.set()
+
+    def stop_now(self) -> None:
+        """End the grace time."""
+        self._stop_at = time.monotonic()
+        self.wake.set()
+
+    def is_loop_lagging(self, seconds: float) -> bool:
+        """Say whether coroutine handlers block their event loop."""
+        return self._runners.is_lagging(seconds)
+
+    # the loop
+
+    def run(self) -> None:
+        """Work until stopped, or until the queues are empty with `drain`."""
+        try:
+            while not self._is_over():
+                try:
+                    self.cycle()
+                except Exception as error:
+                    # the database is away or refused a whole batch: the leases hold, nothing is lost
+                    self._recover(error)
+                    continue
+                self.wake.wait(self._nap())
+                self.wake.clear()
+        finally:
+            self._runners.stop()
+            self._runners.join(0.5)
+            db.close()
+
+    def cycle(self) -> None:
+        """Settle, claim, hand out: one round of the loop."""
+        self._collect()
+        self._settle_pile()
+        self._stop_what_was_ended()
+        if self.is_stopping:
+            self._release_unbegun(0.0, "the worker is stopping")
+        else:
+            self._claim()
+            self._release_unbegun(PATIENCE, "it did not begin in time")
+        self._start_suspects()
+        self._mark_begun()
+
+    def _collect(self) -> None:
+        """Take what runners reported; a job that timed out meanwhile was reported before."""
+        while self._finished:
+            job, result = self._finished.popleft()
+            job.ended_at = job.ended_at or time.monotonic()
+            self._overtime.discard(job)
+            if job.begun_at is not None:
+                self._slowest = max(job.ended_at - job.begun_at, self._slowest * 0.99)
+            if isinstance(result, Settled):
+                self._apply(result)
+            else:
+                self._pile.append(result)
+        now = time.monotonic()
+        for job in self._running():
+            if job.deadline is not None and job.deadline <= now and not job.is_reported:
+                self._time_out(job)
+
+    def _time_out(self, job: Job) -> None:
+        """End an attempt at its deadline; its handler is stopped, and a result that still comes is late."""
+        assert job.timeout is not None
+        job.is_reported = True
+        self._pile.append(outcome.timed_out(job.task, job.timeout, begun_at=job.begun_at))
+        job.interrupt()
+
+    def _settle_pile(self) -> None:
+        if not self._pile:
+            return
+        pile, self._pile = self._pile, []
+        try:
+            result = settle(pile)
+        except Exception:
+            self._pile = pile + self._pile
+            raise
+        self._pile = result.left + self._pile
+        self._apply(result)
+        self._settle_one_stuck()
+
+    def _settle_one_stuck(self) -> None:
+        """Wait shortly for one run that somebody holds, so that one open request never stalls the others."""
+        now = time.monotonic()
+        stuck = next((item for item in self._pile if now - (item.ended_at or now) > STUCK_AFTER), None)
+        if stuck is None:
+            return
+        mine = [item for item in self._pile if item.task.run_id == stuck.task.run_id]
+        try:
+            result = settle(mine, wait_ms=50)
+        except Exception as error:
+            if db.is_lock_timeout(error):
+                return
+            raise
+        self._pile = [item for item in self._pile if item.task.run_id != stuck.task.run_id]
+        self._apply(result)
+
+    def _apply(self, result: Settled) -> None:
+        """Forget settled jobs, begin lost ones that may, and tell others."""
+        for item in result.done:
+            self._count(item, superseded=item.task.id in result.superseded)
+            if item.task.id in result.may_begin:
+                self._add_suspect(item.task)
+                continue
+            job = self.jobs.get(item.task.id)
+            if job is not None and job.task is item.task:
+                del self.jobs[item.task.id]
+                if job.begun_at is not None and job.ended_at is None:
+                    self._overtime.add(job)  # its attempt is over, but it still occupies its slot
+        for delay in result.delays:
+            self._next_poll = min(self._next_poll, time.monotonic() + delay)
+        for name in result.queues:
+            if name in self._may_hold_more:
+                self._may_hold_more[name] = True
+        messages = notifications(
+            queues=[name for name in result.queues if name not in self._may_hold_more],
+            runs=result.runs,
+            cancelled=result.cancelled,
+        )
+        db.notify(messages)
+
+    def _count(self, item: Outcome, *, superseded: bool) -> None:
+        self.tally.settled += 1
+        if item.kind == SUCCEEDED and not superseded:
+            self.tally.succeeded += 1
+        elif item.error is not None:
+            self.tally.failed += 1
+            extra = log_fields(item.task) | {"outcome": item.kind}
+            logger.warning("%s: %s", item.error.error_class, item.error.message, extra=extra)
+
+    # claiming
+
+    def _room(self) -> int:
+        """How many tasks may be claimed now."""
+        prefetch = self.options.prefetch if self._is_quick() else 0
+        return self.options.concurrency + prefetch - self._held()
+
+    def _held(self) -> int:
+        """How many jobs have or want a slot."""
+        return len(self._overtime) + sum(1 for job in self.jobs.values() if job.ended_at is None)
+
+    def _is_quick(self) -> bool:
+        now = time.monotonic()
+        return self._slowest <= QUICK and all(now - (job.begun_at or now) <= QUICK for job in self._running())
+
+    def _claim(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_poll:
+            self._next_poll = now + conf.POLL_INTERVAL.total_seconds()
+            self._may_hold_more = dict.fromkeys(self._may_hold_more, True)
+        room = self._room()
+        for name, may in self._may_hold_more.items():
+            if not may or room <= 0:
+                continue
+            slots = max(0, self.options.concurrency - self._held())
+            lease = self.options.lease.total_seconds()
+            tasks = claim.claim(name, room, slots=slots, lease=lease, worker_id=self.worker_id)
+            self.tally.last_claim_at = time.monotonic()
+            self.tally.claimed += len(tasks)
+            # a full claim means that there may be more, for us when there is room again and for others now
+            self._may_hold_more[name] = len(tasks) >= room
+            if self._may_hold_more[name]:
+                self._share(name)
+            room -= len(tasks)
+            self._accept(tasks)
+
+    def _share(self, name: str) -> None:
+        """Tell other workers of a queue that holds more than this one can take."""
+        now = time.monotonic()
+        if now - self._notified_at.get(name, 0.0) > NOTIFY_EVERY:
+            self._notified_at[name] = now
+            db.notify(notifications(queues=[name]))
+
+    def _accept(self, tasks: Iterable[ClaimedTask]) -> None:
+        """Hand claimed tasks to their runners; lost and unknown ones go to settle first."""
+        for task in tasks:
+            step = task.step
+            handler = registry.handler(step.handler)
+            if handler is None or not registry.knows(step.handler, task.spec.path_callables[step.name]):
+                self._pile.append(self._unknown(task))
+                self.wake.set()
+                continue
+            job = self.jobs[task.id] = Job(task, handler)
+            if task.is_lost:
+                self._pile.append(outcome.lost(task))
+                self.wake.set()
+            elif task.lost_count:
+                self._suspects.append(job)
+            else:
+                self._runners.submit(job)
+
+    def _unknown(self, task: ClaimedTask) -> Outcome:
+        """Put a task aside whose code this process does not have; after a time it fails with a clear word."""
+        if task.age < conf.UNKNOWN_HANDLER_LIMIT.total_seconds():
+            delay = conf.UNKNOWN_HANDLER_DELAY.total_seconds()
+            return outcome.released(task, f"no handler {task.step.handler!r} in this process", delay=delay)
+        message = (
+            f"no worker knows handler {task.step.handler!r} of flow {task.spec.slug!r}; "
+            "start a worker with the code that declares it, or cancel the run"
+        )
+        return outcome.failed(task, outcome.ErrorRecord.of(UnregisteredHandler(message)), is_retryable=False)
+
+    # tasks whose worker vanished
+
+    def _add_suspect(self, task: ClaimedTask) -> None:
+        """A lost task may begin here now, when there is a slot and its begin is recorded."""
+        # the settle counted the loss; a row read later would say the same
+        task.failure_count += task.is_begun
+        task.lost_count += 1
+        task.is_lost, task.is_begun = False, False
+        job = self.jobs[task.id] = Job(task, self.jobs[task.id].handler)
+        self._suspects.append(job)
+        self.wake.set()
+
+    def _start_suspects(self) -> None:
+        """Begin tasks that were lost before: never prefetched, and recorded first, so that they cannot kill for ever.
+
+        One that was lost twice begins only while no other such task runs: if it kills the process it
+        takes no neighbour's attempt with it.
+        """
+        chosen: list[Job] = []
+        running = self._running()
+        free = self.options.concurrency - len(running) - len(self._overtime)
+        dangerous = any(job.task.lost_count > 1 for job in running)
+        for job in list(self._suspects):
+            if free <= 0:
+                break
+            is_dangerous = job.task.lost_count > 1
+            if is_dangerous and dangerous:
+                continue
+            dangerous = dangerous or is_dangerous
+            free -= 1
+            self._suspects.remove(job)
+            chosen.append(job)
+        if not chosen:
+            return
+        begun = claim.begin([job.task for job in chosen])
+        for job in chosen:
+            if job.task.id in begun:
+                self._runners.submit(job)
+            else:
+                self.jobs.pop(job.task.id, None)
+
+    # jobs in hand
+
+    def _running(self) -> list[Job]:
+        return [job for job in self.jobs.values() if job.begun_at is not None and job.ended_at is None]
+
+    def _mark_begun(self) -> None:
+        """Record the begin of prefetched tasks that run for a while, so that losing them counts."""
+        before = time.monotonic() - MARK_AFTER
+        unmarked = [job.task for job in self._running() if not job.task.is_begun and (job.begun_at or 0) < before]
+        if unmarked:
+            claim.begin(unmarked)
+            for task in unmarked:
+                task.is_begun = True
+
+    def _release_unbegun(self, older_than: float, reason: str) -> None:
+        """Hand back what waits for a slot too long."""
+        before = time.monotonic() - older_than
+        for job in list(self.jobs.values()):
+            if job.begun_at is None and job.claimed_at <= before and not job.is_reported and not job.task.is_lost:
+                if job in self._suspects:
+                    self._suspects.remove(job)
+                if job.withdraw():
+                    job.is_reported = True
+                    self._pile.append(outcome.released(job.task, reason))
+                    self.wake.set()
+
+    def _stop_what_was_ended(self) -> None:
+        """Stop handlers whose attempt is over; what they still return is recorded as late."""
+        if self._controlled:
+            controlled, self._controlled = self._controlled, set()
+            tasks = [job.task for job in self.jobs.values() if job.task.run_id in controlled and not job.task.is_lost]
+            pulse = claim.heartbeat(tasks, self.options.lease.total_seconds())
+            self._ended_elsewhere.extend((task, pulse.ended[task.id]) for task in tasks if task.id in pulse.ended)
+        while self._ended_elsewhere:
+            task, status = self._ended_elsewhere.popleft()
+            job = self.jobs.get(task.id)
+            if job is None or job.task is not task or job.ended_at is not None:
+                continue
+            logger.info("attempt ended elsewhere: %s", status, extra=log_fields(task))
+            if job.withdraw():
+                del self.jobs[task.id]
+                if job in self._suspects:
+                    self._suspects.remove(job)
+            else:
+                job.interrupt()
+
+    # sleeping and stopping
+
+    def _nap(self) -> float:
+        """Seconds until something is due by itself."""
+        if self.wake.is_set():
+            return 0.0
+        now = time.monotonic()
+        due = [self._next_poll]
+        if self._pile:
+            due.append(now + 0.02)
+        if self._stop_at is not None:
+            due.append(self._stop_at)
+        for job in self.jobs.values():
+            if job.ended_at is not None:
+                continue
+            if job.begun_at is None:
+                due.append(job.claimed_at + PATIENCE)
+            else:
+                if not job.task.is_begun:
+                    due.append(job.begun_at + MARK_AFTER)
+                if job.deadline is not None and not job.is_reported:
+                    due.append(job.deadline)
+        if any(may for may in self._may_hold_more.values()) and not self.is_stopping and self._room() > 0:
+            return 0.0
+        return max(0.0, min(due) - now)
+
+    def _is_over(self) -> bool:
+        if self.options.drain and not self.is_stopping and self._is_drained():
+            self.stop()
+        if not self.is_stopping:
+            return False
+        now = time.monotonic()
+        if self._stop_at is None:
+            self._stop_at = now + self.options.grace.total_seconds()
+        if now >= self._stop_at:
+            self._give_up()
+            return True
+        return not self.jobs and not self._pile and not self._finished
+
+    def _is_drained(self) -> bool:
+        """Say whether nothing is in hand and the queues hold nothing, not even for later."""
+        if self.jobs or self._pile or self._finished or any(self._may_hold_more.values()):
+            return False
+        self._next_poll = min(self._next_poll, time.monotonic() + DRAIN_POLL)
+        return not any(queue.depth(name)[1] for name in self.options.queues) and not timers.has_delayed_tasks()
+
+    def _give_up(self) -> None:
+        """The grace time is over: hand back what still runs; what cannot be handed back is left to its lease."""
+        for job in self._running():
+            if not job.is_reported:
+                job.is_reported = True
+                job.interrupt()
+                self._pile.append(outcome.released(job.task, "the worker stopped while it ran", begun_at=job.begun_at))
+        try:
+            self._settle_pile()
+        except Exception:
+            logger.exception("could not hand back %d tasks; they run again after their lease", len(self._pile))
+
+    def _recover(self, error: Exception) -> None:
+        if not db.is_retryable(error):
+            logger.exception("a round of the worker failed; it goes on")
+        else:
+            logger.warning("the database is not available: %s", error)
+        db.close()
+        self._next_poll = 0.0
+        self.wake.wait(0.2)
+        self.wake.clear()

@@ -1,0 +1,286 @@
+"""Where handlers run: threads, an event loop, child processes, or any `concurrent.futures.Executor`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any, Protocol
+
+from django.db import connections
+from django.utils.module_loading import import_string
+
+from django_workflow.conf import conf
+from django_workflow.engine import outcome
+from django_workflow.engine.outcome import ErrorRecord, Outcome
+from django_workflow.engine.settle import Settled
+from django_workflow.exceptions import UnregisteredHandler
+from django_workflow.worker import invoke, remote
+from django_workflow.worker.context import log_fields
+from django_workflow.worker.job import Job
+
+logger = logging.getLogger("django_workflow.worker")
+
+THREAD, LOOP, PROCESS = "thread", "async", "process"
+
+#: Called once per job with what became of it: an outcome to settle, or a settle that is done (atomic steps).
+Report = Callable[[Job, "Outcome | Settled"], None]
+
+
+class Runner(Protocol):
+    """Runs jobs, at most `concurrency` at once, in the order they come."""
+
+    def submit(self, job: Job) -> None:
+        """Queue a job; its result is reported, never raised."""
+
+    def stop(self) -> None:
+        """Let the threads end once they are idle; running handlers are not waited for."""
+
+
+class ThreadRunner:
+    """Threads that take jobs from one queue, so that a finished handler's thread goes on without a round trip."""
+
+    def __init__(self, concurrency: int, report: Report) -> None:
+        self._report = report
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._concurrency = concurrency
+        self._threads: list[threading.Thread] = []
+
+    def submit(self, job: Job) -> None:
+        """Queue a job."""
+        if len(self._threads) < self._concurrency:
+            self._add_thread()
+        self._jobs.put(job)
+
+    def stop(self) -> None:
+        """Let idle threads end."""
+        for _ in self._threads:
+            self._jobs.put(None)
+
+    def join(self, timeout: float) -> None:
+        """Wait up to `timeout` seconds for each thread to end, so that its connections are closed."""
+        for thread in self._threads:
+            thread.join(timeout)
+
+    def run(self, job: Job) -> Outcome | Settled:
+        """Run one job in this thread."""
+        return invoke.call_atomic(job) if job.task.step.atomic else invoke.call(job)
+
+    def _add_thread(self) -> None:
+        name = f"django_workflow-handler-{len(self._threads)}"
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _work(self) -> None:
+        try:
+            while (job := self._next()) is not None:
+                if job.begin():
+                    result = self.run(job)
+                    leave_connections_healthy()
+                    self._report(job, result)
+        finally:
+            connections.close_all()
+
+    def _next(self) -> Job | None:
+        try:
+            return self._jobs.get_nowait()
+        except queue.Empty:
+            # idle: connections past CONN_MAX_AGE are given back, and not before each of a thousand quick jobs
+            for connection in connections.all(initialized_only=True):
+                connection.close_if_unusable_or_obsolete()
+            return self._jobs.get()
+
+
+def leave_connections_healthy() -> None:
+    """Undo what a handler may leave behind on this thread's connections: open transactions, broken sockets."""
+    for connection in connections.all(initialized_only=True):
+        if connection.in_atomic_block or not connection.get_autocommit():
+            connection.close()
+        elif connection.errors_occurred:
+            connection.close_if_unusable_or_obsolete()
+
+
+class LoopRunner:
+    """One event loop in a thread, for coroutine handlers."""
+
+    def __init__(self, concurrency: int, report: Report) -> None:
+        self._report = report
+        self._concurrency = concurrency
+        self._arriving: deque[Job] = deque()
+        self._waiting: deque[Job] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run_loop, name="django_workflow-loop", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Queue a job; many jobs submitted together wake the loop once."""
+        self._arriving.append(job)
+        if len(self._arriving) == 1:
+            self._loop.call_soon_threadsafe(self._take)
+
+    def stop(self) -> None:
+        """End the loop; coroutines that still run are cancelled."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def join(self, timeout: float) -> None:
+        """Wait for the loop's thread."""
+        self._thread.join(timeout)
+
+    def is_lagging(self, seconds: float) -> bool:
+        """Say whether the loop does not come round within `seconds`: a handler blocks it."""
+        came_round = threading.Event()
+        self._loop.call_soon_threadsafe(came_round.set)
+        return not came_round.wait(seconds)
+
+    def _run_loop(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+            for task in self._running:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.gather(*self._running, return_exceptions=True))
+        finally:
+            self._loop.close()
+            connections.close_all()
+
+    def _take(self) -> None:
+        while self._arriving:
+            self._waiting.append(self._arriving.popleft())
+        self._fill()
+
+    def _fill(self) -> None:
+        while self._waiting and len(self._running) < self._concurrency:
+            job = self._waiting.popleft()
+            if job.begin():
+                task = self._loop.create_task(self._run(job))
+                job.stop = lambda task=task: self._loop.call_soon_threadsafe(task.cancel)  # type: ignore[misc]
+                self._running.add(task)
+                task.add_done_callback(self._done)
+
+    async def _run(self, job: Job) -> None:
+        self._report(job, await invoke.acall(job))
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._fill()
+
+
+class ProcessRunner(ThreadRunner):
+    """Child processes, each fed by a thread of ours, so that a handler can be killed and may hold its GIL."""
+
+    def __init__(self, concurrency: int, report: Report) -> None:
+        super().__init__(concurrency, report)
+        self._local = threading.local()
+        self._children: set[remote.Child] = set()
+
+    def run(self, job: Job) -> Outcome | Settled:
+        """Run one job in this thread's child."""
+        child: remote.Child | None = getattr(self._local, "child", None)
+        if child is None or not child.is_alive():
+            child = self._local.child = remote.Child()
+            self._children.add(child)
+        job.stop = child.kill
+        if job.is_interrupted:
+            child.kill()
+        result = child.perform(job)
+        job.stop = None
+        if not child.is_alive():
+            self._children.discard(child)
+        return result
+
+    def stop(self) -> None:
+        """Let idle threads and all children end."""
+        super().stop()
+        for child in list(self._children):
+            child.close()
+
+
+class FuturesRunner:
+    """Any `concurrent.futures.Executor`, so that a site can hand heavy steps to an engine it already has.
+
+    What is submitted is a module-level function with one text, and one text comes back.
+    """
+
+    def __init__(self, executor: Executor, report: Report) -> None:
+        self._executor = executor
+        self._report = report
+
+    def submit(self, job: Job) -> None:
+        """Hand a job over; it counts as begun from here on."""
+        if not job.begin():
+            return
+        future = self._executor.submit(remote.perform, remote.describe(job))
+        job.stop = lambda: future.cancel() and None
+        future.add_done_callback(lambda done: self._report(job, self._result(job, done)))
+
+    def stop(self) -> None:
+        """Shut the executor down without waiting."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _result(self, job: Job, future: Future[str]) -> Outcome:
+        if future.cancelled():
+            return outcome.released(job.task, "the executor cancelled it", **invoke.times(job))
+        error = future.exception()
+        if error is not None:
+            return outcome.failed(job.task, ErrorRecord.of(error), **invoke.times(job))
+        return remote.read_result(job, future.result())
+
+
+class Runners:
+    """The runners of one worker, made when a step first asks for one."""
+
+    def __init__(self, concurrency: int, default: str, report: Report) -> None:
+        self._concurrency = concurrency
+        self._default = default
+        self._report = report
+        self._made: dict[str, Any] = {}
+
+    def submit(self, job: Job) -> None:
+        """Hand a job to the runner its step names."""
+        name = job.task.step.executor or self._default
+        if job.handler.is_async and name in (THREAD, LOOP):
+            name = LOOP
+        try:
+            runner = self._made.get(name) or self._make(name)
+        except Exception as error:
+            # a step that names an unusable executor fails; the worker goes on
+            logger.exception("executor %r cannot be used", name, extra=log_fields(job.task))
+            job.begin()
+            self._report(job, invoke.conclude_error(job, error))
+            return
+        runner.submit(job)
+
+    def stop(self) -> None:
+        """Stop all runners."""
+        for runner in self._made.values():
+            runner.stop()
+
+    def join(self, timeout: float) -> None:
+        """Wait for threads that were told to stop."""
+        for runner in self._made.values():
+            if hasattr(runner, "join"):
+                runner.join(timeout)
+
+    def is_lagging(self, seconds: float) -> bool:
+        """Say whether the event loop is blocked."""
+        return LOOP in self._made and self._made[LOOP].is_lagging(seconds)
+
+    def _make(self, name: str) -> Any:
+        known = {THREAD: ThreadRunner, LOOP: LoopRunner, PROCESS: ProcessRunner}
+        if name in known:
+            runner: Any = known[name](self._concurrency, self._report)
+        elif name in conf.EXECUTORS:
+            factory = conf.EXECUTORS[name]
+            factory = import_string(factory) if isinstance(factory, str) else factory
+            runner = FuturesRunner(factory(), self._report)
+        else:
+            names = ", ".join([*known, *conf.EXECUTORS])
+            raise UnregisteredHandler(f"There is no executor {name!r}; known: {names}. Add it to EXECUTORS.")
+        self._made[name] = runner
+        return runner

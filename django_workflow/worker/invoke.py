@@ -1,0 +1,127 @@
+"""Calling one handler and turning what it returns or raises into an outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from django_workflow import db, payload
+from django_workflow.definition.outcomes import Fail, RetryAfter, Skip
+from django_workflow.engine import inputs, outcome
+from django_workflow.engine.outcome import ErrorRecord, Outcome
+from django_workflow.engine.settle import Settled, settle
+from django_workflow.exceptions import PayloadError
+from django_workflow.statuses import SUCCEEDED
+from django_workflow.worker.context import Cancelled
+from django_workflow.worker.job import Job
+
+#: How long an atomic step waits for its run, at its end, in milliseconds.
+ATOMIC_WAIT_MS = 5_000
+
+
+def arguments(job: Job) -> dict[str, Any]:
+    """Return the handler's keyword arguments; JSON is decoded anew for each call."""
+    task = job.task
+    values: dict[str, Any] = {"ctx": job.context}
+    skipped = set()
+    for name in job.handler.params:
+        if name == "input":
+            values[name] = payload.loads(task.input)
+        elif name == "item":
+            values[name] = payload.loads(task.item)
+        elif name == "index":
+            values[name] = task.index
+        elif name in task.dependencies:
+            dependency = task.dependencies[name]
+            if dependency.status == SUCCEEDED:
+                values[name] = dependency.value
+            else:
+                skipped.add(name)
+    return inputs.wire(job.handler, values, skipped=skipped)
+
+
+def call(job: Job) -> Outcome:
+    """Run a synchronous handler in this thread; never raises."""
+    try:
+        values = arguments(job)
+        try:
+            job.enter_handler()
+            value = job.handler.function(**values)
+        finally:
+            job.leave_handler()
+        return conclude(job, value)
+    except BaseException as error:  # noqa: BLE001  whatever a handler raises is its outcome
+        return conclude_error(job, error)
+
+
+async def acall(job: Job) -> Outcome:
+    """Run a coroutine handler on this loop; never raises."""
+    try:
+        value = await job.handler.function(**arguments(job))
+        return conclude(job, value)
+    except BaseException as error:  # noqa: BLE001  whatever a handler raises is its outcome
+        return conclude_error(job, error)
+
+
+class Superseded(Exception):
+    """An atomic step found its lease over: what it wrote is rolled back."""
+
+
+def call_atomic(job: Job) -> Outcome | Settled:
+    """Run handler and settle in one transaction of the site's database.
+
+    Returns what the settle did, or, where the handler failed and all is rolled back, its outcome.
+    """
+    try:
+        with db.atomic():
+            result = call(job)
+            if result.kind != SUCCEEDED:
+                raise _RolledBack(result)
+            settled = settle([result], wait_ms=ATOMIC_WAIT_MS)
+            if settled.superseded:
+                raise Superseded
+        return settled
+    except _RolledBack as rolled_back:
+        return rolled_back.outcome
+    except Superseded:
+        return result
+    except Exception as error:
+        if db.is_lock_timeout(error):
+            return outcome.released(job.task, "the run was locked too long", delay=1.0, **times(job))
+        return conclude_error(job, error)
+
+
+class _RolledBack(Exception):
+    def __init__(self, result: Outcome) -> None:
+        self.outcome = result
+
+
+def conclude(job: Job, value: Any) -> Outcome:
+    """Turn what a handler returned into an outcome."""
+    task = job.task
+    match value:
+        case Skip(reason):
+            return outcome.skipped(task, reason, **times(job))
+        case Fail(error):
+            record = ErrorRecord("Fail", outcome.storable(str(error)), classes=("Fail",))
+            return outcome.failed(task, record, is_retryable=False, **times(job))
+        case RetryAfter(delay, reason):
+            record = ErrorRecord("RetryAfter", outcome.storable(reason), classes=("RetryAfter",))
+            return outcome.failed(task, record, retry_after=delay.total_seconds(), **times(job))
+    return outcome.succeeded(task, payload.dump_output(value, step=task.step.name), **times(job))
+
+
+def conclude_error(job: Job, error: BaseException) -> Outcome:
+    """Turn what a handler raised into an outcome."""
+    if isinstance(error, Cancelled | asyncio.CancelledError) and job.is_interrupted:
+        record = ErrorRecord("Cancelled", "the handler was told to stop", classes=("Cancelled",))
+        return outcome.failed(job.task, record, is_retryable=False, **times(job))
+    is_retryable = not isinstance(error, PayloadError)
+    return outcome.failed(job.task, ErrorRecord.of(error), is_retryable=is_retryable, **times(job))
+
+
+def times(job: Job) -> dict[str, Any]:
+    """Return when the attempt began and ended, and what it emitted."""
+    job.ended_at = time.monotonic()
+    return {"begun_at": job.begun_at, "ended_at": job.ended_at, "events": job.context.events}

@@ -1,0 +1,117 @@
+"""Executing a run here and now: same verbs and rows as a worker, without queues."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from uuid import UUID
+
+from django_workflow import db
+from django_workflow.definition.registry import registry
+from django_workflow.engine import claim, control, outcome, timers, waiting
+from django_workflow.engine.claim import ClaimedTask
+from django_workflow.engine.outcome import Outcome
+from django_workflow.engine.settle import Settled, lock_runs, settle
+from django_workflow.exceptions import UnregisteredHandler
+from django_workflow.statuses import RUN_TERMINAL, TIMED_OUT
+from django_workflow.worker import invoke
+from django_workflow.worker.job import Job
+
+#: How long a settle waits for a run that an operator's request holds.
+WAIT_MS = 30_000
+HOLD_LEASE = "SELECT pg_advisory_lock(%s)"
+DROP_LEASE = "SELECT pg_advisory_unlock(%s)"
+NEXT_DUE = """
+    SELECT extract(epoch FROM min(t.due_at) - clock_timestamp())::float8
+    FROM django_workflow_steprun s JOIN django_workflow_task t ON t.step_run_id = s.id
+    WHERE s.run_id = %s AND s.status = 'running' AND t.status = 'queued'
+"""
+
+
+def execute_run(run_id: UUID, *, timeout: timedelta | None = None) -> None:
+    """Execute the tasks of a local run in this thread until it settles.
+
+    timeout: past it the run ends `timed_out`; a handler that runs then is stopped.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout.total_seconds()
+    with _local_lease(run_id):
+        while waiting.status_of(run_id) not in RUN_TERMINAL:
+            if deadline is not None and time.monotonic() >= deadline:
+                _end_timed_out(run_id)
+                return
+            task = claim.claim_local(run_id)
+            if task is not None:
+                _settle(_perform(task, deadline))
+            else:
+                _sleep_until_due(run_id, deadline)
+
+
+@contextmanager
+def _local_lease(run_id: UUID) -> Iterator[None]:
+    """Hold the run's advisory lock: as long as this session lives the run is not lost."""
+    key = timers.local_lease_key(run_id)
+    db.rows(HOLD_LEASE, [key])
+    try:
+        yield
+    finally:
+        db.rows(DROP_LEASE, [key])
+
+
+def _perform(task: ClaimedTask, deadline: float | None) -> Outcome | Settled:
+    handler = registry.handler(task.step.handler)
+    if handler is None:
+        error = UnregisteredHandler(f"No handler {task.step.handler!r} is registered in this process.")
+        return outcome.failed(task, outcome.ErrorRecord.of(error), is_retryable=False)
+    job = Job(task, handler)
+    job.begin()
+    limits = [limit for limit in (job.deadline, deadline) if limit is not None]
+    alarm = threading.Timer(min(limits) - time.monotonic(), job.interrupt) if limits else None
+    if alarm is not None:
+        alarm.daemon = True
+        alarm.start()
+    try:
+        if handler.is_async:
+            return _judge(job, asyncio.run(_cancellable(job)))
+        return invoke.call_atomic(job) if task.step.atomic else _judge(job, invoke.call(job))
+    finally:
+        if alarm is not None:
+            alarm.cancel()
+
+
+async def _cancellable(job: Job) -> Outcome:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    job.stop = lambda: loop.call_soon_threadsafe(task.cancel) and None
+    return await invoke.acall(job)
+
+
+def _judge(job: Job, result: Outcome) -> Outcome:
+    """An attempt that was stopped by its alarm timed out."""
+    if job.is_interrupted and job.timeout is not None:
+        return outcome.timed_out(job.task, job.timeout, begun_at=job.begun_at)
+    return result
+
+
+def _settle(result: Outcome | Settled) -> None:
+    if isinstance(result, Outcome):
+        settle([result], wait_ms=WAIT_MS)
+
+
+def _sleep_until_due(run_id: UUID, deadline: float | None) -> None:
+    """Wait for a retry's time; without one the run is paused or waits for somebody, who notifies."""
+    seconds = db.rows(NEXT_DUE, [run_id])[0][0]
+    nap = waiting.POLL if seconds is None else max(0.0, seconds)
+    if deadline is not None:
+        nap = min(nap, max(0.0, deadline - time.monotonic()))
+    time.sleep(nap)
+
+
+def _end_timed_out(run_id: UUID) -> None:
+    with db.atomic():
+        runs = lock_runs([run_id], wait_ms=WAIT_MS)
+        unsettled = [run.id for run in runs.values() if run.status not in RUN_TERMINAL]
+        control.end_runs(unsettled, TIMED_OUT, "run.timed_out", reason="execute() took longer than its timeout")

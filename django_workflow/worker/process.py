@@ -1,0 +1,63 @@
+"""One worker process: its threads, its signals, its life from start to a clean end."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+from django_workflow import db
+from django_workflow.engine import publish
+from django_workflow.worker import registration
+from django_workflow.worker.dispatcher import Dispatcher, WorkerOptions
+from django_workflow.worker.ear import Ear
+from django_workflow.worker.heart import Heart
+from django_workflow.worker.keeper import Keeper
+
+logger = logging.getLogger("django_workflow.worker")
+
+
+class WorkerProcess:
+    """Runs one dispatcher with its heart, ear and keeper until it is told to stop."""
+
+    def __init__(self, options: WorkerOptions) -> None:
+        self.options = options
+        publish.publish_declared()
+        publish.ensure_queues(options.queues)
+        self.worker_id = registration.register(options)
+        self.dispatcher = Dispatcher(options, self.worker_id)
+
+    def run(self) -> None:
+        """Work; returns after a clean stop."""
+        helpers = [Heart(self.dispatcher), Ear(self.dispatcher), Keeper()]
+        for helper in helpers:
+            helper.start()
+        logger.info("worker %s serves %s", self.worker_id, ", ".join(self.options.queues))
+        try:
+            self.dispatcher.run()
+        finally:
+            for helper in helpers:
+                helper.stop()
+            registration.tell_stopped(self.worker_id)
+            db.close()
+
+    def stop(self) -> None:
+        """Stop within the grace time; a second call stops at once."""
+        if self.dispatcher.is_stopping:
+            self.dispatcher.stop_now()
+        self.dispatcher.stop()
+
+    def stop_on_signals(self, also: Callable[[], None] | None = None) -> None:
+        """Let SIGTERM and SIGINT stop this process; only the main thread may call this."""
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            # a signal handler runs between any two instructions of the loop: it only sets flags
+            self.stop()
+            if also is not None:
+                also()
+
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handle)
+            signal.signal(signal.SIGINT, handle)

@@ -1,0 +1,179 @@
+"""Running a job in another process: what crosses is JSON text, handlers are found by name on both sides."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from typing import Any
+from uuid import UUID
+
+import django
+from django.apps import apps
+
+from django_workflow import payload
+from django_workflow.definition.registry import registry
+from django_workflow.definition.spec import FlowSpec
+from django_workflow.engine import outcome
+from django_workflow.engine.claim import ClaimedTask
+from django_workflow.engine.outcome import ErrorRecord, Outcome
+from django_workflow.engine.outputs import StepOutput
+from django_workflow.exceptions import UnregisteredHandler
+from django_workflow.worker import invoke
+from django_workflow.worker.job import Job
+
+
+def describe(job: Job) -> str:
+    """Return all a handler needs, as JSON text."""
+    task = job.task
+    return json.dumps({
+        "id": task.id,
+        "run_id": str(task.run_id),
+        "step_run_id": task.step_run_id,
+        "lease_id": task.lease_id,
+        "index": task.index,
+        "attempt": task.attempt,
+        "iteration": task.iteration,
+        "item": task.item,
+        "input": task.input,
+        "queue": task.queue,
+        "step": task.step.name,
+        "flow": task.spec.to_dict(),
+        "dependencies": {name: [item.status, item.text] for name, item in task.dependencies.items()},
+    })
+
+
+def perform(text: str) -> str:
+    """Run the described job in this process and return its outcome as JSON text."""
+    if not apps.ready:
+        django.setup()
+    job = _job(json.loads(text))
+    if job.handler.is_async:
+        import asyncio
+
+        job.begin()
+        result = asyncio.run(invoke.acall(job))
+    else:
+        job.begin()
+        result = invoke.call(job)
+    error = result.error
+    return json.dumps({
+        "kind": result.kind,
+        "output": result.output,
+        "error": [error.error_class, error.message, error.traceback, list(error.classes)] if error else None,
+        "is_retryable": result.is_retryable,
+        "retry_after": result.retry_after,
+        "reason": result.reason,
+        "events": result.events,
+    })
+
+
+def read_result(job: Job, text: str) -> Outcome:
+    """Turn what `perform` returned into an outcome of the job."""
+    data = json.loads(text)
+    error = data["error"]
+    job.context.events = [(kind, body) for kind, body in data["events"]]
+    return Outcome(
+        job.task,
+        data["kind"],
+        output=data["output"],
+        error=ErrorRecord(error[0], error[1], error[2], tuple(error[3])) if error else None,
+        is_retryable=data["is_retryable"],
+        retry_after=data["retry_after"],
+        reason=data["reason"],
+        **invoke.times(job),
+    )
+
+
+def _job(data: dict[str, Any]) -> Job:
+    spec = FlowSpec.from_dict(data["flow"])
+    step = spec.steps[data["step"]]
+    handler = registry.handler(step.handler)
+    if handler is None:
+        raise UnregisteredHandler(f"No handler {step.handler!r} is registered in process {os.getpid()}.")
+    task = ClaimedTask(
+        id=data["id"], run_id=UUID(data["run_id"]), step_run_id=data["step_run_id"], message_id=None,
+        lease_id=data["lease_id"], index=data["index"], attempt=data["attempt"], failure_count=0, lost_count=0,
+        item=data["item"], spec=spec, step=step, iteration=data["iteration"], queue=data["queue"], age=0.0,
+        is_begun=True, input=data["input"],
+        dependencies={name: StepOutput(*item) for name, item in data["dependencies"].items()},
+    )  # fmt: skip
+    return Job(task, handler)
+
+
+class Child:
+    """A process of our own in a group of its own, which performs one job at a time."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        self._channel = ours.makefile("rw", encoding="utf-8", newline="\n")
+        ours.close()
+        self._lock = threading.Lock()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "django_workflow.worker.remote", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,  # so that a kill ends what the handler started, too
+        )
+        theirs.close()
+
+    def is_alive(self) -> bool:
+        """Say whether the process runs."""
+        return self.process.poll() is None
+
+    def perform(self, job: Job) -> Outcome:
+        """Run a job and wait for it; a child that dies fails the attempt."""
+        try:
+            self._channel.write(describe(job) + "\n")
+            self._channel.flush()
+            answer = self._channel.readline()
+        except (OSError, ValueError):
+            answer = ""
+        if answer:
+            return read_result(job, answer)
+        self.process.wait()
+        if job.is_interrupted:
+            error = ErrorRecord("Cancelled", "the handler's process was ended", classes=("Cancelled",))
+            return outcome.failed(job.task, error, is_retryable=False, **invoke.times(job))
+        message = f"the handler's process ended with code {self.process.returncode}"
+        return outcome.failed(job.task, ErrorRecord("ProcessDied", message, classes=("ProcessDied",)), **invoke.times(job))
+
+    def kill(self) -> None:
+        """End the process and all it started, at once."""
+        with self._lock:
+            if self.is_alive():
+                os.killpg(self.process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Let the process end after what it is doing: its channel is closed."""
+        self.kill()
+
+
+def _serve(descriptor: int) -> None:
+    django.setup()
+    # a terminal's Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with socket.socket(fileno=descriptor) as channel, channel.makefile("rw", encoding="utf-8", newline="\n") as lines:
+        while text := lines.readline():
+            try:
+                answer = perform(text)
+            except Exception as error:
+                # nothing a job does may end the child without a word
+                record = ErrorRecord.of(error)
+                answer = payload.dumps(
+                    {
+                        "kind": "failed", "output": None, "is_retryable": True, "retry_after": None, "reason": "",
+                        "error": [record.error_class, record.message, record.traceback, list(record.classes)],
+                        "events": [],
+                    },
+                    what="an error",
+                )  # fmt: skip
+            lines.write(answer + "\n")
+            lines.flush()
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]))
