@@ -7,12 +7,13 @@ never at the whole graph, and works through chains of skips and empty maps in a 
 
 from __future__ import annotations
 
+import copy
 from collections import ChainMap, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django_workflow.definition.expressions import LazyNames, evaluate
+from django_workflow.definition.expressions import evaluate
 from django_workflow.definition.registry import parameters, registry
 from django_workflow.definition.spec import MAP, FlowSpec, StepSpec
 from django_workflow.exceptions import ExpressionError, TypeViolation, UnregisteredHandler
@@ -104,7 +105,12 @@ def decide(spec: FlowSpec, facts: RunFacts, ends: Sequence[StepEnd] = (), *, is_
 
 def error_of(step: str, error_class: str, message: str) -> Error:
     """Return the record of what ended a step or a run."""
-    return {"step": step, "class": error_class, "message": message}
+    return {"step": step, "class": error_class, "message": storable(message)}
+
+
+def storable(text: str) -> str:
+    """Return text without what PostgreSQL refuses: NUL and lone surrogates."""
+    return text.replace("\x00", "�").encode("utf-8", "replace").decode("utf-8")
 
 
 class _Routing:
@@ -118,7 +124,6 @@ class _Routing:
         # empty maps settled here have an output that no row tells yet
         self.emptied: dict[str, Any] = {}
         self.outputs = ChainMap(self.emptied, facts.outputs)  # type: ignore[arg-type]
-        self.visible_outputs = _Visible(self.outputs, spec)
         self.decision = Decision(open_steps=facts.open_steps - len(ends), task_count=facts.task_count)
 
     def route(self, *, is_start: bool) -> Decision:
@@ -138,13 +143,13 @@ class _Routing:
             self.fail_run(end.error or error_of(end.step, "StepFailed", "the step failed"))
             return
         for transition in fired:
-            self.arrive(transition.to, end.step, end.is_cascade)
+            self.arrive(transition.to, end.step, is_cascade=end.is_cascade)
 
-    def arrive(self, target: str, source: str, is_cascade: bool) -> None:
+    def arrive(self, target: str, source: str, *, is_cascade: bool) -> None:
         """Count an arrival; the last one a join waits for activates it."""
         size = self.spec.join_size(target)
         if size is None or size == len(self.spec.predecessors[target]) == 1:
-            self.activate(self.spec.steps[target], is_cascade)
+            self.activate(self.spec.steps[target], is_cascade=is_cascade)
             return
         arrived = self.arrived.setdefault(target, dict(self.facts.arrivals.get(target, {})))
         if source in arrived:
@@ -156,9 +161,9 @@ class _Routing:
         if len(arrived) == size:
             if target in self.decision.waiting:
                 self.decision.waiting.remove(target)
-            self.activate(self.spec.steps[target], any(arrived.values()))
+            self.activate(self.spec.steps[target], is_cascade=any(arrived.values()))
 
-    def activate(self, step: StepSpec, is_cascade: bool = False) -> None:
+    def activate(self, step: StepSpec, *, is_cascade: bool = False) -> None:
         """Start a step, or settle it at once: skipped, an empty map, or failed before it began."""
         if is_cascade:
             self.settle_at_once(step, SKIPPED, DEPENDENCY_SKIPPED, is_cascade=True)
@@ -188,7 +193,8 @@ class _Routing:
         """Count a map's tasks; beyond the limit the run fails and nothing is made."""
         total = self.decision.task_count + count
         if total > self.facts.max_tasks:
-            message = f"MAX_TASKS is {self.facts.max_tasks:,}; step {step.name!r} would bring the run to {total:,} tasks"
+            limit = f"MAX_TASKS is {self.facts.max_tasks:,}"
+            message = f"{limit}; step {step.name!r} would bring the run to {total:,} tasks"
             failure = error_of(step.name, "LimitExceeded", message)
             self.settle_at_once(step, FAILED, error=failure)
             self.fail_run(failure)
@@ -225,21 +231,26 @@ class _Routing:
     def condition_holds(self, step: StepSpec) -> bool:
         condition = step.when
         assert condition is not None
-        names = {"input": self.facts.input, "outputs": LazyNames(self.visible_outputs), "vars": {}}
-        if condition.callable is not None:
-            predicate = registry.callable(condition.callable)
-            wanted = [item.name for item in parameters(predicate)]
-            try:
-                return bool(predicate(**{name: names[name] for name in wanted if name in names}))
-            except Exception as error:
-                # the author's function: whatever it raises ends the run with its words, never silently false
-                message = f"condition {condition} of step {step.name!r} raised {type(error).__name__}: {error}"
-                raise ExpressionError(message) from error
-        assert condition.expression is not None
+        outputs = _Visible(self.outputs, self.spec)
+        names = {"input": self.facts.input, "outputs": outputs, "vars": {}}
         try:
+            if condition.callable is not None:
+                return _ask(condition.callable, names)
+            assert condition.expression is not None
             return bool(evaluate(condition.expression, names))
-        except ExpressionError as error:
-            raise ExpressionError(f"condition of step {step.name!r}: {error.message}") from error
+        except UnregisteredHandler:
+            raise
+        except Exception as error:
+            if outputs.failure is not None:
+                # the data could not be read, which says nothing about the condition
+                raise outputs.failure from None
+            # never silently false: the author's mistake ends the run with its words
+            what = (
+                error.message
+                if isinstance(error, ExpressionError)
+                else f"{condition} raised {type(error).__name__}: {error}"
+            )
+            raise ExpressionError(f"condition of step {step.name!r}: {what}", expression=str(condition)) from error
 
     def expand(self, step: StepSpec) -> tuple[Sequence[Any] | None, int]:
         """Return a step's items and how many tasks it gets."""
@@ -270,20 +281,56 @@ class _Routing:
         return value, len(value)
 
 
+def _ask(name: str, names: Mapping[str, Any]) -> bool:
+    """Call the registered condition `name` with copies of what its parameters name."""
+    predicate = registry.callable(name)
+    arguments: dict[str, Any] = {}
+    for item in parameters(predicate):
+        if item.name == "outputs":
+            arguments[item.name] = _Copied(names[item.name])
+        elif item.name in names:
+            arguments[item.name] = copy.deepcopy(names[item.name])
+    return bool(predicate(**arguments))
+
+
 class _Visible(Mapping[str, Any]):
-    """Outputs as a condition sees them: a step that was skipped or has not run gives None."""
+    """Outputs as a condition sees them: a step that was skipped or has not run gives None.
+
+    failure: why an output could not be read, where that happened.
+    """
 
     def __init__(self, outputs: Mapping[str, Any], spec: FlowSpec) -> None:
         self._outputs = outputs
         self._spec = spec
+        self.failure: Exception | None = None
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._spec.steps:
             raise KeyError(name)
-        return self._outputs.get(name)
+        try:
+            return self._outputs.get(name)
+        except Exception as failure:
+            self.failure = failure
+            raise
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._spec.steps)
 
     def __len__(self) -> int:
         return len(self._spec.steps)
+
+
+class _Copied(Mapping[str, Any]):
+    """A mapping whose values are copied when read, for code that could change them."""
+
+    def __init__(self, source: Mapping[str, Any]) -> None:
+        self._source = source
+
+    def __getitem__(self, name: str) -> Any:
+        return copy.deepcopy(self._source[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._source)
+
+    def __len__(self) -> int:
+        return len(self._source)

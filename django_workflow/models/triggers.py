@@ -14,7 +14,8 @@ def status_machine(table: str, moves: Moves) -> pgtrigger.Trigger:
     """Return a trigger that refuses every change of `status` that is not in `moves`.
 
     One check per statement over its transition tables, not one per row: settling 200 tasks costs
-    one check.
+    one check. Old and new rows are grouped, not joined: a function's plan is made once, and a join
+    that was planned for one row is quadratic for 200 (5 ms instead of 0.3).
     """
     legal = ", ".join(f"('{old}', '{new}')" for old in sorted(moves) for new in sorted(moves[old]))
     return pgtrigger.Trigger(
@@ -25,9 +26,12 @@ def status_machine(table: str, moves: Moves) -> pgtrigger.Trigger:
         referencing=pgtrigger.Referencing(old="old_rows", new="new_rows"),
         declare=[("illegal", "TEXT")],
         func=f"""
-            SELECT o.id || ': ' || o.status || ' -> ' || n.status INTO illegal
-            FROM old_rows o JOIN new_rows n USING (id)
-            WHERE o.status <> n.status AND (o.status, n.status) NOT IN ({legal})
+            SELECT id || ': ' || max(was) || ' -> ' || max(becomes) INTO illegal FROM (
+                SELECT id, status AS was, NULL AS becomes FROM old_rows
+                UNION ALL SELECT id, NULL, status FROM new_rows
+            ) AS moved
+            GROUP BY id
+            HAVING max(was) <> max(becomes) AND (max(was), max(becomes)) NOT IN ({legal})
             LIMIT 1;
             IF illegal IS NOT NULL THEN
                 RAISE EXCEPTION 'illegal {table} status change, %', illegal USING ERRCODE = 'check_violation';

@@ -420,6 +420,8 @@ class Dispatcher:
             return 0.0
         now = time.monotonic()
         due = [self._next_poll]
+        if self.options.drain:
+            due.append(now + DRAIN_POLL)
         if self._pile:
             due.append(now + 0.02)
         if self._stop_at is not None:
