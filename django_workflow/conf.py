@@ -64,10 +64,6 @@ class Defaults:
 KEYS = tuple(item.name for item in fields(Defaults))
 _DEFAULTS = Defaults()
 
-#: A definition may choose its own limit up to these.
-MAX_DURATION_CEILING = timedelta(days=365)
-MAX_TASKS_CEILING = 1_000_000
-
 
 class Configuration:
     """Reads one key of `DJANGO_WORKFLOW`, or its default, at each access."""

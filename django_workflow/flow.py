@@ -12,6 +12,7 @@ from asgiref.sync import sync_to_async
 
 from django_workflow.conf import conf
 from django_workflow.definition.declare import FlowDeclaration
+from django_workflow.definition.registry import Handler
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine import control, overrides, results, waiting
 from django_workflow.engine.start import StartRequest, start
@@ -32,8 +33,14 @@ def twin(method: Any) -> Any:
     return call
 
 
-class Flow(FlowDeclaration):
-    """A flow declared in code: its steps, and the verbs that start it."""
+class Startable:
+    """What can be started: a flow declared in code, or one stored as data."""
+
+    slug: str
+
+    def current_spec(self) -> FlowSpec:
+        """Return the definition that a start uses now; raises `DefinitionError`."""
+        raise NotImplementedError
 
     def start(
         self,
@@ -102,10 +109,12 @@ class Flow(FlowDeclaration):
         labels: Mapping[str, str] | None = None,
         title: str = "",
         by: str = "",
+        handlers: Mapping[str, Handler] | None = None,
     ) -> RunResult:
         """Run the flow here and now, in this thread and on its connection, without queues or workers.
 
         timeout: the run ends timed out when it takes longer. Further options as for `start`.
+        handlers: functions of this run alone, by the names its steps use (`execute_dynamic`).
         Returns the result; a failed run does not raise, `RunResult.raise_for_status` does.
         """
         from django_workflow.worker.local import execute_run
@@ -114,16 +123,20 @@ class Flow(FlowDeclaration):
             input, idempotency_key, run_id, labels=_checked_labels(labels), title=title, by=by, is_local=True
         )
         started = start(self.current_spec(), [request])[0]
-        execute_run(started, timeout=timeout)
+        execute_run(started, timeout=timeout, handlers=handlers)
         return RunHandle(started).result()
-
-    def current_spec(self) -> FlowSpec:
-        """Return the definition that a start uses now: the code's, with the overrides of the database."""
-        return overrides.apply(self)
 
     astart = twin(start)
     astart_many = twin(start_many)
     aexecute = twin(execute)
+
+
+class Flow(Startable, FlowDeclaration):
+    """A flow declared in code: its steps, and the verbs that start it."""
+
+    def current_spec(self) -> FlowSpec:
+        """Return the definition that a start uses now: the code's, with the overrides of the database."""
+        return overrides.apply(self)
 
 
 def _checked_labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar, overload
 
@@ -107,14 +107,19 @@ class FlowDeclaration:
     def _add(self, function: Callable[..., Any], kind: str, options: dict[str, Any]) -> None:
         name = options.pop("name", None) or getattr(function, "__name__", type(function).__name__)
         handler = registry.add_handler(f"{self.slug}.{name}", function)
-        explicit = options.pop("depends_on", ())
+        explicit = options.pop("depends_on", None) or ()
         draft = StepDraft(name, handler.name, kind, handler.params, options=options)
-        draft.depends_on = wire(handler, explicit, options.get("over"))
         draft.problems = [
             f"step {name!r}: parameter {item.name!r} is positional only; handlers are called by name"
             for item in parameters(function)
             if item.kind is item.POSITIONAL_ONLY
         ]
+        if not isinstance(explicit, Iterable):
+            draft.problems.append(f"step {name!r}: depends_on is a list of steps, not {explicit!r}")
+            explicit = ()
+        if options.get("atomic") and handler.is_async:
+            draft.problems.append(f"step {name!r}: atomic needs a plain function, not a coroutine")
+        draft.depends_on = wire(handler, explicit, options.get("over"))
         self.drafts.append(draft)
         self._compiled = None
 
@@ -142,15 +147,16 @@ class FlowDeclaration:
 
 
 def wire(handler: Handler, explicit: Iterable[str], over: Any) -> tuple[str, ...]:
-    """Return a step's dependencies: those named explicitly, by parameters, and by the map's source."""
-    if isinstance(explicit, str):
-        explicit = (explicit,)
-    names = dict.fromkeys(explicit)
-    names.update(dict.fromkeys(name for name in handler.params if name not in CONTEXT_PARAMS))
-    source = over.split(".")[0] if isinstance(over, str) else None
+    """Return a step's dependencies: those named explicitly, by parameters, and by the map's source.
+
+    One that is named twice in `explicit` stays there twice, for validation to find.
+    """
+    names = [explicit] if isinstance(explicit, str) else list(explicit)
+    implied = [name for name in handler.params if name not in CONTEXT_PARAMS]
+    source = over.split(".")[0] if isinstance(over, str) else ""
     if source and source != "input":
-        names[source] = None
-    return tuple(names)
+        implied.append(source)
+    return (*names, *(name for name in dict.fromkeys(implied) if name not in names))
 
 
 def compile_flow(
@@ -169,17 +175,15 @@ def compile_flow(
     overrides: step name -> options that replace the author's.
     Raises `DefinitionError` listing every problem with its place.
     """
-    merged = [_inherit(draft, defaults or {}, (overrides or {}).get(draft.name, {})) for draft in drafts]
-    problems = validate.flow_options(slug, max_duration, max_tasks)
-    problems += validate.drafts(merged)
-    problems += [
-        f"override of step {name!r}: there is no such step"
-        for name in overrides or {}
-        if name not in {draft.name for draft in drafts}
-    ]
+    defaults, overrides = defaults or {}, overrides or {}
+    problems = validate.flow_options(slug, max_duration, max_tasks, defaults)
+    misfits = validate.overrides(overrides, {draft.name for draft in drafts})
+    if not misfits:
+        drafts = [_inherit(draft.options, overrides.get(draft.name, {}), draft) for draft in drafts]
+    problems += misfits + validate.drafts(drafts)
     if problems:
         raise DefinitionError(problems, flow=slug)
-    steps = {draft.name: _compile_step(slug, draft) for draft in merged}
+    steps = {draft.name: _compile_step(slug, _inherit(defaults, draft.options, draft)) for draft in drafts}
     return spec.FlowSpec(
         slug=slug,
         steps=steps,
@@ -193,31 +197,25 @@ def compile_flow(
     )
 
 
-def _inherit(draft: StepDraft, defaults: Mapping[str, Any], override: Mapping[str, Any]) -> StepDraft:
-    options = {name: value for name, value in defaults.items() if value is not None}
-    options |= draft.options | override
-    retries = [layer.get("retry") for layer in (defaults, draft.options, override)]
-    declared = [retry for retry in retries if retry is not None]
-    if declared and all(isinstance(retry, Retry | Mapping) for retry in declared):
-        # each field of a retry policy is inherited by itself
-        options["retry"] = {
-            key: value
-            for retry in declared
-            for key, value in (retry.declared() if isinstance(retry, Retry) else retry).items()
-        }
-    return StepDraft(
-        draft.name, draft.handler, draft.kind, draft.params, draft.depends_on, options, draft.problems
-    )
+def _inherit(lower: Mapping[str, Any], upper: Mapping[str, Any], draft: StepDraft) -> StepDraft:
+    """Return a draft with the options of two layers; each field of a retry policy is inherited by itself."""
+    options = {**lower, **{name: value for name, value in upper.items() if value is not None or name not in lower}}
+    retries = [layer["retry"] for layer in (lower, upper) if layer.get("retry") is not None]
+    if retries and all(isinstance(retry, Retry | Mapping) for retry in retries):
+        declared = [retry.declared() if isinstance(retry, Retry) else retry for retry in retries]
+        options["retry"] = {name: value for layer in declared for name, value in layer.items()}
+    return replace(draft, options=options)
 
 
 def _compile_step(slug: str, draft: StepDraft) -> spec.StepSpec:
     options = dict(draft.options)
-    retry = dict(options.pop("retry", {}))
+    retry = dict(options.pop("retry", None) or {})
     if callable(retry.get("strategy")):
         name = f"{slug}.{draft.name}.strategy"
         registry.add_callable(name, retry["strategy"])
         retry["strategy"] = spec.CALLABLE_PREFIX + name
     timeout = options.pop("timeout", None)
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     return spec.StepSpec(
         name=draft.name,
         handler=draft.handler,
@@ -227,7 +225,7 @@ def _compile_step(slug: str, draft: StepDraft) -> spec.StepSpec:
         join=spec.JOIN_ALL if draft.depends_on else None,
         when=_compile_condition(slug, draft.name, options.pop("when", None)),
         retry=retry,
-        timeout=timeout.total_seconds() if isinstance(timeout, timedelta) else timeout,
+        timeout=None if seconds is None else float(seconds),
         **options,
     )
 

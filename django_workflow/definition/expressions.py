@@ -85,7 +85,9 @@ def check(expression: str, names: Collection[str] | None = None) -> str | None:
 def _parse(expression: str) -> ast.expr:
     if len(expression) > MAX_LENGTH:
         problem = f"it has {len(expression):,} characters, more than {MAX_LENGTH:,}"
-        raise ExpressionError(f"Expression {_shortened(expression, 60)!r} is too long: {problem}.", expression=expression)
+        raise ExpressionError(
+            f"Expression {_shortened(expression, 60)!r} is too long: {problem}.", expression=expression
+        )
     try:
         tree = ast.parse(expression.strip(), mode="eval").body
         problem = _refusal(tree)

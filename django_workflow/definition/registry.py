@@ -31,9 +31,7 @@ class Handler:
     def of(cls, name: str, function: Callable[..., Any]) -> Handler:
         """Read `function`'s signature."""
         params = parameters(function)
-        defaults = {
-            item.name: item.default for item in params if item.default is not inspect.Parameter.empty
-        }
+        defaults = {item.name: item.default for item in params if item.default is not inspect.Parameter.empty}
         call = getattr(function, "__call__", function)  # noqa: B004  a callable object may be async
         is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
         return cls(name, function, tuple(item.name for item in params), defaults, is_async)
@@ -84,6 +82,10 @@ class Registry:
     def handler(self, name: str) -> Handler | None:
         """Return the handler `name`, or None where this process has no code for it."""
         return self._handlers.get(name)
+
+    def name_of(self, function: Callable[..., Any]) -> str | None:
+        """Return the name under which `function` is registered as a handler, or None."""
+        return next((name for name, item in self._handlers.items() if item.function is function), None)
 
     def add_callable(self, name: str, function: Callable[..., Any]) -> None:
         """Register a condition or retry strategy; it must be pure and not use the database."""

@@ -43,8 +43,8 @@ class Retry:
             if isinstance(value, timedelta):
                 value = value.total_seconds()
             elif item.name in ("retry_on", "give_up_on"):
-                classes = value if isinstance(value, tuple | list | set) else (value,)
-                value = sorted(class_name(cls) for cls in classes)
+                classes = value if isinstance(value, tuple | list | set | frozenset) else (value,)
+                value = sorted((class_name(cls) if _is_exception(cls) else cls for cls in classes), key=str)
             data[item.name] = value
         return data
 
@@ -87,15 +87,20 @@ class RetryPolicy:
         """
         if strategy is not None:
             return max(0.0, strategy(failures).total_seconds())
-        if self.strategy == "exponential":
-            # the exponent is bounded: a float overflow would fail the settle, not the step
-            computed = self.base * self.factor ** min(failures - 1, 64)
-        elif self.strategy == "linear":
-            computed = self.base * failures
-        else:
-            computed = self.base
-        computed = min(self.cap, computed)
+        computed = min(self.cap, self._growth(failures))
         return random.uniform(0.0, computed) if self.jitter else computed  # noqa: S311  not a secret
+
+    def _growth(self, failures: int) -> float:
+        if self.strategy == "exponential":
+            try:
+                return self.base * float(self.factor) ** (failures - 1)
+            except OverflowError:
+                return self.cap
+        return self.base * failures if self.strategy == "linear" else self.base
+
+
+def _is_exception(cls: object) -> bool:
+    return isinstance(cls, type) and issubclass(cls, BaseException)
 
 
 def class_name(cls: type) -> str:

@@ -11,11 +11,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 SINGLE: Final = "single"
 MAP: Final = "map"
-JOIN_ALL: Final = "all"
+JOIN_ALL: Final[Literal["all"]] = "all"
 #: Outcomes on which a plain dependency leads on: a skipped step does not stop its dependents.
 DEPENDENCY_OUTCOMES: Final = ("succeeded", "skipped")
 
@@ -49,7 +49,7 @@ class StepSpec:
     kind: str = SINGLE
     params: tuple[str, ...] = ()
     depends_on: tuple[str, ...] = ()
-    join: str | int | None = None
+    join: Literal["all"] | int | None = None
     over: str | None = None
     count: int | None = None
     max_parallel: int | None = None
@@ -148,7 +148,7 @@ class FlowSpec:
     def join_size(self, step: str) -> int | None:
         """How many distinct predecessors must arrive before `step` starts; None: each arrival starts it."""
         join = self.steps[step].join
-        return len(self.predecessors[step]) if join == JOIN_ALL else join  # type: ignore[return-value]
+        return len(self.predecessors[step]) if isinstance(join, str) else join
 
     def to_dict(self) -> dict[str, Any]:
         """Return the definition as JSON-able data; `from_dict` reads it back to an equal spec."""
@@ -157,9 +157,7 @@ class FlowSpec:
             **_without_defaults(self, skip=("slug", "steps", "transitions", "entry")),
             "entry": list(self.entry),
             "steps": [_step_to_dict(step) for step in self.steps.values()],
-            "transitions": [
-                {"source": item.source, "to": item.to, "on": list(item.on)} for item in self.transitions
-            ],
+            "transitions": [{"source": item.source, "to": item.to, "on": list(item.on)} for item in self.transitions],
         }
 
     @classmethod
@@ -181,12 +179,24 @@ class FlowSpec:
         """Return the graph as Mermaid text, for documentation."""
         lines = ["flowchart TD"]
         for step in self.steps.values():
-            label = step.title or step.name
-            lines.append(f'    {step.name}[["{label} × n"]]' if step.kind == MAP else f'    {step.name}["{label}"]')
+            label = (step.title or step.name).replace('"', "#quot;")
+            node = _mermaid_id(step.name)
+            lines.append(f'    {node}[["{label} × n"]]' if step.kind == MAP else f'    {node}["{label}"]')
         for item in self.transitions:
             label = "" if item.on == DEPENDENCY_OUTCOMES else f"|{' or '.join(item.on)}|"
-            lines.append(f"    {item.source} -->{label} {item.to}")
+            lines.append(f"    {_mermaid_id(item.source)} -->{label} {_mermaid_id(item.to)}")
         return "\n".join(lines)
+
+
+#: Words that Mermaid does not take as a node's id.
+MERMAID_WORDS = frozenset(
+    "call class classdef click default direction end flowchart graph href linkstyle style subgraph".split()
+)
+
+
+def _mermaid_id(step: str) -> str:
+    # names of steps are lower-case, so the capital makes it no other step's
+    return step.capitalize() if step in MERMAID_WORDS else step
 
 
 def _step_to_dict(step: StepSpec) -> dict[str, Any]:

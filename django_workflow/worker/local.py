@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from uuid import UUID
 
 from django_workflow import db
-from django_workflow.definition.registry import registry
+from django_workflow.definition.registry import Handler, registry
 from django_workflow.engine import claim, control, outcome, timers, waiting
 from django_workflow.engine.claim import ClaimedTask
 from django_workflow.engine.outcome import Outcome
@@ -32,10 +32,13 @@ NEXT_DUE = """
 """
 
 
-def execute_run(run_id: UUID, *, timeout: timedelta | None = None) -> None:
+def execute_run(
+    run_id: UUID, *, timeout: timedelta | None = None, handlers: Mapping[str, Handler] | None = None
+) -> None:
     """Execute the tasks of a local run in this thread until it settles.
 
     timeout: past it the run ends `timed_out`; a handler that runs then is stopped.
+    handlers: functions of this run alone, looked up before the registered ones.
     """
     deadline = None if timeout is None else time.monotonic() + timeout.total_seconds()
     with _local_lease(run_id):
@@ -45,7 +48,7 @@ def execute_run(run_id: UUID, *, timeout: timedelta | None = None) -> None:
                 return
             task = claim.claim_local(run_id)
             if task is not None:
-                _settle(_perform(task, deadline))
+                _settle(perform(task, deadline, handlers))
             else:
                 _sleep_until_due(run_id, deadline)
 
@@ -61,8 +64,15 @@ def _local_lease(run_id: UUID) -> Iterator[None]:
         db.rows(DROP_LEASE, [key])
 
 
-def _perform(task: ClaimedTask, deadline: float | None) -> Outcome | Settled:
-    handler = registry.handler(task.step.handler)
+def perform(
+    task: ClaimedTask, deadline: float | None = None, handlers: Mapping[str, Handler] | None = None
+) -> Outcome | Settled:
+    """Run one claimed task in this thread.
+
+    deadline: monotonic seconds at which the handler is stopped, besides its own timeout.
+    Returns its outcome, or what the settle did where the step is atomic.
+    """
+    handler = (handlers or {}).get(task.step.handler) or registry.handler(task.step.handler)
     if handler is None:
         error = UnregisteredHandler(f"No handler {task.step.handler!r} is registered in this process.")
         return outcome.failed(task, outcome.ErrorRecord.of(error), is_retryable=False)

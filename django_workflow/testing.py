@@ -1,0 +1,93 @@
+"""Helpers for tests of a site's flows: run what is queued, move time, clean up, assert.
+
+All of them work inside the transaction of `django.test.TestCase` and pytest's `db` fixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from django_workflow import db, queue
+from django_workflow.engine import claim, publish, start, timers
+from django_workflow.engine.outcome import Outcome, lost
+from django_workflow.engine.settle import settle
+from django_workflow.flow import AnyRun, RunResult, handle
+from django_workflow.models import StepRun
+from django_workflow.statuses import SUCCEEDED
+from django_workflow.worker.local import WAIT_MS, perform
+
+
+def run_until_idle(*, limit: int = 10_000) -> int:
+    """Execute queued tasks of all queues in this thread until none is due.
+
+    limit: attempts after which the test is thought to run in circles.
+    Returns how many attempts were made. Tasks that wait for a later time stay; see `advance`.
+    """
+    done = 0
+    while True:
+        timers.send_due_tasks()
+        start.begin_due()
+        before = done
+        for name in queue.existing():
+            for task in claim.claim(name, 100, slots=100, lease=60.0):
+                done += 1
+                if done > limit:
+                    raise AssertionError(f"more than {limit} attempts were made; does a step start itself for ever?")
+                if task.is_lost and task.id not in settle([lost(task)], wait_ms=WAIT_MS).may_begin:
+                    continue
+                result = perform(task)
+                if isinstance(result, Outcome):
+                    settle([result], wait_ms=WAIT_MS)
+        if done == before:
+            return done
+
+
+MOVE = (
+    "UPDATE django_workflow_task SET due_at = due_at - %s WHERE due_at IS NOT NULL AND status = 'queued'",
+    "UPDATE django_workflow_run SET due_at = due_at - %s WHERE status = 'scheduled'",
+    "UPDATE django_workflow_run SET deadline_at = deadline_at - %s WHERE ended_at IS NULL",
+)
+
+
+def advance(time: timedelta) -> None:
+    """Let `time` pass for the engine: due times and deadlines move backwards, the clock stays.
+
+    Overdue runs are ended; execute what became due with `run_until_idle`.
+    """
+    for statement in MOVE:
+        db.execute(statement, [time])
+    for name in queue.existing():
+        queue.advance(name, time)
+    timers.end_overdue_runs()
+
+
+def clean_queues() -> None:
+    """Delete all messages; Django's flush empties the tables of models and leaves the queues."""
+    for name in queue.existing():
+        queue.purge(name)
+    publish.published.forget()
+
+
+def assert_settled(run: AnyRun, status: str = SUCCEEDED, *, steps: Mapping[str, str] | None = None) -> RunResult:
+    """Assert how a run ended and return its result.
+
+    status: the run's expected status. steps: expected status by step, for the steps that matter.
+    The message of a failure tells what every step came to.
+    """
+    result = handle(run).result()
+    states = statuses_of(run)
+    wrong = {name: (states.get(name), wanted) for name, wanted in (steps or {}).items() if states.get(name) != wanted}
+    if result.status != status or wrong:
+        lines = [f"run {result.run_id} is {result.status}, expected {status}"]
+        lines += [f"step {name!r} is {found}, expected {wanted}" for name, (found, wanted) in wrong.items()]
+        lines += [f"error: {error}" for error in result.errors]
+        raise AssertionError("\n".join([*lines, f"all steps: {states}"]))
+    return result
+
+
+def statuses_of(run: AnyRun) -> dict[str, str]:
+    """Return the status of each step's latest activation."""
+    rows: Any = StepRun.objects.filter(run_id=handle(run).id).order_by("step", "iteration")
+    return dict(rows.values_list("step", "status"))
