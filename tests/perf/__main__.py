@@ -17,7 +17,7 @@ from . import against, benches
 from .contenders import OURS, Contender
 from .measures import ROUNDS, Measure, Row, play_rounds, table
 from .servers import postgres
-from .stage import open_stage
+from .stage import RoundFailed, Stage, open_stage
 
 
 def main() -> int:
@@ -33,10 +33,19 @@ def main() -> int:
         versions = {each.name: each.versions() for each in contenders if each.requirements}
         rows: list[Row] = []
         with postgres() as server, open_stage(server, contenders) as stage:
-            for measure in measures:
-                rows += play_rounds(stage, measure, options.rounds)
+            failures = [error for measure in measures if (error := play(stage, measure, options.rounds, rows))]
     report(rows, versions, as_json=options.json)
-    return int(any(row.verdict == "MISS" for row in rows))
+    sys.stderr.writelines(failures)
+    return int(bool(failures) or any(row.verdict == "MISS" for row in rows))
+
+
+def play(stage: Stage, measure: Measure, rounds: int, rows: list[Row]) -> str:
+    """Play one measure and add its rows; return what went wrong, so that the others are still played."""
+    try:
+        rows += play_rounds(stage, measure, rounds)
+    except RoundFailed as error:
+        return f"\n{measure.name} failed: {error}\n"
+    return ""
 
 
 def parse() -> argparse.Namespace:

@@ -88,18 +88,26 @@ class Row:
 
 
 def play_rounds(stage: Stage, measure: Measure, rounds: int = ROUNDS) -> list[Row]:
-    """Play all rounds, ours and each peer in turn, so that a drift of the machine meets everybody alike."""
+    """Play all rounds, ours and each peer in turn, so that a drift of the machine meets everybody alike.
+
+    Every other round goes backwards: nobody always plays first.
+    """
     own = Row(measure, [])
     rows = [Row(measure, own.values, peer) for peer in measure.peers]
     for number in range(1, rounds + 1):
-        own.values.append(measure.play(stage, measure.ours))
-        said = [f"ours {amount(own.values[-1], measure.unit)}"]
-        for row in rows:
-            assert row.peer is not None
-            row.peer_values.append(play_peer(stage, row.peer))
-            said.append(f"{row.peer.contender.name} {amount(row.peer_values[-1], measure.unit)}")
+        turns = [own, *rows] if number % 2 else [*reversed(rows), own]
+        said = [play_turn(stage, row) for row in turns]
         sys.stderr.write(f"{measure.name} {number}/{rounds}: {', '.join(said)}\n")
     return [own, *rows] if measure.must or measure.aim or not rows else rows
+
+
+def play_turn(stage: Stage, row: Row) -> str:
+    """Play one round of a row's peer, or of ours; say what came out."""
+    if row.peer is None:
+        row.values.append(row.measure.play(stage, row.measure.ours))
+        return f"ours {amount(row.values[-1], row.measure.unit)}"
+    row.peer_values.append(play_peer(stage, row.peer))
+    return f"{row.peer.contender.name} {amount(row.peer_values[-1], row.measure.unit)}"
 
 
 def play_peer(stage: Stage, peer: Peer) -> float:
@@ -134,12 +142,14 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """One row's cells."""
+    """One row's cells; the interval stands beside what the bound is about."""
     unit = row.measure.unit
     ours = amount(middle(row.values), unit)
     bound = f"{row.bound or ''}"
     if row.peer is None:
+        own = bootstrap(row.values)
         aim = f"aim {row.measure.aim}" if row.measure.aim else ""
-        return (row.measure.name, ours, "", aim, f"{row.figure}", bound, row.verdict)
+        interval = f"{ours} [{amount(own.low, '')}–{amount(own.high, '')}]"
+        return (row.measure.name, interval, "", "", aim, bound, row.verdict)
     theirs = amount(middle(row.peer_values), unit)
     return (row.measure.name, ours, row.peer.contender.name, theirs, f"{row.figure or 'lost'}", bound, row.verdict)

@@ -18,6 +18,8 @@ from .servers import Postgres, redis_server
 
 CONCURRENCY = 16
 STOP_TIMEOUT = 15.0
+WAIT_TIMEOUT = 120.0
+WAIT_SLICE = 2.0
 
 
 class RoundFailed(Exception):
@@ -33,6 +35,7 @@ class Entry:
     folder: Path
     database: str
     client: subprocess.Popen[str]
+    process: subprocess.Popen[bytes] | None = None
 
     def ask(self, do: str, **arguments: Any) -> Any:
         """Send one request to the client and return its answer."""
@@ -46,6 +49,15 @@ class Entry:
             raise RoundFailed(f"{self.contender.name}: {do}: {reply['error']}\n{self.log()}")
         return reply["ok"]
 
+    def wait(self, timeout: float = WAIT_TIMEOUT) -> float:
+        """Wait until all runs are stored as finished; return when that was seen."""
+        for _ in range(int(timeout / WAIT_SLICE)):
+            if (seen := self.ask("wait", timeout=WAIT_SLICE)) is not None:
+                return float(seen)
+            if self.process is not None and self.process.poll() is not None:
+                raise RoundFailed(f"{self.contender.name}: its worker ended\n{self.log()}")
+        raise RoundFailed(f"{self.contender.name}: {self.ask('count')} succeeded in {timeout:.0f} s\n{self.log()}")
+
     def began(self) -> float:
         """When the first handler of any worker process began."""
         return min(float(path.read_text()) for path in self.folder.glob("begin-*"))
@@ -58,7 +70,7 @@ class Entry:
     def worker(self, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
         """Run one worker process for a block; a group of its own, so that its children end with it."""
         with (self.folder / "log").open("ab") as log:
-            process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [self.contender.python(), str(self.contender.path), "work"],
                 env={**self.environment, **environment},
                 stdin=subprocess.DEVNULL,
@@ -67,9 +79,9 @@ class Entry:
                 start_new_session=True,
             )
         try:
-            yield process
+            yield self.process
         finally:
-            stop_group(process)
+            stop_group(self.process)
 
 
 def stop_group(process: subprocess.Popen[bytes]) -> None:

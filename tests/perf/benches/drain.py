@@ -8,8 +8,6 @@ from tests.perf.measures import Measure, Peer, Play
 from tests.perf.stage import RoundFailed, Stage
 from tests.perf.stats import at_least
 
-TIMEOUT = 120.0
-
 
 def drain(kind: str, runs: int, units: int = 1) -> Play:
     """Return a play whose figure is units per second, from the first handler's begin until all is seen stored.
@@ -25,10 +23,10 @@ def drain(kind: str, runs: int, units: int = 1) -> Play:
             entry.ask("start", kind=kind, count=runs)
             stage.settle_statistics(entry)
             with entry.worker():
-                settled = entry.ask("wait", timeout=TIMEOUT)
-            if settled["succeeded"] != runs:
-                raise RoundFailed(f"{contender.name}: {settled['succeeded']} of {runs} {kind} runs succeeded")
-            return runs * units / (settled["at"] - entry.began())
+                settled = entry.wait()
+            if (succeeded := entry.ask("count")) != runs:
+                raise RoundFailed(f"{contender.name}: {succeeded} of {runs} {kind} runs succeeded")
+            return runs * units / (settled - entry.began())
 
     return play
 
