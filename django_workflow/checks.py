@@ -2,47 +2,96 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
-from django_workflow.conf import KEYS, SETTING
+from django_workflow.conf import KEYS, SETTING, Defaults
+from django_workflow.definition.names import QUEUE_RULE, is_queue_name
+from django_workflow.definition.retry import Retry
+from django_workflow.definition.validate import MAX_DURATION_CEILING, MAX_TASKS_CEILING, retry_problems
 from django_workflow.engine.records import LEVELS
+
+#: Keys whose value may be zero: no prefetching, no grace.
+MAY_BE_ZERO = frozenset({"PREFETCH", "GRACE"})
+CEILINGS = {"MAX_DURATION": MAX_DURATION_CEILING, "MAX_TASKS": MAX_TASKS_CEILING}
 
 
 @register()
-def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:  # noqa: ARG001  Django's signature
     """Report unknown keys and unusable values of `DJANGO_WORKFLOW`."""
     values = getattr(settings, SETTING, {})
     if not isinstance(values, dict):
         return [Error(f"{SETTING} must be a dictionary.", id="django_workflow.E001")]
-    problems: list[CheckMessage] = [
-        Error(
-            f"{SETTING} has an unknown key {key!r}.", hint=f"Known keys: {', '.join(KEYS)}.", id="django_workflow.E002"
-        )
-        for key in values
-        if key not in KEYS
+    return [
+        *(_error("E002", key, "is unknown", f"Known keys: {', '.join(KEYS)}.") for key in values if key not in KEYS),
+        *_check_database(values),
+        *_check_names(values),
+        *_check_numbers(values),
+        *_check_retry(values.get("RETRY")),
     ]
-    alias = values.get("DATABASE", "default")
-    engine = settings.DATABASES.get(alias, {}).get("ENGINE", "")
-    if alias not in settings.DATABASES:
-        problems.append(
-            Error(f"{SETTING}['DATABASE'] names {alias!r}, which is not in DATABASES.", id="django_workflow.E003")
-        )
-    elif "sqlite" in engine or "mysql" in engine or "oracle" in engine:
-        hint = "Put the workflow tables on a PostgreSQL database with the DATABASE key."
-        problems.append(
-            Error(f"Workflows need PostgreSQL; {alias!r} uses {engine}.", hint=hint, id="django_workflow.E004")
-        )
-    if values.get("EVENT_LEVEL", "step") not in LEVELS:
-        problems.append(
-            Error(f"{SETTING}['EVENT_LEVEL'] must be one of {', '.join(LEVELS)}.", id="django_workflow.E005")
-        )
-    problems += [
-        Error(f"{SETTING}[{key!r}] must be a timedelta.", id="django_workflow.E006")
-        for key in ("LEASE", "GRACE", "POLL_INTERVAL", "TIMEOUT", "MAX_DURATION", "RETENTION", "ATOMIC_TIMEOUT")
-        if values.get(key) is not None and not isinstance(values[key], timedelta)
-    ]
+
+
+def _error(number: str, key: Any, problem: str, hint: str | None = None) -> Error:
+    return Error(f"{SETTING}[{key!r}] {problem}.", hint=hint, id=f"django_workflow.{number}")
+
+
+def _check_database(values: Mapping[str, Any]) -> list[CheckMessage]:
+    problems: list[CheckMessage] = []
+    aliases = {"DATABASE": values.get("DATABASE", "default"), "LISTEN_DATABASE": values.get("LISTEN_DATABASE")}
+    for key, alias in aliases.items():
+        if alias is None and key == "LISTEN_DATABASE":
+            continue
+        if alias not in settings.DATABASES:
+            problems.append(_error("E003", key, f"names {alias!r}, which is not in DATABASES"))
+            continue
+        engine = settings.DATABASES[alias].get("ENGINE", "")
+        if any(other in engine for other in ("sqlite", "mysql", "oracle")):
+            hint = "Put the workflow tables on a PostgreSQL database and name its alias here."
+            problems.append(
+                _error("E004", key, f"names {alias!r}, which uses {engine}; workflows need PostgreSQL", hint)
+            )
     return problems
+
+
+def _check_names(values: Mapping[str, Any]) -> list[CheckMessage]:
+    problems: list[CheckMessage] = []
+    if values.get("EVENT_LEVEL", "step") not in LEVELS:
+        problems.append(_error("E005", "EVENT_LEVEL", f"must be one of {', '.join(LEVELS)}"))
+    if not is_queue_name(values.get("DEFAULT_QUEUE", "default")):
+        problems.append(_error("E008", "DEFAULT_QUEUE", f"is no queue's name: {QUEUE_RULE}"))
+    return problems
+
+
+def _check_numbers(values: Mapping[str, Any]) -> list[CheckMessage]:
+    """Check what is a time or a number by its declared type."""
+    problems: list[CheckMessage] = []
+    for item in fields(Defaults):
+        kind, _, optional = str(item.type).partition(" | ")
+        if item.name not in values or kind not in _NUMBERS or (values[item.name] is None and optional):
+            continue
+        value, (number, cls, name) = values[item.name], _NUMBERS[kind]
+        zero = cls(0)
+        if not isinstance(value, cls) or isinstance(value, bool):
+            problems.append(_error(number, item.name, f"must be a {name}, not {value!r}"))
+        elif value < zero or (value == zero and item.name not in MAY_BE_ZERO):
+            problems.append(_error(number, item.name, f"must be positive, not {value}"))
+        elif item.name in CEILINGS and value > CEILINGS[item.name]:
+            problems.append(_error(number, item.name, f"must be at most {CEILINGS[item.name]}, not {value}"))
+    return problems
+
+
+_NUMBERS: Mapping[str, tuple[str, Any, str]] = {
+    "timedelta": ("E006", timedelta, "timedelta"),
+    "int": ("E007", int, "whole number"),
+}
+
+
+def _check_retry(policy: Any) -> list[CheckMessage]:
+    if policy is not None and not isinstance(policy, Retry):
+        return [_error("E009", "RETRY", f"must be a django_workflow.Retry, not {policy!r}")]
+    return [_error("E009", "RETRY", f"has a problem: {problem}") for problem in retry_problems(policy)]

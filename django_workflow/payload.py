@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -14,6 +13,8 @@ from django_workflow.conf import conf
 from django_workflow.exceptions import PayloadError
 
 NULL = "null"
+#: Where the search for what is wrong with a value stops.
+MAX_DEPTH = 500
 
 
 class _Encoder(DjangoJSONEncoder):
@@ -70,43 +71,48 @@ def _find_offender(value: Any) -> tuple[str, str] | None:
     pending: list[tuple[str, Any, int]] = [("", value, 0)]
     while pending:
         path, item, depth = pending.pop()
-        reason = _refusal(item)
-        if reason:
+        if depth > MAX_DEPTH:
+            return path, f"nested deeper than {MAX_DEPTH} levels"
+        if not isinstance(item, _JSON):
+            try:
+                pending.append((path, _Encoder().default(item), depth + 1))
+            except TypeError:
+                return path, f"{type(item).__name__} is not a JSON type"
+            except ValueError as error:
+                return path, str(error)
+        elif reason := _refusal(item):
             return path, reason
-        if depth > 500:
-            return path, "nested deeper than 500 levels"
-        pending.extend((path + part, child, depth + 1) for part, child in _children(item))
+        else:
+            if isinstance(item, dict) and (bad := _bad_key(item)):
+                return f"{path}.<key {bad[0]!r}>", bad[1]
+            pending.extend((path + part, child, depth + 1) for part, child in reversed(_children(item)))
     return None
 
 
-def _children(item: Any) -> Iterable[tuple[str, Any]]:
-    if dataclasses.is_dataclass(item) and not isinstance(item, type):
-        return [(f".{spec.name}", getattr(item, spec.name)) for spec in dataclasses.fields(item)]
-    if isinstance(item, Mapping):
-        keys = [(f".<key {key!r}>", key) for key in item]
-        return keys + [(f".{key}", child) for key, child in item.items()]
+def _children(item: Any) -> list[tuple[str, Any]]:
+    if isinstance(item, dict):
+        return [(f".{key}", child) for key, child in item.items()]
     if isinstance(item, list | tuple):
         return [(f"[{index}]", child) for index, child in enumerate(item)]
-    return ()
+    return []
+
+
+def _bad_key(item: dict[Any, Any]) -> tuple[Any, str] | None:
+    for key in item:
+        if reason := _refusal(key) if isinstance(key, _JSON_KEYS) else f"{type(key).__name__} is no key in JSON":
+            return key, reason
+    return None
+
+
+_JSON_KEYS = (str, int, float, type(None))
+_JSON = (*_JSON_KEYS, list, tuple, dict)
 
 
 def _refusal(item: Any) -> str | None:
-    if isinstance(item, str):
-        if "\x00" in item:
-            return "text with a NUL character"
-        if any("\ud800" <= character <= "\udfff" for character in item):
-            return "text with a lone surrogate"
-        return None
     if isinstance(item, float):
         return None if math.isfinite(item) else f"{item!r} is not a JSON number"
-    if item is None or isinstance(item, bool | int | list | tuple | Mapping):
-        return None
-    if dataclasses.is_dataclass(item) and not isinstance(item, type):
-        return None
-    try:
-        _Encoder().default(item)
-    except TypeError:
-        return f"{type(item).__name__} is not a JSON type"
-    except ValueError as error:
-        return str(error)
+    if isinstance(item, str) and "\x00" in item:
+        return "text with a NUL character"
+    if isinstance(item, str) and any("\ud800" <= character <= "\udfff" for character in item):
+        return "text with a lone surrogate"
     return None

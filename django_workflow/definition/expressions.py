@@ -167,6 +167,7 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):
     def _eval(self, node: ast.AST) -> Any:
         # without the base class's search of every value for functions: JSON has none, and it walks all the data
         self.spend(10)
+        self._max_count = 0  # nor its limit of a comprehension's length: the work is limited
         result = self.nodes[type(node)](node)
         if isinstance(node, _MAKERS) or (isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice)):
             self.spend(len(result) if isinstance(result, (*_CONTAINERS, str)) else 1)
@@ -174,7 +175,7 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):
 
     def _eval_name(self, node: ast.Name) -> Any:
         if node.id not in self.names:
-            raise KeyError(f"there is no {node.id!r}, only {_some(self.names)}")
+            raise LookupError(f"there is no {node.id!r}, only {_some(self.names)}")
         return self.names[node.id]
 
     def _eval_attribute(self, node: ast.Attribute) -> Any:
@@ -190,7 +191,7 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):
     def _eval_call(self, node: ast.Call) -> Any:
         assert isinstance(node.func, ast.Name)
         values = [self._eval(argument) for argument in node.args]
-        named = {item.arg: self._eval(item.value) for item in node.keywords}
+        named = {item.arg: self._eval(item.value) for item in node.keywords if item.arg is not None}
         if node.func.id != "len":
             for value in (*values, *named.values()):
                 self.weigh(value)
@@ -229,7 +230,7 @@ def _read(mapping: Mapping[Any, Any], key: Any) -> Any:
     try:
         return mapping[key]
     except KeyError:
-        raise KeyError(f"{key!r} is not in {_some(mapping)}") from None
+        raise LookupError(f"{key!r} is not in {_some(mapping)}") from None
 
 
 def _some(mapping: Mapping[Any, Any]) -> str:
@@ -273,6 +274,11 @@ def _round(number: Any, digits: int = 0) -> Any:
     return round(_number(number), digits) if digits else round(_number(number))
 
 
+def _alone(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return `function` for one argument only: no number base, no encoding."""
+    return lambda value: function(value)  # noqa: PLW0108  which takes more than one
+
+
 #: What an expression may call.
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "len": len,
@@ -285,9 +291,9 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "round": _round,
     "lower": lambda text: str(text).lower(),
     "upper": lambda text: str(text).upper(),
-    "int": lambda value: int(value),
-    "float": lambda value: float(value),
-    "str": lambda value: str(value),
+    "int": _alone(int),
+    "float": _alone(float),
+    "str": _alone(str),
 }
 #: What the operators do: arithmetic is for numbers, and + joins texts and lists, too.
 OPERATORS: Mapping[type[ast.AST], Callable[..., Any]] = {

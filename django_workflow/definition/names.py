@@ -8,14 +8,17 @@ import re
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,127}\Z")
 QUEUE_NAME = re.compile(r"[a-z_][a-z0-9_]{0,39}\Z")
 RESERVED = frozenset(
-    "input ctx item index run noop fail continue retry result status error vars outputs iteration".split()
+    {
+        *("input", "ctx", "item", "index", "run", "vars", "outputs", "iteration", "result", "status", "error"),
+        *("noop", "fail", "continue", "retry"),
+    }
 )
 NAME_RULE = "1 to 128 lower-case letters, digits and underscores, not starting with a digit"
 QUEUE_RULE = "1 to 40 lower-case letters, digits and underscores, not starting with a digit"
 
 
 def is_name(text: object) -> bool:
-    """Say whether `text` may name a flow."""
+    """Say whether `text` may name a flow or a step."""
     return isinstance(text, str) and NAME.match(text) is not None
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 SINGLE: Final = "single"
 MAP: Final = "map"
-JOIN_ALL: Final[Literal["all"]] = "all"
+JOIN_ALL: Final = "all"
 #: Outcomes on which a plain dependency leads on: a skipped step does not stop its dependents.
 DEPENDENCY_OUTCOMES: Final = ("succeeded", "skipped")
 
@@ -190,7 +190,10 @@ class FlowSpec:
 
 #: Words that Mermaid does not take as a node's id.
 MERMAID_WORDS = frozenset(
-    "call class classdef click default direction end flowchart graph href linkstyle style subgraph".split()
+    {
+        *("call", "class", "classdef", "click", "default", "direction", "end", "flowchart", "graph", "href"),
+        *("linkstyle", "style", "subgraph"),
+    }
 )
 
 

@@ -17,8 +17,12 @@ from django_workflow.definition.retry import STRATEGIES, Retry
 if TYPE_CHECKING:
     from django_workflow.definition.declare import StepDraft
 
-COMMON_OPTIONS = frozenset("when on_unmet on_exhausted retry timeout queue executor atomic title".split())
-MAP_OPTIONS = frozenset("over count max_parallel tolerate".split())
+COMMON_OPTIONS = frozenset(
+    {
+        *("when", "on_unmet", "on_exhausted", "retry", "timeout", "queue", "executor", "atomic", "title"),
+    }
+)
+MAP_OPTIONS = frozenset({"over", "count", "max_parallel", "tolerate"})
 RETRY_OPTIONS = tuple(item.name for item in fields(Retry))
 ON_UNMET = ("skip", "skip_cascade", "fail")
 ON_EXHAUSTED = ("fail", "skip", "skip_cascade")
@@ -60,6 +64,13 @@ def overrides(layers: Any, known: set[str]) -> list[str]:
         for name, options in layers.items()
         if not isinstance(options, Mapping)
     ]
+    return problems
+
+
+def retry_problems(policy: Any) -> list[str]:
+    """Return the problems of a retry policy alone, such as the settings'."""
+    problems: list[str] = []
+    _check_retry(policy, problems.append)
     return problems
 
 
@@ -138,7 +149,7 @@ def _check_map(step: StepDraft, report: Report) -> None:
         report(f"max_parallel must be at least 1, not {parallel!r}")
     tolerate = step.options.get("tolerate")
     if tolerate is not None and not (
-        _is_number(tolerate) and (0 <= tolerate < 1 or _is_whole(tolerate) and tolerate > 0)
+        _is_number(tolerate) and (0 <= tolerate < 1 or (_is_whole(tolerate) and tolerate > 0))
     ):
         report(f"tolerate must be a number of items or a share below 1, not {tolerate!r}")
 
@@ -206,20 +217,25 @@ def _check_retry(policy: Any, report: Report) -> None:
     for name in policy:
         if name not in RETRY_OPTIONS:
             report(f"retry: unknown option {name!r}")
+    _check_delays(policy, report)
     attempts = policy.get("max_attempts", 1)
     if not (_is_whole(attempts) and attempts >= 1):
         report(f"retry: max_attempts must be at least 1, not {attempts!r}")
-    for name in ("base", "cap"):
-        if name in policy:
-            _check_time(f"retry: {name}", policy[name], report)
-    if not (_is_number(policy.get("factor", 1)) and policy.get("factor", 1) > 0):
-        report(f"retry: factor must be a positive number, not {policy['factor']!r}")
-    if not isinstance(policy.get("jitter", True), bool):
-        report(f"retry: jitter must be True or False, not {policy['jitter']!r}")
     for name in ("retry_on", "give_up_on"):
         found = policy.get(name, ())
         if not (isinstance(found, list | tuple) and all(isinstance(item, str) for item in found)):
             report(f"retry: {name} must be exception classes, not {found!r}")
+
+
+def _check_delays(policy: Mapping[str, Any], report: Report) -> None:
+    for name in ("base", "cap"):
+        if name in policy:
+            _check_time(f"retry: {name}", policy[name], report)
+    factor = policy.get("factor", 1)
+    if not (_is_number(factor) and factor > 0):
+        report(f"retry: factor must be a positive number, not {factor!r}")
+    if not isinstance(policy.get("jitter", True), bool):
+        report(f"retry: jitter must be True or False, not {policy['jitter']!r}")
     _check_strategy(policy.get("strategy", "exponential"), report)
 
 
