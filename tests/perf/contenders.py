@@ -74,9 +74,11 @@ CELERY = Contender("Celery", "peer_celery.py", ("celery[redis]>=5.7",), uses_red
 def ensure_venv(contender: Contender) -> Path:
     """Make the contender's virtual environment unless it is there; return its interpreter.
 
-    The folder's name carries a hash of the requirements, so changed bounds make a new one.
+    Every contender runs on the Python that runs this: builds of the same version differ by half in speed. The folder's
+    name carries a hash of it and of the requirements, so a change of either makes a new one.
     """
-    digest = hashlib.sha256(" ".join(contender.requirements).encode()).hexdigest()[:8]
+    base = Path(sys.executable).resolve()
+    digest = hashlib.sha256(" ".join([str(base), sys.version, *contender.requirements]).encode()).hexdigest()[:8]
     folder = SCRATCH / "venvs" / f"{contender.path.stem}-{digest}"
     python = folder / "bin" / "python"
     complete = folder / "complete"
