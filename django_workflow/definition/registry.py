@@ -92,6 +92,10 @@ class Registry:
         with self._lock:
             self._callables[name] = function
 
+    def has_callable(self, name: str) -> bool:
+        """Say whether a condition or strategy `name` is registered."""
+        return name in self._callables
+
     def callable(self, name: str) -> Callable[..., Any]:
         """Return the condition or strategy `name`, else raise `UnregisteredHandler`."""
         try:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django_workflow.definition import expressions, graph, names, spec
-from django_workflow.definition.registry import parameters
+from django_workflow.definition.registry import parameters, registry
 from django_workflow.definition.retry import STRATEGIES, Retry
 
 if TYPE_CHECKING:
@@ -182,6 +182,8 @@ def _check_shared(options: Mapping[str, Any], report: Report) -> None:
 
 def _check_condition(when: Any, report: Report) -> None:
     if isinstance(when, spec.Condition):
+        if when.callable is not None and not registry.has_callable(when.callable):
+            report(f"when: no condition {when.callable!r} is registered")
         when = when.expression
     if isinstance(when, str):
         problem = expressions.check(when, expressions.CONDITION_NAMES)
@@ -244,7 +246,9 @@ def _check_strategy(strategy: Any, report: Report) -> None:
         if inspect.iscoroutinefunction(strategy):
             report("retry: strategy must be a plain function, not a coroutine")
     elif isinstance(strategy, str) and strategy.startswith(spec.CALLABLE_PREFIX):
-        return
+        name = strategy.removeprefix(spec.CALLABLE_PREFIX)
+        if not registry.has_callable(name):
+            report(f"retry: no strategy {name!r} is registered")
     elif strategy not in STRATEGIES:
         report(f"retry: strategy must be one of {', '.join(STRATEGIES)} or a function, not {strategy!r}")
 

@@ -1,0 +1,337 @@
+"""Conditions as text: what they can say, and what they can never do."""
+
+import copy
+import json
+import sys
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from django_workflow.definition.expressions import CONDITION_NAMES, MAX_LENGTH, check, evaluate
+from django_workflow.exceptions import ExpressionError
+
+DATA = {
+    "input": {"customer": {"country": "DE", "vip": False}, "note": None, "pop": 1, "lines": list(range(1_000))},
+    "outputs": {"reserve": {"total": 12.5, "items": [{"sku": "a", "qty": 2}, {"sku": "b", "qty": 3}]}, "empty": []},
+    "vars": {},
+}
+
+
+def refused(expression, names=DATA):
+    with pytest.raises(ExpressionError) as caught:
+        evaluate(expression, names)
+    assert caught.value.expression == expression
+    return caught.value.message
+
+
+# --- the language
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("outputs.reserve.total > 10", True),
+        ('outputs["reserve"]["total"] > 10', True),
+        ("outputs.reserve.items[0].sku == 'a'", True),
+        ("outputs.reserve.items[-1].qty", 3),
+        ("len(outputs.reserve.items) == 2 and not input.customer.vip", True),
+        ("input.customer.country in ['DE', 'AT']", True),
+        ("'country' in input.customer", True),
+        ("'missing' not in input", True),
+        ("input.note is None", True),
+        ("input.note == null", None),
+        ("any(line.qty > 2 for line in outputs.reserve.items)", True),
+        ("[line.sku for line in outputs.reserve.items if line.qty > 2]", ["b"]),
+        ("{line.sku: line.qty for line in outputs.reserve.items}", {"a": 2, "b": 3}),
+        ("sum(line.qty for line in outputs.reserve.items)", 5),
+        ("max(outputs.empty, default=0)", 0),
+        ("'big' if outputs.reserve.total > 100 else 'small'", "small"),
+        ("lower(input.customer.country) + '-' + str(round(2.6))", "de-3"),
+        ("round(2.345, 1)", 2.3),
+        ("(7 // 2) ** 2 % 5 - -1", 5),
+        ("1 < 2 <= 2 != 3", True),
+        ("1 > 2 > undefined_is_not_reached", False),
+        ("false_is_a_name or True", None),
+        ("outputs.empty or 'nothing'", "nothing"),
+        ("input.customer.country[:1] == 'D'", True),
+        ("input.pop", 1),
+        ("  1 + 1 ", 2),
+    ],
+)
+def test_an_expression_says(expression, value):
+    if value is None:
+        refused(expression)
+    else:
+        assert evaluate(expression, DATA) == value
+
+
+def test_a_comprehension_reads_ten_thousands_of_elements():
+    assert evaluate("all(n < 50000 for n in input)", {"input": list(range(50_000))}) is True
+
+
+def test_names_are_read_only_when_the_expression_mentions_them():
+    class Unreadable(dict):
+        def __getitem__(self, name):
+            raise AssertionError(name)
+
+    assert evaluate("input == 1", {"input": 1, "outputs": Unreadable(reserve=1)}) is True
+
+
+# --- mistakes are told, with the expression and what there is
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("outputs.reserv.total > 1", "'reserv' is not in empty, reserve"),
+        ('outputs["reserv"]', "'reserv' is not in empty, reserve"),
+        ("outputs.reserve.items.sku", ".sku needs an object, not a list"),
+        ("input.note.text", ".text needs an object, not null"),
+        ("total > 1", "there is no 'total', only input, outputs, vars"),
+        ("vars.x", "'x' is not in an empty object"),
+        ("input.customer > 3", "'>' not supported between instances of 'dict' and 'int'"),
+        ("outputs.empty[0]", "list index out of range"),
+        ("1 / 0", "division by zero"),
+        ("'5' * 3", "a number is needed, not text"),
+        ("sum(['a'])", "a number is needed, not text"),
+    ],
+)
+def test_a_mistake_names_the_expression_and_the_reason(expression, reason):
+    assert refused(expression) == f"Expression {expression!r} failed: {reason}"
+
+
+def test_a_long_reason_is_cut():
+    assert len(refused("float(input)", {"input": "x" * 10_000})) < 600
+
+
+def test_an_error_leaves_the_next_evaluation_alone():
+    refused("[x.y for x in [1, 2]]")
+    assert evaluate("[x for x in [1, 2]]", {}) == [1, 2]
+    refused("x")
+
+
+# --- nothing but the data
+
+
+ESCAPES = [
+    "().__class__.__base__.__subclasses__()",
+    "input.__class__",
+    "''.join(['a'])",
+    "'{0.__class__}'.format(input)",
+    "f'{input.__class__}'",
+    "f'{1:>{10 ** 9}}'",
+    "'%s' % input",
+    "__import__('os')",
+    "open('/etc/passwd')",
+    "eval('1')",
+    "getattr(input, 'x')",
+    "len.__self__",
+    "[len][0](input)",
+    "{'f': len}.f([1])",
+    "max([1], key=len)",
+    "(lambda: 1)()",
+    "(x := 1)",
+    "[*input]",
+    "len(*[[1]])",
+    "max(**{})",
+    "{**input, **input}[...]",
+    "b'bytes'",
+    "1j",
+    "{x for x in [1]}",
+    "await input",
+    "(yield)",
+    "1 @ 2",
+    "1 << 10000",
+    "~1",
+    "print(1)",
+    "rand()",
+    "list(input)",
+    "int('10', 36)",
+    "str(b'a', 'utf-8')",
+]
+
+
+@pytest.mark.parametrize("expression", ESCAPES)
+def test_nothing_leads_out_of_the_data(expression):
+    refused(expression)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["input.lines.pop()", "input.clear()", "outputs.empty.append(1)", "input.customer.update(vip=True)", "input.pop()"],
+)
+def test_nothing_changes_the_data(expression):
+    before = copy.deepcopy(DATA)
+    refused(expression)
+    assert before == DATA
+
+
+# --- limits
+
+
+def doubled(levels):
+    """A value that refers twice to one that refers twice to one that …"""
+    names = [f"v{number}" for number in range(levels)]
+    binds = " ".join(f"for {new} in [[{old}, {old}]]" for old, new in zip(["1", *names], names, strict=False))
+    return f"[{names[-1]} {binds}]"
+
+
+HUGE = {
+    "power": "9**9**9",
+    "power of variables": "[n ** n ** n for n in [99]]",
+    "repeated text": "'x' * 10 ** 10",
+    "repeated list": "[0] * 10 ** 10",
+    "repeated list in a loop": "[[0] * 100000 for n in input.lines]",
+    "shift": "1 << 10 ** 10",
+    "rounding": "round(5, -(10 ** 10))",
+    "squares of squares": "[h for a in [9**999] for b in [a*a] for c in [b*b] for d in [c*c] for h in [d*d]]",
+    "long number": "int('9' * 10 ** 6)",
+    "loops in loops": "[0 for a in input.lines for b in input.lines for c in input.lines]",
+    "loops around lists": "[[a for a in input.lines] for b in input.lines for c in input.lines]",
+    "lists added": "[input.lines + input.lines for a in input.lines for b in input.lines]",
+    "lists cut": "[input.lines[1:] for a in input.lines for b in input.lines]",
+    "lists compared": "[input == outputs for a in input.lines for b in input.lines]",
+    "equal lists compared": "[input.lines == input.lines for a in input.lines for b in input.lines]",
+    "lists searched": "[-1 in input.lines for a in input.lines for b in input.lines]",
+    "lists searched for lists": "[[a] in [input.lines, input.lines] for a in input.lines for b in input.lines]",
+    "data as text": "[str(input) for a in input.lines for b in input.lines]",
+    "doubled text": "[t for a in ['xxxxxxxx'] " + " ".join(f"for {'a' * (n + 1)} in [{'a' * n} + {'a' * n}]" for n in range(1, 31)) + " for t in [1]]",
+    "doubled references": doubled(40),
+    "doubled references as text": f"str({doubled(40)})",
+    "doubled references compared": f"{doubled(40)} == {doubled(40)}",
+}
+
+
+@pytest.mark.parametrize("expression", HUGE.values(), ids=HUGE)
+def test_an_expression_that_would_take_for_ever_or_fill_the_memory_is_refused(expression):
+    assert len(expression) <= MAX_LENGTH
+    refused(expression)
+
+
+DEEP = {
+    "parentheses": "(" * 900 + "1" + ")" * 900,
+    "lists": "[" * 90 + "]" * 90,
+    "signs": "-" * 1_900 + "1",
+    "negations": "not " * 400 + "1",
+    "sums": "+".join(["1"] * 900),
+    "dots": "input" + ".a" * 900,
+    "conditionals": "1 if 1 else " * 150 + "1",
+    "calls": "str(" * 90 + "1" + ")" * 90,
+    "loops": "[" * 60 + "1" + " for a in [1]]" * 60,
+}
+
+
+@pytest.mark.parametrize("expression", DEEP.values(), ids=DEEP)
+def test_an_expression_that_is_nested_too_deep_is_refused(expression):
+    assert len(expression) <= MAX_LENGTH
+    assert "is not valid" in refused(expression)
+
+
+def test_harmless_parentheses_do_not_count_as_depth():
+    assert evaluate("(" * 100 + "1" + ")" * 100, {}) == 1
+
+
+def test_many_conditions_side_by_side_are_no_depth():
+    assert evaluate(" and ".join(["input.pop == 1"] * 100), DATA) is True
+
+
+def test_a_long_expression_is_refused_and_quoted_in_part():
+    message = refused("1 == " + "1" * MAX_LENGTH)
+    assert f"more than {MAX_LENGTH:,}" in message
+    assert len(message) < 200
+
+
+def test_deep_data_is_no_crash():
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(ExpressionError):
+        evaluate("input == vars", {"input": deep, "vars": copy_of_deep(deep)})
+
+
+def copy_of_deep(deep):
+    copied = []
+    while deep:
+        copied, deep = [copied], deep[0]
+    return copied
+
+
+def test_a_caller_near_the_recursion_limit_gets_an_expression_error():
+    def sink(depth):
+        return sink(depth - 1) if depth else evaluate("+".join(["1"] * 45), {})
+
+    for depth in range(sys.getrecursionlimit() - 400, sys.getrecursionlimit(), 20):
+        try:
+            assert sink(depth) == 45
+        except (ExpressionError, RecursionError):
+            break
+    assert evaluate("[x + 1 for x in [1]]", {}) == [2]
+
+
+def test_threads_evaluate_apart():
+    results = {}
+
+    def work(number):
+        results[number] = [evaluate("sum(input.n for _ in input.l)", {"input": {"n": number, "l": [1] * 99}}) for _ in range(20)]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == {number: [99 * number] * 20 for number in range(4)}
+
+
+# --- what is checked when a flow is declared
+
+
+@pytest.mark.parametrize("expression", ["ready", " ready ", "(ready)", "input"])
+def test_a_bare_word_is_no_condition(expression):
+    assert "bare word" in check(expression)
+
+
+def test_a_name_that_will_not_be_there_is_found_before_anything_runs():
+    assert "no 'result'" in check("result.ready == True", CONDITION_NAMES)
+    assert check("result.ready == True") is None
+
+
+def test_names_bound_by_a_comprehension_are_known():
+    assert check("any(line.qty > 1 for line in outputs.reserve.items)", CONDITION_NAMES) is None
+
+
+def test_the_name_of_a_function_is_no_value():
+    assert "no 'len'" in check("len == 1", CONDITION_NAMES)
+
+
+# --- whatever the text
+
+LEAVES = st.sampled_from([*DATA, "x", "1", "0", "-7", "2.5", "'a'", "''", "None", "True", "[]", "{}", "9999999999"])
+
+
+def combined(parts):
+    part = parts
+    return st.one_of(
+        st.tuples(part, st.sampled_from([".customer", ".lines", ".pop", "[0]", "['a']", "[1:]", ".__class__"])).map("".join),
+        st.tuples(part, st.sampled_from("+ - * / // % ** < == in and or is , | <<".split()), part).map(" ".join),
+        st.tuples(
+            st.sampled_from("len min max sum any all abs round lower upper int float str dict".split()), part
+        ).map(lambda pair: f"{pair[0]}({pair[1]})"),
+        st.tuples(part, part, part).map(lambda three: f"[{three[0]} for x in {three[1]} if {three[2]}]"),
+        st.tuples(part, part, part).map(lambda three: f"({three[0]} if {three[1]} else {three[2]})"),
+        st.tuples(part, part).map(lambda pair: f"{{{pair[0]}: {pair[1]}}}"),
+        part.map(lambda text: f"not ({text})"),
+    )
+
+
+@given(st.one_of(st.recursive(LEAVES, combined, max_leaves=12), st.text(max_size=40)))
+@settings(max_examples=400, deadline=None)
+def test_whatever_the_text_only_expression_errors_come_out_and_the_data_stay(expression):
+    data = json.loads(json.dumps(DATA))
+    try:
+        evaluate(expression, data)
+    except ExpressionError:
+        pass
+    assert data == DATA
+    assert check(expression) is None or isinstance(check(expression), str)
