@@ -21,8 +21,8 @@ from django_workflow.exceptions import ExpressionError
 
 MAX_LENGTH = 2_000
 MAX_DEPTH = 50
-#: Elements looked at or made by one evaluation; evaluating one node of the expression counts as ten.
-MAX_WORK = 5_000_000
+#: Elements looked at or made by one evaluation, well below a second; evaluating a node counts as three.
+MAX_WORK = 2_000_000
 #: Largest whole number an operation may come to, about what Python converts from and to text.
 MAX_BITS = 16_000
 #: What a condition of a step may look at.
@@ -166,7 +166,7 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):
 
     def _eval(self, node: ast.AST) -> Any:
         # without the base class's search of every value for functions: JSON has none, and it walks all the data
-        self.spend(10)
+        self.spend(3)
         self._max_count = 0  # nor its limit of a comprehension's length: the work is limited
         result = self.nodes[type(node)](node)
         if isinstance(node, _MAKERS) or (isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice)):

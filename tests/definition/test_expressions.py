@@ -4,11 +4,13 @@ import copy
 import json
 import sys
 import threading
+import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from django_workflow.definition import expressions
 from django_workflow.definition.expressions import CONDITION_NAMES, MAX_LENGTH, check, evaluate
 from django_workflow.exceptions import ExpressionError
 
@@ -205,9 +207,17 @@ HUGE = {
 
 
 @pytest.mark.parametrize("expression", HUGE.values(), ids=HUGE)
-def test_an_expression_that_would_take_for_ever_or_fill_the_memory_is_refused(expression):
+def test_an_expression_that_would_take_for_ever_or_fill_the_memory_is_refused(expression, monkeypatch):
+    monkeypatch.setattr(expressions, "MAX_WORK", 50_000)
     assert len(expression) <= MAX_LENGTH
-    refused(expression)
+    message = refused(expression)
+    assert any(limit in message for limit in ("more than", "a number is needed", "is not possible", "round to")), message
+
+
+def test_the_work_that_is_allowed_takes_about_a_second_at_most():
+    before = time.thread_time()
+    refused(HUGE["equal lists compared"])
+    assert time.thread_time() - before < 5
 
 
 DEEP = {
