@@ -31,7 +31,7 @@ class ErrorRecord:
         text = "".join(traceback.format_exception(error))
         return cls(
             class_name(type(error)),
-            storable(str(error))[:MAX_MESSAGE],
+            storable(_text_of(error))[:MAX_MESSAGE],
             storable(text)[-MAX_TRACEBACK:],
             class_names(error),
         )
@@ -39,8 +39,16 @@ class ErrorRecord:
     @property
     def fingerprint(self) -> str:
         """A hash that is equal for errors that differ only in numbers, quoted values and addresses."""
-        normal = re.sub(r"0x[0-9a-f]+|\d+|'[^']*'|\"[^\"]*\"", "#", self.message.splitlines()[0] if self.message else "")
+        first_line = self.message.splitlines()[0] if self.message else ""
+        normal = re.sub(r"0x[0-9a-f]+|\d+|'[^']*'|\"[^\"]*\"", "#", first_line)
         return hashlib.sha256(f"{self.error_class}:{normal}".encode()).hexdigest()[:16]
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as failure:  # noqa: BLE001  a handler's exception may do anything, even here
+        return f"<its text cannot be made: {type(failure).__name__}>"
 
 
 def storable(text: str) -> str:
