@@ -1,0 +1,66 @@
+"""Fixtures of the behaviour tests: flows under names of their own, and databases as real workers see them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from django_workflow import Flow, RunResult, testing
+from django_workflow.definition.registry import registry
+from django_workflow.pytest_plugin import workflow_queues  # noqa: F401  a site gets it from pytest by itself
+from django_workflow.statuses import RUN_TERMINAL
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def unique() -> Callable[[str], str]:
+    """Make names that no other test uses."""
+    return lambda name="thing": f"{name}_{next(_numbers)}"
+
+
+@pytest.fixture(autouse=True)
+def _registry_as_before() -> Iterator[None]:
+    """Forget what a test registered: a flow that is wrong on purpose must not be published by the next one."""
+    tables = [value for value in vars(registry).values() if isinstance(value, dict)]
+    before = [dict(table) for table in tables]
+    yield
+    for table, kept in zip(tables, before, strict=True):
+        table.clear()
+        table.update(kept)
+
+
+@pytest.fixture
+def make_flow(unique) -> Callable[..., Flow]:
+    """Declare a flow whose slug no other test uses."""
+    return lambda name="flow", **options: Flow(unique(name), **options)
+
+
+@pytest.fixture
+def flow(make_flow) -> Flow:
+    """An empty flow of this test's own."""
+    return make_flow()
+
+
+def _here(flow: Flow, input: Any = None) -> RunResult:
+    return flow.execute(input)
+
+
+def _queued(flow: Flow, input: Any = None) -> RunResult:
+    handle = flow.start(input)
+    for _ in range(100):
+        testing.run_until_idle()
+        if handle.status in RUN_TERMINAL:
+            return handle.result()
+        testing.advance(timedelta(minutes=10))
+    raise AssertionError(f"run {handle.id} is still {handle.status}: {testing.statuses_of(handle)}")
+
+
+@pytest.fixture(params=[_here, _queued], ids=["here", "queued"])
+def run(request, db) -> Callable[..., RunResult]:
+    """Run a flow to its end: once in the calling process, once through the queues."""
+    return request.param

@@ -1,0 +1,18 @@
+"""Waiting in tests: for a condition, with a deadline, never for a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def eventually(condition: Callable[[], T], what: str = "", *, seconds: float = 15.0) -> T:
+    """Return the first true value of `condition`; fail once `seconds` have passed without one."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what or condition}"
+        time.sleep(0.005)
+    return value
