@@ -67,3 +67,4 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 LANGUAGE_CODE = "en-us"
 STATIC_URL = "static/"
+EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"  # mail is shown where the worker runs

@@ -1,0 +1,35 @@
+"""`manage.py run_example NAME`: run one of the examples here and show what happens."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from importlib import import_module
+from inspect import getdoc
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from example_project.database import prepare
+from example_project.examples import EXAMPLES
+
+
+class Command(BaseCommand):
+    """Runs examples in this process: no worker is needed."""
+
+    help = "Run an example here and now: " + "; ".join(f"{name}: {what}" for name, what in EXAMPLES.items()) + "."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take the example's name."""
+        parser.add_argument("name", choices=EXAMPLES, help="Which one.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Bring the database up to date, then run it."""
+        prepare()
+        module = import_module(f"example_project.examples.{options['name']}")
+        self.say(f"{getdoc(module)}\n")
+        module.run(self.say)
+        self.say(f"\nHow it is written: {module.__name__.replace('.', '/')}.py")
+
+    def say(self, text: str) -> None:
+        """Print a text and end its line."""
+        self.stdout.write(f"{text}\n")
