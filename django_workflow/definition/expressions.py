@@ -92,7 +92,7 @@ def _parse(expression: str) -> ast.expr:
         tree = ast.parse(expression.strip(), mode="eval").body
         problem = _refusal(tree)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        problem = str(error) or type(error).__name__
+        problem = (error.msg if isinstance(error, SyntaxError) else str(error)) or type(error).__name__
     if problem:
         raise ExpressionError(f"Expression {expression!r} is not valid: {problem}", expression=expression)
     return tree

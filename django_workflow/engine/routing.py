@@ -129,7 +129,8 @@ class _Routing:
     def route(self, *, is_start: bool) -> Decision:
         if is_start:
             for name in self.spec.entry:
-                self.activate(self.spec.steps[name])
+                if self.decision.status is None:
+                    self.activate(self.spec.steps[name])
         while self.pending and self.decision.status is None:
             self.follow(self.pending.popleft())
         if self.decision.status is None and self.decision.open_steps == 0:
@@ -143,7 +144,8 @@ class _Routing:
             self.fail_run(end.error or error_of(end.step, "StepFailed", "the step failed"))
             return
         for transition in fired:
-            self.arrive(transition.to, end.step, is_cascade=end.is_cascade)
+            if self.decision.status is None:
+                self.arrive(transition.to, end.step, is_cascade=end.is_cascade)
 
     def arrive(self, target: str, source: str, *, is_cascade: bool) -> None:
         """Count an arrival; the last one a join waits for activates it."""
@@ -225,6 +227,7 @@ class _Routing:
         running = [item for item in decision.activations if item.status == RUNNING]
         decision.activations = [item for item in decision.activations if item.status != RUNNING]
         decision.open_steps -= len(running)
+        decision.task_count = self.facts.task_count
         decision.waiting.clear()
         decision.arrivals.clear()
 

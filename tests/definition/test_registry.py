@@ -59,7 +59,7 @@ def test_an_unknown_flow_is_named_and_so_are_the_known_ones(registry):
         slug = "orders"
 
     registry.add_flow(Declared())
-    with pytest.raises(UnknownFlow, match="'nope' .*known: orders"):
+    with pytest.raises(UnknownFlow, match=r"'nope' .*known: orders"):
         registry.flow("nope")
 
 

@@ -78,7 +78,11 @@ def test_give_up_on_wins_over_retry_on():
 
 
 def test_each_field_of_a_policy_is_inherited_by_itself():
-    settings, flow, step = Retry(max_attempts=9, base=timedelta(seconds=5)), Retry(cap=timedelta(60)), Retry(jitter=False)
+    settings, flow, step = (
+        Retry(max_attempts=9, base=timedelta(seconds=5)),
+        Retry(cap=timedelta(60)),
+        Retry(jitter=False),
+    )
     policy = RetryPolicy.of(settings.declared(), flow.declared(), step.declared(), {"max_attempts": 2})
     assert (policy.max_attempts, policy.base, policy.cap, policy.jitter) == (2, 5.0, 60 * 86400.0, False)
 

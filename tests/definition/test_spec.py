@@ -40,7 +40,9 @@ def specs(draw):
         sources = draw(st.lists(st.sampled_from(known), unique=True)) if known else []
         kind, more = draw(st.sampled_from([("single", {}), ("map", {"count": 0}), ("map", {"over": "input.a"})]))
         drafts.append(StepDraft(name, f"h.{name}", kind, ("input",), tuple(sources), draw(options) | more))
-    return compile_flow("orders", drafts, title=draw(st.text(max_size=5)), max_tasks=draw(st.none() | st.integers(1, 9)))
+    return compile_flow(
+        "orders", drafts, title=draw(st.text(max_size=5)), max_tasks=draw(st.none() | st.integers(1, 9))
+    )
 
 
 def shuffled(data, random):
