@@ -10,14 +10,19 @@ from contextlib import contextmanager
 from datetime import timedelta
 from uuid import UUID
 
+from asgiref.sync import async_to_sync
+from django.db import transaction
+from psycopg.pq import TransactionStatus
+
 from django_workflow import db
+from django_workflow.conf import conf
 from django_workflow.definition.registry import Handler, registry
 from django_workflow.engine import claim, control, outcome, timers, waiting
 from django_workflow.engine.claim import ClaimedTask
 from django_workflow.engine.outcome import Outcome
 from django_workflow.engine.settle import Settled, lock_runs, settle
 from django_workflow.exceptions import UnregisteredHandler
-from django_workflow.statuses import RUN_TERMINAL, TIMED_OUT
+from django_workflow.statuses import RUN_TERMINAL, SUCCEEDED, TIMED_OUT
 from django_workflow.worker import invoke
 from django_workflow.worker.job import Job
 
@@ -25,6 +30,7 @@ from django_workflow.worker.job import Job
 WAIT_MS = 30_000
 HOLD_LEASE = "SELECT pg_advisory_lock(%s)"
 DROP_LEASE = "SELECT pg_advisory_unlock(%s)"
+IS_LOCAL = "SELECT is_local FROM django_workflow_run WHERE id = %s"
 NEXT_DUE = """
     SELECT extract(epoch FROM min(t.due_at) - clock_timestamp())::float8
     FROM django_workflow_steprun s JOIN django_workflow_task t ON t.step_run_id = s.id
@@ -39,7 +45,11 @@ def execute_run(
 
     timeout: past it the run ends `timed_out`; a handler that runs then is stopped.
     handlers: functions of this run alone, looked up before the registered ones.
+    A run that an earlier start gave to the workers is only waited for; past the timeout that raises `WaitTimeout`.
     """
+    if not db.rows(IS_LOCAL, [run_id])[0][0]:
+        waiting.until_settled(run_id, None if timeout is None else timeout.total_seconds())
+        return
     deadline = None if timeout is None else time.monotonic() + timeout.total_seconds()
     with _local_lease(run_id):
         while waiting.status_of(run_id) not in RUN_TERMINAL:
@@ -84,12 +94,34 @@ def perform(
         alarm.daemon = True
         alarm.start()
     try:
-        if handler.is_async:
-            return _judge(job, asyncio.run(_cancellable(job)))
-        return invoke.call_atomic(job) if task.step.atomic else _judge(job, invoke.call(job))
+        return _judge(job, _call(job))
     finally:
         if alarm is not None:
             alarm.cancel()
+
+
+def _call(job: Job) -> Outcome | Settled:
+    if job.task.step.atomic:
+        return invoke.call_atomic(job)
+    with _usable_transaction():
+        # what a coroutine calls by `sync_to_async` runs in this thread, on its connection
+        return async_to_sync(_cancellable)(job) if job.handler.is_async else invoke.call(job)
+
+
+@contextmanager
+def _usable_transaction() -> Iterator[None]:
+    """Undo what a handler did to the caller's transaction where PostgreSQL accepts no more statements in it."""
+    if not db.in_transaction():
+        yield
+        return
+    savepoint = transaction.savepoint(using=conf.DATABASE)
+    yield
+    refused = db.connection().connection.info.transaction_status == TransactionStatus.INERROR
+    if refused or transaction.get_rollback(using=conf.DATABASE):
+        transaction.set_rollback(False, using=conf.DATABASE)
+        transaction.savepoint_rollback(savepoint, using=conf.DATABASE)
+    else:
+        transaction.savepoint_commit(savepoint, using=conf.DATABASE)
 
 
 async def _cancellable(job: Job) -> Outcome:
@@ -99,11 +131,15 @@ async def _cancellable(job: Job) -> Outcome:
     return await invoke.acall(job)
 
 
-def _judge(job: Job, result: Outcome) -> Outcome:
-    """An attempt that was stopped by its alarm timed out."""
-    if job.is_interrupted and job.timeout is not None:
+def _judge(job: Job, result: Outcome | Settled) -> Outcome | Settled:
+    """Say what became of an attempt that was stopped: past its own timeout it timed out, past the run's it is over."""
+    if not job.is_interrupted or isinstance(result, Settled):
+        return result
+    if job.timeout is not None and job.deadline is not None and time.monotonic() >= job.deadline:
         return outcome.timed_out(job.task, job.timeout, begun_at=job.begun_at)
-    return result
+    if result.kind == SUCCEEDED:
+        return result
+    return outcome.released(job.task, "execute() took longer than its timeout", begun_at=job.begun_at)
 
 
 def _settle(result: Outcome | Settled) -> None:
