@@ -11,7 +11,6 @@ from django_workflow.conf import conf
 
 def test_a_key_that_is_not_set_has_its_default(settings):
     settings.DJANGO_WORKFLOW = {}
-    assert conf.CONCURRENCY == 16
     assert conf.LEASE == timedelta(seconds=30)
 
 
