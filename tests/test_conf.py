@@ -11,7 +11,7 @@ from django_workflow.conf import conf
 
 def test_a_key_that_is_not_set_has_its_default(settings):
     settings.DJANGO_WORKFLOW = {}
-    assert conf.LEASE == timedelta(seconds=30)
+    assert timedelta(seconds=30) == conf.LEASE
 
 
 def test_a_site_without_the_setting_has_all_defaults(settings):
