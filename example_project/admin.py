@@ -6,6 +6,7 @@ from django.contrib import admin
 
 from example_project.models import AuditReport, Order, OrderItem, PackageAudit, Payment, Product, Shipment
 
+
 class PackageInline(admin.TabularInline):
     """The packages of a report."""
 

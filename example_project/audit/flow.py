@@ -1,7 +1,7 @@
 """The audit as a flow: list the packages, measure each, sort their licences, write a report.
 
-    discover ──> measure (one task per package) ──> classify ──> read_licence_texts ──> report
-                                                                 (only if a licence is unclear)
+discover ──> measure (one task per package) ──> classify ──> read_licence_texts ──> report
+                                                             (only if a licence is unclear)
 """
 
 from __future__ import annotations
@@ -36,9 +36,7 @@ def discover(input: dict[str, Any] | None) -> dict[str, Any] | Fail:
 
 
 # A package that cannot be read is no reason to know nothing of the others: up to a tenth may fail.
-@audit.map(
-    over="discover.packages", max_parallel=8, tolerate=0.1, retry=Retry(max_attempts=2, retry_on=(OSError,))
-)
+@audit.map(over="discover.packages", max_parallel=8, tolerate=0.1, retry=Retry(max_attempts=2, retry_on=(OSError,)))
 def measure(item: str) -> Package:
     """Read one package: metadata, licence, files and their sizes."""
     return read_package(item)

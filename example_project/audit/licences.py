@@ -23,9 +23,7 @@ WORDS = {
     WEAK: re.compile(
         r"\b(lgpl|gnu (lesser|library)|mpl|mozilla public|epl|eclipse public|cddl)(\b|v?\d)", re.IGNORECASE
     ),
-    STRONG: re.compile(
-        r"\b(a?gpl|affero|gnu general public|eupl|sspl|cc-by-sa|osl)(\b|v?\d)", re.IGNORECASE
-    ),
+    STRONG: re.compile(r"\b(a?gpl|affero|gnu general public|eupl|sspl|cc-by-sa|osl)(\b|v?\d)", re.IGNORECASE),
     PROPRIETARY: re.compile(r"\b(proprietary|commercial|all rights reserved|eula)\b", re.IGNORECASE),
 }
 

@@ -112,8 +112,14 @@ def compute(ctx: Context) -> str:
 
 def run(say: Callable[[str], object]) -> None:
     """Execute all of them here and tell the history of each."""
-    for flow, input in ((retried, None), (given_up, {"amount": "12 apples"}), (skipped, None), (branch, None), (slow, None)):
-        result = flow.execute(input)
+    for flow, value in (
+        (retried, None),
+        (given_up, {"amount": "12 apples"}),
+        (skipped, None),
+        (branch, None),
+        (slow, None),
+    ):
+        result = flow.execute(value)
         say(f"{flow.title}: the run {result.status}, output {result.output}")
         say(told(result) + "\n")
 

@@ -5,114 +5,185 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='AuditReport',
+            name="AuditReport",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('run_id', models.UUIDField(help_text='The run that wrote it.', unique=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('python', models.CharField(max_length=20)),
-                ('unreadable', models.JSONField(blank=True, default=list, help_text='Packages that could not be read, and why.')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("run_id", models.UUIDField(help_text="The run that wrote it.", unique=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("python", models.CharField(max_length=20)),
+                (
+                    "unreadable",
+                    models.JSONField(blank=True, default=list, help_text="Packages that could not be read, and why."),
+                ),
             ],
             options={
-                'verbose_name': 'audit report',
-                'ordering': ('-id',),
+                "verbose_name": "audit report",
+                "ordering": ("-id",),
             },
         ),
         migrations.CreateModel(
-            name='Order',
+            name="Order",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('customer', models.CharField(max_length=100)),
-                ('email', models.EmailField(max_length=254)),
-                ('card', models.CharField(help_text="What the payment provider knows the customer's card by.", max_length=40)),
-                ('status', models.CharField(choices=[('placed', 'placed'), ('reserved', 'reserved'), ('paid', 'paid'), ('shipped', 'shipped'), ('rejected', 'rejected: not in stock'), ('cancelled', 'cancelled: not paid')], default='placed', max_length=20)),
-                ('placed_at', models.DateTimeField(auto_now_add=True)),
-                ('run_id', models.UUIDField(blank=True, help_text='The run that handles it.', null=True, unique=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("customer", models.CharField(max_length=100)),
+                ("email", models.EmailField(max_length=254)),
+                (
+                    "card",
+                    models.CharField(
+                        help_text="What the payment provider knows the customer's card by.", max_length=40
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("placed", "placed"),
+                            ("reserved", "reserved"),
+                            ("paid", "paid"),
+                            ("shipped", "shipped"),
+                            ("rejected", "rejected: not in stock"),
+                            ("cancelled", "cancelled: not paid"),
+                        ],
+                        default="placed",
+                        max_length=20,
+                    ),
+                ),
+                ("placed_at", models.DateTimeField(auto_now_add=True)),
+                ("run_id", models.UUIDField(blank=True, help_text="The run that handles it.", null=True, unique=True)),
             ],
             options={
-                'ordering': ('-id',),
+                "ordering": ("-id",),
             },
         ),
         migrations.CreateModel(
-            name='Payment',
+            name="Payment",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('amount', models.DecimalField(decimal_places=2, max_digits=10)),
-                ('receipt', models.CharField(max_length=40, unique=True)),
-                ('paid_at', models.DateTimeField(auto_now_add=True)),
-                ('order', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='payment', to='example_project.order')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("amount", models.DecimalField(decimal_places=2, max_digits=10)),
+                ("receipt", models.CharField(max_length=40, unique=True)),
+                ("paid_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "order",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="payment", to="example_project.order"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Product',
+            name="Product",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('sku', models.CharField(max_length=20, unique=True, verbose_name='SKU')),
-                ('name', models.CharField(max_length=100)),
-                ('price', models.DecimalField(decimal_places=2, max_digits=8)),
-                ('grams', models.PositiveIntegerField()),
-                ('stock', models.IntegerField(default=0)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("sku", models.CharField(max_length=20, unique=True, verbose_name="SKU")),
+                ("name", models.CharField(max_length=100)),
+                ("price", models.DecimalField(decimal_places=2, max_digits=8)),
+                ("grams", models.PositiveIntegerField()),
+                ("stock", models.IntegerField(default=0)),
             ],
             options={
-                'ordering': ('sku',),
-                'constraints': [models.CheckConstraint(condition=models.Q(('stock__gte', 0)), name='stock_is_never_negative')],
+                "ordering": ("sku",),
+                "constraints": [
+                    models.CheckConstraint(condition=models.Q(("stock__gte", 0)), name="stock_is_never_negative")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Shipment',
+            name="Shipment",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('tracking_code', models.CharField(max_length=13, unique=True)),
-                ('grams', models.PositiveIntegerField()),
-                ('shipped_at', models.DateTimeField(auto_now_add=True)),
-                ('order', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='shipment', to='example_project.order')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("tracking_code", models.CharField(max_length=13, unique=True)),
+                ("grams", models.PositiveIntegerField()),
+                ("shipped_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "order",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="shipment", to="example_project.order"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='PackageAudit',
+            name="PackageAudit",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=200)),
-                ('version', models.CharField(blank=True, max_length=100)),
-                ('summary', models.TextField(blank=True)),
-                ('licence', models.CharField(blank=True, max_length=200)),
-                ('licence_source', models.CharField(blank=True, help_text='Where the licence is declared.', max_length=20)),
-                ('family', models.CharField(choices=[('permissive', 'permissive'), ('weak', 'weak copyleft'), ('strong', 'strong copyleft'), ('proprietary', 'proprietary'), ('unclear', 'unclear')], max_length=20)),
-                ('size', models.BigIntegerField(help_text='Bytes on disk.')),
-                ('file_count', models.IntegerField()),
-                ('missing_count', models.IntegerField(default=0, help_text='Files that were installed and are gone.')),
-                ('requirement_count', models.IntegerField(default=0)),
-                ('is_editable', models.BooleanField(default=False)),
-                ('report', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='packages', to='example_project.auditreport')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=200)),
+                ("version", models.CharField(blank=True, max_length=100)),
+                ("summary", models.TextField(blank=True)),
+                ("licence", models.CharField(blank=True, max_length=200)),
+                (
+                    "licence_source",
+                    models.CharField(blank=True, help_text="Where the licence is declared.", max_length=20),
+                ),
+                (
+                    "family",
+                    models.CharField(
+                        choices=[
+                            ("permissive", "permissive"),
+                            ("weak", "weak copyleft"),
+                            ("strong", "strong copyleft"),
+                            ("proprietary", "proprietary"),
+                            ("unclear", "unclear"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("size", models.BigIntegerField(help_text="Bytes on disk.")),
+                ("file_count", models.IntegerField()),
+                ("missing_count", models.IntegerField(default=0, help_text="Files that were installed and are gone.")),
+                ("requirement_count", models.IntegerField(default=0)),
+                ("is_editable", models.BooleanField(default=False)),
+                (
+                    "report",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="packages",
+                        to="example_project.auditreport",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'audited package',
-                'ordering': ('report', '-size', 'name'),
-                'constraints': [models.UniqueConstraint(fields=('report', 'name'), name='package_is_audited_once_per_report')],
+                "verbose_name": "audited package",
+                "ordering": ("report", "-size", "name"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("report", "name"), name="package_is_audited_once_per_report")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='OrderItem',
+            name="OrderItem",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('quantity', models.PositiveIntegerField()),
-                ('price', models.DecimalField(decimal_places=2, max_digits=8)),
-                ('packed_at', models.DateTimeField(blank=True, null=True)),
-                ('order', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='items', to='example_project.order')),
-                ('product', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='order_items', to='example_project.product')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("quantity", models.PositiveIntegerField()),
+                ("price", models.DecimalField(decimal_places=2, max_digits=8)),
+                ("packed_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "order",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="items", to="example_project.order"
+                    ),
+                ),
+                (
+                    "product",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="order_items",
+                        to="example_project.product",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'order item',
-                'ordering': ('id',),
-                'constraints': [models.UniqueConstraint(fields=('order', 'product'), name='product_is_listed_once_per_order'), models.CheckConstraint(condition=models.Q(('quantity__gt', 0)), name='quantity_is_positive')],
+                "verbose_name": "order item",
+                "ordering": ("id",),
+                "constraints": [
+                    models.UniqueConstraint(fields=("order", "product"), name="product_is_listed_once_per_order"),
+                    models.CheckConstraint(condition=models.Q(("quantity__gt", 0)), name="quantity_is_positive"),
+                ],
             },
         ),
     ]

@@ -112,12 +112,11 @@ def restock(input: dict[str, Any], reserve: dict[str, Any]) -> dict[str, Any]:
     return {"items": len(reserve["items"])}
 
 
-# A mail server that is away for hours does not undo an order.
-@orders.step(retry=Retry(max_attempts=5, base=timedelta(seconds=5)), on_exhausted="skip")
-def notify(
-    input: dict[str, Any], ship: dict[str, Any] | None = None, restock: dict[str, Any] | None = None
-) -> dict[str, str]:
-    """Write to the customer; of `ship` and `restock` one was skipped and is None."""
+# A mail server that is away for hours does not undo an order. `restock` has nothing to tell but that it is done,
+# so it is no parameter.
+@orders.step(depends_on=["restock"], retry=Retry(max_attempts=5, base=timedelta(seconds=5)), on_exhausted="skip")
+def notify(input: dict[str, Any], ship: dict[str, Any] | None = None) -> dict[str, str]:
+    """Write to the customer; without a shipment the order was cancelled."""
     order = Order.objects.get(pk=input["order"])
     if ship is not None:
         text = f"Your parcel of {ship['grams'] / 1000:.1f} kg is on its way: {ship['tracking_code']}."
@@ -161,7 +160,7 @@ def take_from_stock(items: Iterable[OrderItem]) -> list[str]:
     wanted = {item.product_id: item.quantity for item in items}
     products = lock_products(wanted)
     missing = [
-        f"{wanted[product.pk]} × {product.name} (there are {product.stock})"
+        f"{wanted[product.pk]:,} × {product.name} (there are {product.stock:,})"
         for product in products
         if product.stock < wanted[product.pk]
     ]

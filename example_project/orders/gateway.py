@@ -35,7 +35,7 @@ def charge(card: str, cents: int, *, key: str, attempt: int) -> str:
     Raises `GatewayBusy` or `CardDeclined`.
     """
     if attempt <= busy_attempts(key):
-        raise GatewayBusy("the payment provider answered 503 Service Unavailable")
+        raise GatewayBusy("the provider answered 503 Service Unavailable")
     if card == DECLINED_CARD:
         raise CardDeclined("the bank declined the card")
     return "R" + hashlib.sha256(f"{key}:{card}:{cents}".encode()).hexdigest()[:12].upper()

@@ -22,7 +22,7 @@ class Command(BaseCommand):
         """Take the example's name."""
         parser.add_argument("name", choices=EXAMPLES, help="Which one.")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *_args: Any, **options: Any) -> None:
         """Bring the database up to date, then run it."""
         prepare()
         module = import_module(f"example_project.examples.{options['name']}")

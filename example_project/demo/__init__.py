@@ -1,0 +1,1 @@
+"""The demonstration: `python -m example_project.demo`, or `python3 run.py demo`."""
