@@ -1,0 +1,120 @@
+"""The helpers for users' own tests."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test import TestCase
+
+from django_workflow import Flow, Retry, RetryAfter, queue, testing
+from django_workflow.engine import claim
+
+HOUR = timedelta(hours=1)
+
+
+def test_run_until_idle_executes_all_that_is_due_and_counts_attempts(flow, db):
+    flow.step(name="first")(lambda: None)
+    flow.map(name="second", count=3, depends_on=["first"])(lambda: None)
+    flow.step(name="later", depends_on=["second"])(lambda: RetryAfter(HOUR))
+    handle = flow.start()
+    assert testing.run_until_idle() == 5
+    assert testing.run_until_idle() == 0
+    assert testing.statuses_of(handle) == {"first": "succeeded", "second": "succeeded", "later": "running"}
+
+
+def test_run_until_idle_serves_all_queues(make_flow, unique, db):
+    flow = make_flow(queue=unique("queue"))
+    flow.step(name="only")(lambda: None)
+    handle = flow.start()
+    testing.run_until_idle()
+    assert handle.status == "succeeded"
+
+
+def test_run_until_idle_stops_a_test_that_runs_in_circles(flow, db):
+    flow.step(name="again")(lambda: flow.start() and None)
+    flow.start()
+    with pytest.raises(AssertionError, match="more than 20 attempts"):
+        testing.run_until_idle(limit=20)
+
+
+def test_run_until_idle_takes_over_what_a_lost_worker_held(flow, db):
+    flow.step(name="only", retry=Retry(max_attempts=2))(lambda ctx: ctx.attempt)
+    handle = flow.start()
+    claim.claim("default", 1, slots=1, lease=1)
+    assert testing.run_until_idle() == 0
+    testing.advance(HOUR)
+    testing.run_until_idle()
+    assert handle.result()["only"] == 2
+    assert handle.run.attempts.get().outcome == "lost"
+
+
+def test_advance_makes_retries_delayed_runs_and_deadlines_due(make_flow, db):
+    flow = make_flow(max_duration=3 * HOUR)
+    flow.step(name="only")(lambda ctx: RetryAfter(HOUR) if ctx.attempt == 1 else None)
+    now, later = flow.start(), flow.start(delay=2 * HOUR)
+    testing.run_until_idle()
+    testing.advance(HOUR)
+    testing.run_until_idle()
+    assert (now.status, later.status) == ("succeeded", "scheduled")
+    testing.advance(HOUR)
+    testing.run_until_idle()
+    assert later.status == "running"
+    testing.advance(3 * HOUR)
+    assert later.status == "timed_out"
+
+
+def test_clean_queues_deletes_all_messages(flow, db):
+    flow.step(name="only")(lambda: None)
+    flow.start_many(range(5))
+    testing.clean_queues()
+    assert queue.depth("default") == (0, 0, 0.0)
+    assert testing.run_until_idle() == 0
+
+
+def test_assert_settled_returns_the_result(flow, db):
+    flow.step(name="only")(lambda: 7)
+    result = testing.assert_settled(flow.execute().run_id, "succeeded", steps={"only": "succeeded"})
+    assert result["only"] == 7
+
+
+def test_assert_settled_tells_what_every_step_came_to(flow, db):
+    flow.step(name="first")(lambda: None)
+    flow.step(name="second", depends_on=["first"], retry=Retry(max_attempts=1))(lambda: 1 / 0)
+    run_id = flow.execute().run_id
+    with pytest.raises(AssertionError) as caught:
+        testing.assert_settled(run_id, steps={"second": "succeeded", "third": "skipped"})
+    text = str(caught.value)
+    assert "is failed, expected succeeded" in text
+    assert "step 'second' is failed, expected succeeded" in text
+    assert "step 'third' is None, expected skipped" in text
+    assert "ZeroDivisionError" in text
+    assert "'first': 'succeeded'" in text
+
+
+def test_fixture_gives_committed_data_and_empty_queues(workflow_queues, flow):
+    flow.step(name="only")(lambda: None)
+    flow.start()
+    assert not connection.in_atomic_block
+    assert queue.depth("default")[1] == 1
+
+
+def test_fixture_left_nothing_behind(workflow_queues):
+    assert sum(queue.depth(name)[1] for name in queue.existing()) == 0
+
+
+class TestInDjangosTestCase(TestCase):
+    """The helpers work inside `django.test.TestCase`."""
+
+    def test_runs_and_advances(self):
+        flow = Flow("flow_of_a_test_case")
+        flow.step(name="only")(lambda ctx: RetryAfter(HOUR) if ctx.attempt == 1 else "done")
+        handle = flow.start()
+        testing.run_until_idle()
+        testing.advance(HOUR)
+        testing.run_until_idle()
+        assert testing.assert_settled(handle)["only"] == "done"
+
+    def test_nothing_is_left_by_the_other_test(self):
+        assert queue.depth("default")[1] == 0
