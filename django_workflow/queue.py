@@ -47,7 +47,7 @@ def install(using: str) -> None:
 
 def create(names: Sequence[str]) -> None:
     """Create the queues `names` where they do not exist; this is DDL, never done in a request."""
-    db.rows("SELECT pgmq.create(name) FROM unnest(%s::text[]) AS q(name)", [[PREFIX + name for name in names]])
+    db.execute("SELECT pgmq.create(name) FROM unnest(%s::text[]) AS q(name)", [[PREFIX + name for name in names]])
 
 
 def existing() -> list[str]:
@@ -56,22 +56,30 @@ def existing() -> list[str]:
     return sorted(name.removeprefix(PREFIX) for (name,) in found)
 
 
-SEND = """
-    SELECT pgmq.send_batch(
-        %s,
-        ARRAY(SELECT jsonb_build_object('task', id) FROM unnest(%s::bigint[]) WITH ORDINALITY AS t(id, o) ORDER BY o),
-        clock_timestamp() + make_interval(secs => %s::float8)
-    )
+#: Sends one message per task and tells which task each belongs to; for use as a CTE with `sending()`.
+#: Message ids are drawn in the order of insertion, which is the order of the array.
+SENT = """
+    SELECT o.task_id, m.message_id
+    FROM (
+        SELECT sent AS message_id, row_number() OVER (ORDER BY sent) AS place
+        FROM pgmq.send_batch(
+            %s,
+            ARRAY(SELECT jsonb_build_object('task', id)
+                  FROM unnest(%s::bigint[]) WITH ORDINALITY AS t(id, o) ORDER BY o),
+            clock_timestamp() + make_interval(secs => %s::float8)
+        ) AS sent
+    ) m
+    JOIN unnest(%s::bigint[]) WITH ORDINALITY AS o(task_id, place) USING (place)
 """
 
 
-def send(queue: str, task_ids: Sequence[int], delay: float = 0.0) -> list[int]:
-    """Send one message per task and return the message ids in the order of the tasks.
+def sending(queue: str, task_ids: Sequence[int], delay: float = 0.0) -> list[object]:
+    """Return the parameters of `SENT`.
 
     delay: seconds before the messages become visible.
     """
-    # ids are drawn in the order of insertion, which is the order of the array
-    return sorted(row[0] for row in db.rows(SEND, [PREFIX + queue, list(task_ids), delay]))
+    ids = db.array(list(task_ids))
+    return [PREFIX + queue, ids, delay, ids]
 
 
 # the flush is left to the claim that follows: a read lost in a crash only shows the message again
@@ -92,7 +100,7 @@ def read(queue: str, lease: float, limit: int) -> list[tuple[int, int | None]]:
 
 def delete(queue: str, message_ids: Sequence[int]) -> None:
     """Delete messages; ids that are gone already do no harm."""
-    db.rows("SELECT pgmq.delete(%s, %s::bigint[])", [PREFIX + queue, list(message_ids)])
+    db.execute("SELECT pgmq.delete(%s, %s::bigint[])", [PREFIX + queue, list(message_ids)])
 
 
 HIDE = """
@@ -103,12 +111,12 @@ HIDE = """
 
 def hide(queue: str, message_ids: Sequence[int], delays: Sequence[float]) -> None:
     """Hide each message for its own delay in seconds from now; zero makes it visible at once."""
-    db.rows(HIDE, [list(message_ids), list(delays), PREFIX + queue])
+    db.execute(HIDE, [list(message_ids), list(delays), PREFIX + queue])
 
 
 def extend(queue: str, message_ids: Sequence[int], lease: float) -> None:
     """Hide messages for another `lease` seconds."""
-    db.rows(
+    db.execute(
         "SELECT count(*) FROM pgmq.set_vt(%s, %s::bigint[], %s::int)",
         [PREFIX + queue, list(message_ids), max(1, round(lease))],
     )
@@ -139,7 +147,7 @@ def depth(queue: str) -> tuple[int, int, float]:
 
 def purge(queue: str) -> None:
     """Delete all messages of a queue; the tasks stay, and the keeper sends for them anew."""
-    db.rows("SELECT pgmq.purge_queue(%s)", [PREFIX + queue])
+    db.execute("SELECT pgmq.purge_queue(%s)", [PREFIX + queue])
 
 
 def _table(queue: str) -> str:

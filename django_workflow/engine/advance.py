@@ -11,10 +11,9 @@ from uuid import UUID
 
 from django_workflow import db, payload, queue
 from django_workflow.conf import conf
-from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine import close
 from django_workflow.engine.records import EventLog
-from django_workflow.engine.routing import Activation, Decision, RunFacts
+from django_workflow.engine.routing import Activation, Decision
 from django_workflow.statuses import HELD, PAUSED, QUEUED, RUNNING, WAITING
 
 STEP_RUN_TABLE = "django_workflow_steprun"
@@ -47,7 +46,6 @@ class NewTask:
     status: str
     hold_reason: str
     item: str | None
-    message_id: int | None = None
 
 
 @dataclass
@@ -68,14 +66,14 @@ class Advance:
     _runs: list[tuple[Any, ...]] = field(default_factory=list)
     _ended: dict[UUID, str] = field(default_factory=dict)
 
-    def add(self, run: LockedRun, spec: FlowSpec, facts: RunFacts, decision: Decision) -> None:
-        """Collect what `decision` asks for."""
+    def add(self, run: LockedRun, decision: Decision) -> None:
+        """Collect what `decision` asks for; `run` says what its row says now."""
         for arrival in decision.arrivals:
             self._arrivals.append((run.id, arrival.step, arrival.source, arrival.is_cascade))
         for step in decision.waiting:
             self._add_step_run(run, step, WAITING)
         for activation in decision.activations:
-            self._activate(run, spec, activation)
+            self._activate(run, activation)
         changed = (decision.open_steps, decision.task_count) != (run.open_steps, run.task_count)
         if decision.status is not None:
             self._end_run(run, decision)
@@ -93,7 +91,7 @@ class Advance:
             self.cancelled |= close.close_runs(self._ended)
         self.events.write()
 
-    def _activate(self, run: LockedRun, spec: FlowSpec, activation: Activation) -> None:
+    def _activate(self, run: LockedRun, activation: Activation) -> None:
         step = activation.step
         if activation.status != RUNNING:
             self._add_step_run(run, step.name, activation.status, activation)
@@ -128,25 +126,27 @@ class Advance:
     def _end_run(self, run: LockedRun, decision: Decision) -> None:
         assert decision.status is not None
         error = json.dumps(decision.error) if decision.error else None
-        self._runs.append((run.id, decision.status, 0, decision.task_count, error))
+        if run.status != decision.status:
+            self._runs.append((run.id, decision.status, 0, decision.task_count, error))
         if decision.open_steps or decision.status != "succeeded":
             self._ended[run.id] = decision.status
         kind = "completed" if decision.status == "succeeded" else decision.status
         self.events.run(run.id, f"run.{kind}", decision.error)
 
     def _send_and_insert_tasks(self) -> None:
+        silent = []
         by_queue: dict[str, list[NewTask]] = defaultdict(list)
         for task in self._tasks:
             if task.status == QUEUED and not task.run.is_local:
                 by_queue[task.queue].append(task)
+            else:
+                silent.append(task)
         for name, tasks in by_queue.items():
             self.queues.add(name)
             for chunk in _chunks(tasks):
-                messages = queue.send(name, [task.id for task in chunk])
-                for task, message_id in zip(chunk, messages, strict=True):
-                    task.message_id = message_id
-        for chunk in _chunks(self._tasks):
-            _insert_tasks(chunk)
+                db.execute(SEND_AND_INSERT_TASKS, [*queue.sending(name, [task.id for task in chunk]), *_columns(chunk)])
+        for chunk in _chunks(silent):
+            db.execute(INSERT_TASKS, _columns(chunk))
 
 
 _NOTHING = Activation(step=None)  # type: ignore[arg-type]  stands for a step run without tasks
@@ -197,24 +197,27 @@ def _insert_arrivals(arrivals: Sequence[tuple[Any, ...]]) -> None:
 
 
 INSERT_TASKS = """
-    INSERT INTO django_workflow_task
-        (id, run_id, step_run_id, message_id, index, status, hold_reason, queue, item)
-    SELECT n.id, n.run_id, n.step_run_id, n.message_id, n.index, n.status, n.reason, n.queue, n.item::jsonb
-    FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::bigint[], %s::int[], %s::text[], %s::text[],
-                %s::text[], %s::text[])
-         AS n(id, run_id, step_run_id, message_id, index, status, reason, queue, item)
+    INSERT INTO django_workflow_task (id, run_id, step_run_id, index, status, hold_reason, queue, item)
+    SELECT n.id, n.run_id, n.step_run_id, n.index, n.status, n.reason, n.queue, n.item::jsonb
+    FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[])
+         AS n(id, run_id, step_run_id, index, status, reason, queue, item)
 """
+SEND_AND_INSERT_TASKS = f"""
+    WITH sent AS MATERIALIZED ({queue.SENT})
+    INSERT INTO django_workflow_task (id, run_id, step_run_id, index, status, hold_reason, queue, item, message_id)
+    SELECT n.id, n.run_id, n.step_run_id, n.index, n.status, n.reason, n.queue, n.item::jsonb, sent.message_id
+    FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[])
+         AS n(id, run_id, step_run_id, index, status, reason, queue, item)
+    JOIN sent ON sent.task_id = n.id
+"""  # noqa: S608  two constants
 
 
-def _insert_tasks(tasks: Sequence[NewTask]) -> None:
+def _columns(tasks: Sequence[NewTask]) -> list[list[Any]]:
     values = [
-        (
-            task.id, task.run.id, task.step_run_id, task.message_id, task.index,
-            task.status, task.hold_reason, task.queue, task.item,
-        )
+        (task.id, task.run.id, task.step_run_id, task.index, task.status, task.hold_reason, task.queue, task.item)
         for task in tasks
-    ]  # fmt: skip
-    db.execute(INSERT_TASKS, [list(column) for column in zip(*values, strict=True)])
+    ]
+    return [list(column) for column in zip(*values, strict=True)]
 
 
 UPDATE_RUNS = """

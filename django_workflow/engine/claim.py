@@ -52,27 +52,23 @@ class ClaimedTask:
 
 # second statement of a claim: its snapshot is younger than the read, so every message's task is seen
 TAKE = """
-    WITH wanted AS (SELECT * FROM unnest(%s::bigint[], %s::bigint[]) AS w(message_id, task_id)),
-    locked AS MATERIALIZED (
-        SELECT t.id, t.run_id, t.step_run_id, t.status, t.lease_id, t.begun_at, t.lost_count
-        FROM django_workflow_task t JOIN wanted w ON w.task_id = t.id AND w.message_id = t.message_id
+    WITH locked AS MATERIALIZED (
+        SELECT t.id, t.run_id, t.step_run_id, t.status, t.lease_id, t.begun_at, t.lost_count, w.begins
+        FROM unnest(%s::bigint[], %s::bigint[], %s::bool[]) AS w(message_id, task_id, begins)
+        JOIN django_workflow_task t ON t.id = w.task_id AND t.message_id = w.message_id
         WHERE t.status IN ('queued', 'running')
         ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED
-    ),
-    placed AS (
-        SELECT l.*, row_number() OVER (PARTITION BY l.status = 'queued' AND l.lost_count = 0 ORDER BY l.id) AS place
-        FROM locked l
     )
     UPDATE django_workflow_task t
     SET status = 'running', lease_id = %s, worker_id = %s, attempt = t.attempt + 1, hold_reason = '',
-        begun_at = CASE WHEN p.status = 'running' THEN p.begun_at
-                        WHEN p.lost_count = 0 AND p.place <= %s THEN clock_timestamp() END
-    FROM placed p
-    JOIN django_workflow_steprun s ON s.id = p.step_run_id
-    JOIN django_workflow_run r ON r.id = p.run_id
-    WHERE t.id = p.id
+        begun_at = CASE WHEN l.status = 'running' THEN l.begun_at
+                        WHEN l.lost_count = 0 AND l.begins THEN clock_timestamp() END
+    FROM locked l
+    JOIN django_workflow_steprun s ON s.id = l.step_run_id
+    JOIN django_workflow_run r ON r.id = l.run_id
+    WHERE t.id = l.id
     RETURNING t.id, t.run_id, t.step_run_id, t.message_id, t.index, t.attempt, t.failure_count, t.lost_count,
-              t.item, t.begun_at IS NOT NULL, p.status = 'running', p.lease_id, s.step, s.iteration, r.version_id,
+              t.item, t.begun_at IS NOT NULL, l.status = 'running', l.lease_id, s.step, s.iteration, r.version_id,
               extract(epoch FROM clock_timestamp() - t.created_at)::float8,
               coalesce(pg_column_size(r.input) <= %s, true), CASE WHEN pg_column_size(r.input) <= %s THEN r.input END
 """
@@ -93,7 +89,8 @@ def claim(
         return []
     lease_id = new_lease_id()
     message_ids, task_ids = (list(column) for column in zip(*messages, strict=True))
-    found = db.rows(TAKE, [message_ids, task_ids, lease_id, worker_id, slots, INLINE_BYTES, INLINE_BYTES])
+    begins = [place < slots for place in range(len(messages))]
+    found = db.rows(TAKE, [message_ids, task_ids, begins, lease_id, worker_id, INLINE_BYTES, INLINE_BYTES])
     taken = {row[3] for row in found}
     _drop_dead(queue_name, [pair for pair in messages if pair[0] not in taken])
     return _equip(found, queue_name, lease_id)

@@ -348,12 +348,15 @@ HELD_TASKS = """
         WHERE step_run_id = h.id AND status = 'held' AND hold_reason = 'parallel' ORDER BY index LIMIT h.places
     ) t
 """
-QUEUE_HELD = """
-    UPDATE django_workflow_task t
-    SET status = n.status, hold_reason = n.reason, message_id = n.message_id
-    FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[]) AS n(id, status, reason, message_id)
-    WHERE t.id = n.id AND t.status = 'held'
+SET_HELD = """
+    UPDATE django_workflow_task t SET status = %s, hold_reason = %s
+    WHERE t.id = ANY(%s::bigint[]) AND t.status = 'held'
 """
+SEND_HELD = f"""
+    WITH sent AS MATERIALIZED ({queue.SENT})
+    UPDATE django_workflow_task t SET status = 'queued', hold_reason = '', message_id = sent.message_id
+    FROM sent WHERE t.id = sent.task_id AND t.status = 'held'
+"""  # noqa: S608  two constants
 
 
 def release_held(freed: dict[int, tuple[int, str, bool]]) -> set[str]:
@@ -365,21 +368,23 @@ def release_held(freed: dict[int, tuple[int, str, bool]]) -> set[str]:
     if not freed:
         return set()
     found = db.rows(HELD_TASKS, [list(freed), [places for places, _, _ in freed.values()]])
-    changes: list[tuple[int, str, str, int | None]] = []
+    paused: list[int] = []
+    local: list[int] = []
     to_send: dict[str, list[int]] = defaultdict(list)
     for step_run_id, task_id, queue_name in found:
         _, run_status, is_local = freed[step_run_id]
         if run_status == PAUSED:
-            changes.append((task_id, HELD, PAUSED, None))
+            paused.append(task_id)
         elif is_local:
-            changes.append((task_id, QUEUED, "", None))
+            local.append(task_id)
         else:
             to_send[queue_name].append(task_id)
+    if paused:
+        db.execute(SET_HELD, [HELD, PAUSED, paused])
+    if local:
+        db.execute(SET_HELD, [QUEUED, "", local])
     for queue_name, ids in to_send.items():
-        messages = queue.send(queue_name, ids)
-        changes += [(task_id, QUEUED, "", message) for task_id, message in zip(ids, messages, strict=True)]
-    if changes:
-        db.execute(QUEUE_HELD, [list(column) for column in zip(*changes, strict=True)])
+        db.execute(SEND_HELD, queue.sending(queue_name, ids))
     return set(to_send)
 
 

@@ -85,7 +85,7 @@ def settle(outcomes: Sequence[Outcome], *, wait_ms: int | None = None) -> Settle
     if not outcomes:
         return Settled()
     try:
-        with db.atomic():
+        with db.atomic(), db.pipelined():
             return _Settling(outcomes, wait_ms).settle()
     except Exception as error:
         # whatever one outcome causes must not keep the others from settling
@@ -206,4 +206,4 @@ class _Settling:
                 arrivals=seen.arrivals,
                 waiting=seen.waiting,
             )
-            self.advance.add(run, spec, facts, decide(spec, facts, step_ends[run_id]))
+            self.advance.add(run, decide(spec, facts, step_ends[run_id]))

@@ -14,8 +14,7 @@ from django_workflow.conf import conf
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine import publish
 from django_workflow.engine.advance import Advance, LockedRun
-from django_workflow.engine.outputs import RunOutputs
-from django_workflow.engine.routing import RunFacts, decide
+from django_workflow.engine.routing import Decision, RunFacts, decide
 from django_workflow.engine.settle import notifications
 from django_workflow.ids import uuid7
 from django_workflow.statuses import RUNNING, SCHEDULED
@@ -42,20 +41,21 @@ class StartRequest:
 # whoever inserts second waits for the first one's end and then finds its run below
 INSERT_RUNS = """
     INSERT INTO django_workflow_run
-        (id, flow_id, version_id, status, is_local, input, idempotency_key, labels, title, started_by,
-         due_at, deadline_at, started_at)
-    SELECT n.id, %s, %s, n.status, n.is_local, n.input::jsonb, n.key, n.labels::jsonb, n.title, n.by,
+        (id, flow_id, version_id, status, is_local, open_steps, task_count, input, error, idempotency_key, labels, title,
+         started_by, due_at, deadline_at, started_at, ended_at)
+    SELECT n.id, %s, %s, n.status, n.is_local, n.open_steps, n.task_count, n.input::jsonb, n.error::jsonb, n.key,
+           n.labels::jsonb, n.title, n.by,
            n.due_at, coalesce(n.due_at, clock_timestamp()) + make_interval(secs => %s::float8),
-           CASE WHEN n.status = 'running' THEN clock_timestamp() END
+           CASE WHEN n.status <> 'scheduled' THEN clock_timestamp() END,
+           CASE WHEN n.status NOT IN ('scheduled', 'running') THEN clock_timestamp() END
     FROM (
         SELECT *, CASE WHEN at IS NOT NULL THEN at
                        WHEN delay IS NOT NULL THEN clock_timestamp() + make_interval(secs => delay) END AS due_at
-        FROM unnest(%s::uuid[], %s::text[], %s::bool[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-                    %s::float8[], %s::timestamptz[])
-             AS u(id, status, is_local, input, key, labels, title, by, delay, at)
+        FROM unnest(%s::uuid[], %s::text[], %s::bool[], %s::int[], %s::int[], %s::text[], %s::text[], %s::text[],
+                    %s::text[], %s::text[], %s::text[], %s::float8[], %s::timestamptz[])
+             AS u(id, status, is_local, open_steps, task_count, input, error, key, labels, title, by, delay, at)
     ) n
     ON CONFLICT DO NOTHING
-    RETURNING id
 """
 FIND_EXISTING = """
     SELECT w.place, r.id FROM unnest(%s::int[], %s::text[], %s::uuid[]) AS w(place, key, id)
@@ -75,69 +75,90 @@ def start(spec: FlowSpec, requests: Sequence[StartRequest]) -> list[UUID]:
         return []
     flow_id, version_id = publish.version_of(spec)
     publish.ensure_queues(publish.queues_of(spec))
-    rows = [_row(spec, request) for request in requests]
-    ids: list[UUID] = [row[0] for row in rows]
+    runs = [_NewRun.of(spec, version_id, request) for request in requests]
     advance = Advance()
-    with db.atomic():
-        duration = spec.max_duration or conf.MAX_DURATION.total_seconds()
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        made = {row[0] for row in db.rows(INSERT_RUNS, [flow_id, version_id, duration, *columns])}
-        if len(made) < len(requests):
-            ids = _existing(ids, made, requests, flow_id)
-        seen: set[UUID] = set()
-        for run_id, request, row in zip(ids, requests, rows, strict=True):
-            if run_id != row[0] or run_id not in made or run_id in seen:
-                continue
-            seen.add(run_id)
-            run = LockedRun(run_id, row[1], version_id, 0, 0, request.is_local)
-            data = {"by": request.by} if request.by else None
-            if run.status == RUNNING:
-                advance.events.run(run_id, "run.started", data)
-                _activate_entry(advance, run, spec, request.input)
-            else:
-                advance.events.run(run_id, "run.scheduled", data)
+    with db.atomic(), db.pipelined():
+        ids, made = _insert(runs, spec, flow_id)
+        for run in made:
+            run.activate(advance)
         advance.write()
-    _notify_after_commit(advance, made)
-    return ids
-
-
-def _row(spec: FlowSpec, request: StartRequest) -> tuple[Any, ...]:
-    is_later = request.delay is not None or request.at is not None
-    return (
-        request.run_id or uuid7(),
-        SCHEDULED if is_later else RUNNING,
-        request.is_local,
-        payload.dump_input(request.input, flow=spec.slug),
-        request.idempotency_key,
-        json.dumps(dict(request.labels)),
-        request.title[:200],
-        request.by[:150],
-        request.delay,
-        request.at,
-    )
-
-
-def _existing(ids: list[UUID], made: set[UUID], requests: Sequence[StartRequest], flow_id: int) -> list[UUID]:
-    """Replace the ids of refused inserts by those of the runs that were there before."""
-    refused = [place for place, run_id in enumerate(ids) if run_id not in made]
-    keys = [requests[place].idempotency_key for place in refused]
-    run_ids = [requests[place].run_id for place in refused]
-    found = dict(db.rows(FIND_EXISTING, [refused, keys, run_ids, flow_id]))
-    return [found.get(place, run_id) for place, run_id in enumerate(ids)]
-
-
-def _activate_entry(advance: Advance, run: LockedRun, spec: FlowSpec, run_input: Any) -> None:
-    facts = RunFacts(
-        input=run_input, outputs=RunOutputs(run.id, spec), max_tasks=spec.max_tasks or conf.MAX_TASKS
-    )
-    advance.add(run, spec, facts, decide(spec, facts, is_start=True))
-
-
-def _notify_after_commit(advance: Advance, runs: set[UUID]) -> None:
     # the runs' own notification is left to their first change: nobody can watch what was not there
     messages = notifications(queues=advance.queues)
     if messages:
         db.after_commit(lambda: db.notify(messages))
+    return ids
+
+
+@dataclass(slots=True)
+class _NewRun:
+    """A run about to be inserted, with the decision about its entry steps."""
+
+    row: LockedRun
+    request: StartRequest
+    input: str
+    facts: RunFacts
+    decision: Decision | None
+
+    @classmethod
+    def of(cls, spec: FlowSpec, version_id: int, request: StartRequest) -> _NewRun:
+        text = payload.dump_input(request.input, flow=spec.slug)
+        facts = entry_facts(spec, request.input)
+        row = LockedRun(request.run_id or uuid7(), RUNNING, version_id, 0, 0, request.is_local)
+        if request.delay is not None or request.at is not None:
+            row.status = SCHEDULED
+            return cls(row, request, text, facts, None)
+        decision = decide(spec, facts, is_start=True)
+        row.status = decision.status or RUNNING
+        row.open_steps, row.task_count = decision.open_steps, decision.task_count
+        return cls(row, request, text, facts, decision)
+
+    def columns(self) -> tuple[Any, ...]:
+        row, request = self.row, self.request
+        error = json.dumps(self.decision.error) if self.decision and self.decision.error else None
+        return (
+            row.id, row.status, row.is_local, row.open_steps, row.task_count, self.input, error,
+            request.idempotency_key, json.dumps(dict(request.labels)), request.title[:200], request.by[:150],
+            request.delay, request.at,
+        )  # fmt: skip
+
+    def activate(self, advance: Advance) -> None:
+        data = {"by": self.request.by} if self.request.by else None
+        if self.decision is None:
+            advance.events.run(self.row.id, "run.scheduled", data)
+        else:
+            advance.events.run(self.row.id, "run.started", data)
+            advance.add(self.row, self.decision)
+
+
+def entry_facts(spec: FlowSpec, run_input: Any) -> RunFacts:
+    """Return what is known of a run that begins."""
+    return RunFacts(input=run_input, max_tasks=spec.max_tasks or conf.MAX_TASKS)
+
+
+def _insert(runs: Sequence[_NewRun], spec: FlowSpec, flow_id: int) -> tuple[list[UUID], list[_NewRun]]:
+    """Insert runs; return the id for each, of an earlier run where it was refused, and those that were made."""
+    duration = spec.max_duration or conf.MAX_DURATION.total_seconds()
+    columns = [list(column) for column in zip(*(run.columns() for run in runs), strict=True)]
+    params = [flow_id, runs[0].row.version_id, duration, *columns]
+    ids = [run.row.id for run in runs]
+    if all(run.request.run_id is None and run.request.idempotency_key is None for run in runs):
+        db.execute(INSERT_RUNS, params)  # fresh ids cannot be refused
+        return ids, list(runs)
+    inserted = {row[0] for row in db.rows(INSERT_RUNS + " RETURNING id", params)}
+    made: list[_NewRun] = []
+    refused: list[int] = []
+    for place, run in enumerate(runs):
+        if run.row.id in inserted:
+            inserted.remove(run.row.id)  # the same id twice in one call is made once
+            made.append(run)
+        else:
+            refused.append(place)
+    if refused:
+        keys = [runs[place].request.idempotency_key for place in refused]
+        found = db.rows(FIND_EXISTING, [refused, keys, [ids[place] for place in refused], flow_id])
+        for place, run_id in found:
+            ids[place] = run_id
+    return ids, made
 
 
 LOCK_DUE_RUNS = """
@@ -162,7 +183,9 @@ def begin_due(limit: int = 500) -> int:
         for run in runs:
             run.status = RUNNING
             advance.events.run(run.id, "run.started")
-            _activate_entry(advance, run, publish.spec_of(run.version_id), payload.loads(inputs[run.id]))
+            spec = publish.spec_of(run.version_id)
+            facts = entry_facts(spec, payload.loads(inputs[run.id]))
+            advance.add(run, decide(spec, facts, is_start=True))
         advance.write()
     db.notify(notifications(queues=advance.queues, runs=[run.id for run in runs]))
     return len(runs)

@@ -54,10 +54,10 @@ LOCK_DUE_TASKS = """
     WHERE t.message_id IS NULL AND t.due_at <= clock_timestamp() AND t.status = 'queued' AND NOT r.is_local
     ORDER BY t.id LIMIT %s FOR NO KEY UPDATE OF t SKIP LOCKED
 """
-SET_MESSAGES = """
-    UPDATE django_workflow_task t SET message_id = n.message_id
-    FROM unnest(%s::bigint[], %s::bigint[]) AS n(id, message_id) WHERE t.id = n.id
-"""
+SEND_FOR_TASKS = f"""
+    WITH sent AS MATERIALIZED ({queue.SENT})
+    UPDATE django_workflow_task t SET message_id = sent.message_id FROM sent WHERE t.id = sent.task_id
+"""  # noqa: S608  two constants
 
 
 def send_due_tasks() -> int:
@@ -75,7 +75,7 @@ def _send_for(tasks: list[tuple[int, str, float]]) -> set[str]:
     for task_id, name, delay in tasks:
         groups[name, delay].append(task_id)
     for (name, delay), ids in groups.items():
-        db.execute(SET_MESSAGES, [ids, queue.send(name, ids, delay)])
+        db.execute(SEND_FOR_TASKS, queue.sending(name, ids, delay))
     return {name for name, _ in groups}
 
 

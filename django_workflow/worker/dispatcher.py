@@ -96,6 +96,7 @@ class Dispatcher:
         self._ended_elsewhere: deque[tuple[ClaimedTask, str]] = deque()
         self._overtime: set[Job] = set()
         self._notified_at: dict[str, float] = {}
+        self._to_notify: list[tuple[str, str]] = []
         self._stop_at: float | None = None
 
     # what other threads call
@@ -139,6 +140,7 @@ class Dispatcher:
 
     def run(self) -> None:
         """Work until stopped, or until the queues are empty with `drain`."""
+        db.serve_worker()
         try:
             while not self._is_over():
                 try:
@@ -166,6 +168,12 @@ class Dispatcher:
             self._release_unbegun(PATIENCE, "it did not begin in time")
         self._start_suspects()
         self._mark_begun()
+        self._notify()
+
+    def _notify(self) -> None:
+        """Tell others what happened, after this round's own work: a notification is a hint."""
+        messages, self._to_notify = self._to_notify, []
+        db.notify(messages)
 
     def _collect(self) -> None:
         """Take what runners reported; a job that timed out meanwhile was reported before."""
@@ -242,7 +250,7 @@ class Dispatcher:
             runs=result.runs,
             cancelled=result.cancelled,
         )
-        db.notify(messages)
+        self._to_notify += messages
 
     def _count(self, item: Outcome, *, superseded: bool) -> None:
         self.tally.settled += 1
@@ -294,7 +302,7 @@ class Dispatcher:
         now = time.monotonic()
         if now - self._notified_at.get(name, 0.0) > NOTIFY_EVERY:
             self._notified_at[name] = now
-            db.notify(notifications(queues=[name]))
+            self._to_notify += notifications(queues=[name])
 
     def _accept(self, tasks: Iterable[ClaimedTask]) -> None:
         """Hand claimed tasks to their runners; lost and unknown ones go to settle first."""
