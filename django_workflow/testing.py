@@ -35,7 +35,7 @@ def run_until_idle(*, limit: int = 10_000) -> int:
                 done += 1
                 if done > limit:
                     raise AssertionError(f"more than {limit} attempts were made; does a step start itself for ever?")
-                if task.is_lost and task.id not in settle([lost(task)], wait_ms=WAIT_MS).may_begin:
+                if task.is_lost and task.fence not in settle([lost(task)], wait_ms=WAIT_MS).may_begin:
                     continue
                 result = perform(task)
                 if isinstance(result, Outcome):

@@ -49,6 +49,11 @@ class ClaimedTask:
     input: str | None = None
     dependencies: Mapping[str, StepOutput] = field(default_factory=dict)
 
+    @property
+    def fence(self) -> tuple[int, int]:
+        """What this attempt is known by: one process may hold two attempts of a task, an old and a new one."""
+        return self.id, self.lease_id
+
 
 # second statement of a claim: its snapshot is younger than the read, so every message's task is seen
 TAKE = """

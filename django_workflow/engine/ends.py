@@ -127,7 +127,7 @@ END_IF_LEASED = """
     FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::int[], %s::int[], %s::float8[], %s::float8[])
          AS e(id, lease_id, status, output, failure_count, lost_count, begun_ago, ended_ago)
     WHERE t.id = e.id AND t.lease_id = e.lease_id AND t.status = 'running'
-    RETURNING t.id
+    RETURNING t.id, e.lease_id
 """
 REQUEUE_IF_LEASED = """
     UPDATE django_workflow_task t
@@ -140,12 +140,19 @@ REQUEUE_IF_LEASED = """
                 %s::bool[])
          AS e(id, lease_id, status, hold_reason, failure_count, lost_count, delay, keeps_message, keeps_lease)
     WHERE t.id = e.id AND t.lease_id = e.lease_id AND t.status = 'running'
-    RETURNING t.id
+    RETURNING t.id, e.lease_id
 """
 
 
-def end_tasks(endings: Sequence[Ending]) -> set[int]:
-    """Write the tasks whose lease still matches; return their ids. The others changed nothing."""
+def first_of_each(endings: Sequence[Ending]) -> tuple[list[Ending], list[Ending]]:
+    """Part endings into the first of each attempt and those that came after it, such as a result after a timeout."""
+    first: dict[tuple[int, int], Ending] = {}
+    after = [item for item in endings if first.setdefault(item.outcome.task.fence, item) is not item]
+    return list(first.values()), after
+
+
+def end_tasks(endings: Sequence[Ending]) -> set[tuple[int, int]]:
+    """Write the tasks whose lease still matches; return their fences. The others changed nothing."""
     now = time.monotonic()
     over: list[tuple[Any, ...]] = []
     again: list[tuple[Any, ...]] = []
@@ -160,10 +167,11 @@ def end_tasks(endings: Sequence[Ending]) -> set[int]:
             counts = (item.failure_count, item.lost_count)
             keeps_message = item.keeps_message or item.keeps_lease
             again.append((*fence, item.hold_reason, *counts, item.delay, keeps_message, item.keeps_lease))
-    applied: set[int] = set()
+    applied: set[tuple[int, int]] = set()
     for sql, values in ((END_IF_LEASED, over), (REQUEUE_IF_LEASED, again)):
         if values:
-            applied |= {row[0] for row in db.rows(sql, [list(column) for column in zip(*values, strict=True)])}
+            found = db.rows(sql, [list(column) for column in zip(*values, strict=True)])
+            applied |= {(task_id, lease_id) for task_id, lease_id in found}
     return applied
 
 
@@ -180,6 +188,7 @@ INSERT_ATTEMPTS = """
          AS a(run_id, task_id, lease_id, number, is_counted, begun_ago, ended_ago, outcome, error_class, message,
               traceback, fingerprint)
     JOIN django_workflow_task t ON t.id = a.task_id
+    WHERE NOT EXISTS (SELECT 1 FROM django_workflow_attempt x WHERE x.task_id = a.task_id AND x.lease_id = a.lease_id)
 """
 
 
@@ -203,10 +212,12 @@ def record_attempts(endings: Sequence[Ending]) -> None:
         db.execute(INSERT_ATTEMPTS, [list(column) for column in zip(*values, strict=True)])
 
 
+# the same outcome again is the repetition of a settle whose answer was lost
 RECORD_SUPERSEDED = """
     UPDATE django_workflow_attempt a SET superseded_at = clock_timestamp(), late_outcome = l.outcome
     FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS l(task_id, lease_id, outcome)
-    WHERE a.task_id = l.task_id AND a.lease_id = l.lease_id AND a.superseded_at IS NULL AND l.outcome <> 'released'
+    WHERE a.task_id = l.task_id AND a.lease_id = l.lease_id AND a.superseded_at IS NULL
+      AND l.outcome NOT IN ('released', a.outcome)
 """
 
 

@@ -30,14 +30,15 @@ class Settled:
 
     done: outcomes that are over and done with, applied or superseded.
     left: outcomes of runs that somebody else holds; they stay in the pile.
-    may_begin: ids of lost tasks whose new attempt may begin now.
+    may_begin: fences of lost tasks whose new attempt may begin now.
+    superseded: ids of tasks of which an outcome came too late.
     queues, runs, cancelled: whom to notify after the commit.
     delays: seconds until the messages of retries become visible.
     """
 
     done: list[Outcome] = field(default_factory=list)
     left: list[Outcome] = field(default_factory=list)
-    may_begin: set[int] = field(default_factory=set)
+    may_begin: set[tuple[int, int]] = field(default_factory=set)
     superseded: set[int] = field(default_factory=set)
     queues: set[str] = field(default_factory=set)
     runs: set[UUID] = field(default_factory=set)
@@ -141,14 +142,16 @@ class _Settling:
         runs = lock_runs({outcome.task.run_id for outcome in self.outcomes}, wait_ms=self.wait_ms)
         mine = self.set_apart(runs)
         endings = [Ending.of(outcome, runs[outcome.task.run_id]) for outcome in mine]
+        endings, late = ends.first_of_each(endings)
         applied = ends.end_tasks(endings)
-        self.record_late([item for item in endings if item.outcome.task.id not in applied])
-        endings = [item for item in endings if item.outcome.task.id in applied]
+        late += [item for item in endings if item.outcome.task.fence not in applied]
+        endings = [item for item in endings if item.outcome.task.fence in applied]
         step_ends = self.count_down(endings)
+        self.record_late(late)
         self.decide(runs, step_ends, endings)
         self.advance.write()
         ends.drop_messages(endings)
-        self.result.may_begin = {item.outcome.task.id for item in endings if item.keeps_lease}
+        self.result.may_begin = {item.outcome.task.fence for item in endings if item.keeps_lease}
         self.result.queues |= self.advance.queues
         self.result.cancelled |= self.advance.cancelled
         self.result.delays = [item.delay for item in endings if item.keeps_message]
@@ -165,12 +168,13 @@ class _Settling:
                 self.result.left.append(outcome)
             else:
                 self.result.done.append(outcome)
+                self.result.superseded.add(outcome.task.id)
         self.result.done += mine
         return mine
 
     def record_late(self, late: Sequence[Ending]) -> None:
         """A result whose lease is over changes nothing; that it came is recorded once."""
-        self.result.superseded = {item.outcome.task.id for item in late}
+        self.result.superseded |= {item.outcome.task.id for item in late}
         ends.record_superseded(late)
 
     def count_down(self, endings: Sequence[Ending]) -> dict[UUID, list[StepEnd]]:

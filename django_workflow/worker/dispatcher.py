@@ -232,7 +232,7 @@ class Dispatcher:
         """Forget settled jobs, begin lost ones that may, and tell others."""
         for item in result.done:
             self._count(item, superseded=item.task.id in result.superseded)
-            if item.task.id in result.may_begin:
+            if item.task.fence in result.may_begin:
                 self._add_suspect(item.task)
                 continue
             job = self.jobs.get(item.task.id)
