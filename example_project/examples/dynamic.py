@@ -24,32 +24,32 @@ TEXT = "A workflow is stored. It outlives the process that started it, and the m
 
 
 @handler("text.words")
-def words(input: str) -> int:
+def words(input: dict[str, Any]) -> int:
     """Count words."""
-    return len(re.findall(r"\w+", input))
+    return len(re.findall(r"\w+", input["text"]))
 
 
-def distinct_words(input: str) -> int:
+def distinct_words(input: dict[str, Any]) -> int:
     """Count words, each one once; not registered."""
-    return len(set(re.findall(r"\w+", input.lower())))
+    return len(set(re.findall(r"\w+", input["text"].lower())))
 
 
 @handler("text.sentences")
-def sentences(input: str) -> int:
+def sentences(input: dict[str, Any]) -> int:
     """Count sentences."""
-    return len(re.findall(r"[.!?]+", input))
+    return len(re.findall(r"[.!?]+", input["text"]))
 
 
 @handler("text.longest_word")
-def longest_word(input: str) -> str:
+def longest_word(input: dict[str, Any]) -> str:
     """Find the longest word."""
-    return max(re.findall(r"\w+", input), key=len, default="")
+    return max(re.findall(r"\w+", input["text"]), key=len, default="")
 
 
 @handler("text.collect")
-def collect(ctx: Context) -> dict[str, Any]:
-    """Put together whatever measures were chosen; the context reads the output of any step by name."""
-    return {measure: ctx.output(measure) for measure in CHOICE if ctx.output(measure) is not None}
+def collect(input: dict[str, Any], ctx: Context) -> dict[str, Any]:
+    """Put together what was chosen; the context reads the output of any step by name."""
+    return {measure: ctx.output(measure) for measure in input["measures"]}
 
 
 def stored_flow(slug: str, measures: Sequence[str]) -> StoredFlow:
@@ -71,11 +71,12 @@ def run(say: Callable[[str], object]) -> None:
     say(f"With the registered functions:   {measured(flow, {})}")
     # For one run here a step may be given another function, registered or not.
     say(f"With another one for `words`:    {measured(flow, {'words': distinct_words})}")
-    say("On workers: execute_dynamic(flow, text, workers=True); every function must be registered then.")
+    say("On workers: execute_dynamic(flow, input, workers=True); every function must be registered then.")
 
 
 def measured(flow: StoredFlow, step_functions: dict[str, Callable[..., Any]]) -> Any:
     """Execute the stored flow with the functions given and return what it collected."""
-    result = execute_dynamic(flow, TEXT, step_functions)
+    measures = [step["name"] for step in flow.steps if step["name"] != "collect"]
+    result = execute_dynamic(flow, {"text": TEXT, "measures": measures}, step_functions)
     assert isinstance(result, RunResult)  # a handle is returned for workers only
     return result.raise_for_status()["collect"]

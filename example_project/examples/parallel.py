@@ -34,7 +34,7 @@ def checksums(item: str) -> str:
 @checksum_flow.step
 def longest(files: list[str]) -> str:
     """Find the file with most lines, meanwhile."""
-    return max(files, key=lambda path: len(Path(path).read_text().splitlines()))
+    return max(files, key=lambda path: len(Path(path).read_text().splitlines()), default="")
 
 
 @checksum_flow.step
