@@ -186,17 +186,23 @@ def _read_dependencies(tasks: Sequence[ClaimedTask]) -> None:
         task.dependencies = by_run.get(task.run_id, {})
 
 
-# the guard is the fence: what is no longer leased by this claim does not begin
+# the guard is the fence: what is no longer leased by this claim does not begin. Only the holder of a
+# run's lock waits for tasks: a begin that waited for one while it holds another could meet a cancel
 BEGIN_IF_LEASED = """
+    WITH leased AS MATERIALIZED (
+        SELECT t.id FROM django_workflow_task t
+        JOIN unnest(%s::bigint[], %s::bigint[]) AS b(id, lease_id) ON t.id = b.id AND t.lease_id = b.lease_id
+        WHERE t.status = 'running'
+        ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED
+    )
     UPDATE django_workflow_task t SET begun_at = coalesce(t.begun_at, clock_timestamp())
-    FROM unnest(%s::bigint[], %s::bigint[]) AS b(id, lease_id)
-    WHERE t.id = b.id AND t.lease_id = b.lease_id AND t.status = 'running'
+    FROM leased WHERE t.id = leased.id
     RETURNING t.id
 """
 
 
 def begin(tasks: Sequence[ClaimedTask]) -> set[int]:
-    """Record durably that these tasks' handlers begin; returns the ids whose lease still holds."""
+    """Record durably that these tasks' handlers begin; returns the ids whose lease holds and whose row is free."""
     if not tasks:
         return set()
     found = db.rows(BEGIN_IF_LEASED, [[task.id for task in tasks], [task.lease_id for task in tasks]])
@@ -216,7 +222,7 @@ class Pulse:
 
 
 LOCK_LEASED = """
-    SELECT t.id FROM django_workflow_task t
+    SELECT t.id, t.queue, t.message_id FROM django_workflow_task t
     JOIN unnest(%s::bigint[], %s::bigint[]) AS h(id, lease_id) ON t.id = h.id AND t.lease_id = h.lease_id
     WHERE t.status = 'running'
     ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED
@@ -244,12 +250,12 @@ def heartbeat(tasks: Sequence[ClaimedTask], lease: float, progress: Mapping[int,
     params = [list(by_id), [task.lease_id for task in by_id.values()]]
     with db.atomic():
         db.without_waiting_for_flush()
-        pulse.held = {row[0] for row in db.rows(LOCK_LEASED, params)}
         messages: dict[str, list[int]] = defaultdict(list)
-        for task_id in pulse.held:
-            message_id = by_id[task_id].message_id
+        # the row's own message: the keeper may have sent another one since the claim
+        for task_id, queue_name, message_id in db.rows(LOCK_LEASED, params):
+            pulse.held.add(task_id)
             if message_id is not None:
-                messages[by_id[task_id].queue].append(message_id)
+                messages[queue_name].append(message_id)
         for queue_name, ids in messages.items():
             queue.extend(queue_name, ids, lease)
         told = {key: value for key, value in (progress or {}).items() if key in pulse.held}

@@ -372,7 +372,8 @@ class Dispatcher:
             if job.task.id in begun:
                 self._runners.submit(job)
             else:
-                self.jobs.pop(job.task.id, None)
+                # somebody holds its row, or its lease is over: the next round, a heartbeat or the release tells
+                self._suspects.append(job)
 
     # jobs in hand
 
