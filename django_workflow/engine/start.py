@@ -55,6 +55,7 @@ INSERT_RUNS = """
                     %s::text[], %s::text[], %s::text[], %s::float8[], %s::timestamptz[])
              AS u(id, status, is_local, open_steps, task_count, input, error, key, labels, title, by, delay, at)
     ) n
+    ORDER BY n.key, n.id
     ON CONFLICT DO NOTHING
 """
 FIND_EXISTING = """
