@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.metadata
 import json
 import re
@@ -98,10 +99,18 @@ def installed_files(distribution: Distribution) -> set[Path]:
     They are listed in RECORD. Where nothing is (packages of a Linux distribution, old installers), they
     are those of the top-level modules.
     """
-    recorded = {Path(str(distribution.locate_file(file))) for file in distribution.files or ()}
-    if any(file_size(path) is not None for path in recorded):
-        return recorded
+    listed = {Path(str(distribution.locate_file(path))) for path in listed_files(distribution)}
+    if any(file_size(path) is not None for path in listed):
+        return listed
     return {path for module in module_paths(distribution) for path in files_below(module)}
+
+
+def listed_files(distribution: Distribution) -> Iterable[str]:
+    """Return the files a package lists, those that are gone included, which newer Pythons leave out of `files`."""
+    record = distribution.read_text("RECORD")
+    if record is None:
+        return map(str, distribution.files or ())
+    return [row[0] for row in csv.reader(record.splitlines()) if row]
 
 
 def module_paths(distribution: Distribution) -> Iterator[Path]:

@@ -18,6 +18,11 @@ def report_of(run):
     return AuditReport.objects.get(run_id=run.run_id)
 
 
+def damage(info):
+    """Leave a list of files that is no text, as a broken disk does."""
+    (info / "RECORD").write_bytes(b"\xff\xfe\x00")
+
+
 def test_everything_installed_is_in_the_report():
     result = audit.execute().raise_for_status()
     report = report_of(result)
@@ -53,11 +58,13 @@ def test_one_package_in_ten_may_be_unreadable(install, tmp_path):
     names = [f"made-up-{number}" for number in range(10)]
     for name in names:
         install(name, "License-Expression: MIT", {f"{name}.py": "x"})
-    (tmp_path / "made_up_3-1.0.dist-info" / "RECORD").write_text('a,b,c,"d\ne,f,g,h,i\n')
+    damage(tmp_path / "made_up_3-1.0.dist-info")
     result = audit.execute({"packages": names}).raise_for_status()
     report = report_of(result)
     assert report.packages.count() == 9
-    assert [problem["name"] for problem in report.unreadable] == ["made-up-3"]
+    [problem] = [problem for problem in report.unreadable if problem["name"]]
+    assert problem["name"] == "made-up-3"
+    assert problem["error"].startswith("UnicodeDecodeError: ")
 
 
 def test_more_than_one_in_ten_fails_the_audit(install, tmp_path):
@@ -65,7 +72,7 @@ def test_more_than_one_in_ten_fails_the_audit(install, tmp_path):
     for name in names:
         install(name, "License-Expression: MIT", {f"{name}.py": "x"})
     for number in (3, 5):
-        (tmp_path / f"made_up_{number}-1.0.dist-info" / "RECORD").write_text('a,b,c,"d\ne,f,g,h,i\n')
+        damage(tmp_path / f"made_up_{number}-1.0.dist-info")
     result = audit.execute({"packages": names})
     assert_settled(result.run, "failed", steps={"measure": "failed"})
     assert not AuditReport.objects.exists()
