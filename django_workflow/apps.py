@@ -15,6 +15,7 @@ class DjangoWorkflowConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        """Register checks, find flows, and publish them after each migrate."""
         from django.db.models.signals import post_migrate
 
         from django_workflow import checks  # noqa: F401  registers the system checks

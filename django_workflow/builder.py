@@ -138,7 +138,9 @@ class FlowBuilder:
         stored = cls._stored(flow)
         count = Run.objects.using(conf.DATABASE).filter(flow_id=stored.row.pk).count()
         if count:
-            raise NotSupported(f"Flow {stored.slug!r} has {count} runs; they go with retention, then it can be deleted.")
+            raise NotSupported(
+                f"Flow {stored.slug!r} has {count} runs; they go with retention, then it can be deleted."
+            )
         with db.atomic():
             db.rows("SELECT set_config(%s, 'on', true)", [RETENTION_SETTING])
             stored.row.delete()
@@ -194,7 +196,9 @@ def execute_dynamic(
     functions = dict(step_functions or {})
     unknown = sorted(set(functions) - {step["name"] for step in stored.steps})
     if unknown:
-        raise DefinitionError([f"step_functions names {name!r}, which is no step" for name in unknown], flow=stored.slug)
+        raise DefinitionError(
+            [f"step_functions names {name!r}, which is no step" for name in unknown], flow=stored.slug
+        )
     bound = _Bound(stored.row, functions, local=not workers)
     if workers:
         return bound.start(input, **options)
@@ -292,17 +296,16 @@ def _check_new_step(row: FlowDefinition, name: str, depends_on: list[str], optio
 
 def _storable(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options as JSON: times as seconds, retry policies and callables by what names them."""
-    data: dict[str, Any] = {}
-    for key, value in options.items():
-        if value is None:
-            continue
-        if isinstance(value, timedelta):
-            value = value.total_seconds()
-        elif isinstance(value, Retry):
-            value = value.declared()
-            if callable(value.get("strategy")):
-                raise DefinitionError(["a stored flow names its retry strategy; register it with @condition"])
-        elif callable(value):
-            raise DefinitionError([f"option {key}: a stored flow names functions, it does not hold them"])
-        data[key] = value
-    return data
+    return {key: _stored(key, value) for key, value in options.items() if value is not None}
+
+
+def _stored(key: str, value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Retry):
+        if callable(value.strategy):
+            raise DefinitionError(["retry: a stored flow names its strategy; register it with @condition"])
+        return value.declared()
+    if callable(value):
+        raise DefinitionError([f"option {key}: a stored flow names functions, it does not hold them"])
+    return value

@@ -22,7 +22,7 @@ CEILINGS = {"MAX_DURATION": MAX_DURATION_CEILING, "MAX_TASKS": MAX_TASKS_CEILING
 
 
 @register()
-def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:  # noqa: ARG001  Django's signature
+def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Report unknown keys and unusable values of `DJANGO_WORKFLOW`."""
     values = getattr(settings, SETTING, {})
     if not isinstance(values, dict):

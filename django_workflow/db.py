@@ -57,17 +57,32 @@ def _run(sql: str, params: Sequence[Any]) -> Any:
 
 
 class _Cursor:
-    """A cursor that binds on the server, so that statements can be prepared; errors are Django's."""
+    """A cursor that binds on the server and prepares its statements; errors are Django's.
+
+    Behind a pooler that shares sessions nothing is prepared; Django asks such sites to set
+    DISABLE_SERVER_SIDE_CURSORS, and that tells it here, too.
+    """
 
     def __init__(self, wrapper: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> None:
         self._wrapper = wrapper
-        self._cursor = psycopg.Cursor(wrapper.connection)
-        with wrapper.wrap_database_errors:
-            self._cursor.execute(sql, values)  # type: ignore[arg-type]  a plain text
+        connection = wrapper.connection
+        before = connection.prepare_threshold
+        connection.prepare_threshold = 0 if has_own_session(wrapper) else None
+        try:
+            self._cursor = psycopg.Cursor(connection)
+            with wrapper.wrap_database_errors:
+                self._cursor.execute(sql, values)
+        finally:
+            connection.prepare_threshold = before
 
     def fetchall(self) -> list[Row]:
         with self._wrapper.wrap_database_errors:
             return self._cursor.fetchall()
+
+
+def has_own_session(wrapper: BaseDatabaseWrapper) -> bool:
+    """Say whether the connection is a session of its own, not one shared by a pooler between transactions."""
+    return not wrapper.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS", False)
 
 
 class _Worker(threading.local):
@@ -88,15 +103,15 @@ TUNING = """
 
 
 def serve_worker() -> None:
-    """Let this thread's connection prepare its statements and plan them by index, from now on."""
+    """Let this thread's connection plan its statements by index, from now on."""
     _worker.is_worker = True
 
 
 def _tune(wrapper: BaseDatabaseWrapper) -> None:
-    with wrapper.wrap_database_errors:
-        psycopg.ClientCursor(wrapper.connection).execute(TUNING)
-    wrapper.connection.prepare_threshold = 0
     _worker.tuned = wrapper.connection
+    if has_own_session(wrapper):
+        with wrapper.wrap_database_errors:
+            psycopg.ClientCursor(wrapper.connection).execute(TUNING)
 
 
 def array(values: list[Any]) -> str:
@@ -113,9 +128,9 @@ def array(values: list[Any]) -> str:
         elif value is None:
             parts.append("NULL")
         elif kind is str:
-            if "\\" in value or '"' in value:
-                value = value.replace("\\", "\\\\").replace('"', '\\"')
-            parts.append(f'"{value}"')
+            needs_escape = "\\" in value or '"' in value
+            text = value.replace("\\", "\\\\").replace('"', '\\"') if needs_escape else value
+            parts.append(f'"{text}"')
         else:
             parts.append(f'"{value}"')
     return "{" + ",".join(parts) + "}"
@@ -132,28 +147,6 @@ def pipelined() -> Iterator[None]:
     wrapper.ensure_connection()
     with wrapper.wrap_database_errors, wrapper.connection.pipeline():
         yield
-
-
-def array(values: list[Any]) -> str:
-    """Return a PostgreSQL array literal of numbers, texts, ids, times and None.
-
-    psycopg adapts lists element by element in Python; for the engine's columns of a few hundred
-    plain values this is three times as fast, and a settle passes twenty of them.
-    """
-    parts = []
-    for value in values:
-        kind = type(value)
-        if kind is int:
-            parts.append(str(value))
-        elif value is None:
-            parts.append("NULL")
-        elif kind is str:
-            if "\\" in value or '"' in value:
-                value = value.replace("\\", "\\\\").replace('"', '\\"')
-            parts.append(f'"{value}"')
-        else:
-            parts.append(f'"{value}"')
-    return "{" + ",".join(parts) + "}"
 
 
 def run_script(sql: str) -> None:
@@ -186,7 +179,9 @@ def after_commit(function: Callable[[], Any]) -> None:
 @contextmanager
 def lock_timeout(milliseconds: int) -> Iterator[None]:
     """Wait for locks at most so long within the current transaction block."""
-    previous = rows("SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, true)", [f"{milliseconds}ms"])
+    previous = rows(
+        "SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, true)", [f"{milliseconds}ms"]
+    )
     yield
     # after an error the transaction is over and with it the local setting
     rows("SELECT set_config('lock_timeout', %s, true)", [previous[0][0]])
@@ -254,7 +249,7 @@ def on_own_connection(function: Callable[[], T]) -> T:
     def work() -> None:
         try:
             answer.append(function())
-        except BaseException as error:  # noqa: BLE001  handed to the caller's thread below
+        except BaseException as error:
             failure.append(error)
         finally:
             connections.close_all()
@@ -267,22 +262,30 @@ def on_own_connection(function: Callable[[], T]) -> T:
     return answer[0]
 
 
-class IdBlocks(threading.local):
+class _IdBlocks:
     """Ids drawn from sequences in blocks, so that a small batch costs no round trip for its ids."""
 
     def __init__(self) -> None:
-        self.spare: dict[str, list[int]] = defaultdict(list)
+        self.of_thread = threading.local()
+        self.generation = 0
+
+    def spare(self, table: str) -> list[int]:
+        """Return this thread's spare ids of a table; those of an earlier generation are forgotten."""
+        if getattr(self.of_thread, "generation", None) != self.generation:
+            self.of_thread.generation = self.generation
+            self.of_thread.tables = defaultdict(list)
+        spare: list[int] = self.of_thread.tables[conf.DATABASE, table]
+        return spare
 
 
-_blocks = IdBlocks()
-_generation = 0
+_blocks = _IdBlocks()
 BLOCK = 100
 DRAW = "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)"
 
 
 def draw_ids(table: str, count: int) -> list[int]:
     """Return `count` fresh ids of `table`, ascending within one drawn block."""
-    spare = _blocks.spare[f"{conf.DATABASE}:{table}:{_generation}"]
+    spare = _blocks.spare(table)
     if len(spare) < count:
         spare.extend(row[0] for row in rows(DRAW, [table, max(BLOCK, count)]))
     drawn, spare[:] = spare[:count], spare[count:]
@@ -291,8 +294,7 @@ def draw_ids(table: str, count: int) -> list[int]:
 
 def forget_drawn_ids() -> None:
     """Throw spare ids away: a reset sequence would hand them out again."""
-    global _generation
-    _generation += 1
+    _blocks.generation += 1
 
 
 def allows_migrate(app_label: str, using: str) -> bool:

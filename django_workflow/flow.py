@@ -19,6 +19,7 @@ from django_workflow.engine.start import StartRequest, start
 from django_workflow.exceptions import RunFailed, RunNotFound
 from django_workflow.models import Run
 from django_workflow.statuses import SUCCEEDED
+from django_workflow.worker.local import execute_run
 
 
 def twin(method: Any) -> Any:
@@ -117,8 +118,6 @@ class Startable:
         handlers: functions of this run alone, by the names its steps use (`execute_dynamic`).
         Returns the result; a failed run does not raise, `RunResult.raise_for_status` does.
         """
-        from django_workflow.worker.local import execute_run
-
         request = StartRequest(
             input, idempotency_key, run_id, labels=_checked_labels(labels), title=title, by=by, is_local=True
         )

@@ -12,6 +12,7 @@ from importlib import resources
 from django.db import connections
 
 from django_workflow import db
+from django_workflow.definition.names import is_queue_name
 
 PREFIX = "wfq_"
 #: NOTIFY channel on which workers hear of new messages; the payload is the queue's name.
@@ -151,8 +152,6 @@ def purge(queue: str) -> None:
 
 
 def _table(queue: str) -> str:
-    from django_workflow.definition.names import is_queue_name
-
     if not is_queue_name(queue):
         raise ValueError(f"{queue!r} is no queue name")
     return f"q_{PREFIX}{queue}"

@@ -114,13 +114,15 @@ class Advance:
             self._tasks.append(NewTask(task_id, run, step_run_id, index, queue_name, status, reason, item))
 
     def _add_step_run(self, run: LockedRun, step: str, status: str, activation: Activation | None = None) -> int:
-        made = activation or _NOTHING
-        error = json.dumps(made.error) if made.error else None
-        if made.waiting_id is not None:
-            self._woken_steps.append((made.waiting_id, status, made.task_count, made.reason, error))
-            return made.waiting_id
+        tasks, reason, error, waiting_id = 0, "", None, None
+        if activation is not None:
+            tasks, reason, waiting_id = activation.task_count, activation.reason, activation.waiting_id
+            error = json.dumps(activation.error) if activation.error else None
+        if waiting_id is not None:
+            self._woken_steps.append((waiting_id, status, tasks, reason, error))
+            return waiting_id
         step_run_id = db.draw_ids(STEP_RUN_TABLE, 1)[0]
-        self._new_steps.append((step_run_id, run.id, step, status, made.task_count, made.reason, error))
+        self._new_steps.append((step_run_id, run.id, step, status, tasks, reason, error))
         return step_run_id
 
     def _end_run(self, run: LockedRun, decision: Decision) -> None:
@@ -148,8 +150,6 @@ class Advance:
         for chunk in _chunks(silent):
             db.execute(INSERT_TASKS, _columns(chunk))
 
-
-_NOTHING = Activation(step=None)  # type: ignore[arg-type]  stands for a step run without tasks
 
 INSERT_STEP_RUNS = """
     INSERT INTO django_workflow_steprun

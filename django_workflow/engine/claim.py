@@ -80,9 +80,7 @@ TAKE = """
 READ_UNTAKEN = "SELECT id, status, message_id FROM django_workflow_task WHERE id = ANY(%s::bigint[])"
 
 
-def claim(
-    queue_name: str, limit: int, *, slots: int, lease: float, worker_id: int | None = None
-) -> list[ClaimedTask]:
+def claim(queue_name: str, limit: int, *, slots: int, lease: float, worker_id: int | None = None) -> list[ClaimedTask]:
     """Take up to `limit` tasks of a queue, oldest message first.
 
     slots: how many of them begin at once; these are marked begun by the claim itself.

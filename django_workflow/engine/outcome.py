@@ -10,8 +10,11 @@ from typing import Any
 
 from django_workflow.definition.retry import class_name, class_names
 from django_workflow.engine.claim import ClaimedTask
+from django_workflow.engine.routing import storable
 from django_workflow.statuses import FAILED, LOST, RELEASED, SKIPPED, SUCCEEDED, TIMED_OUT
 
+#: What differs between two errors of one kind: ids, addresses, numbers, quoted values.
+VARYING = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|0x[0-9a-f]+|\d+(?:[.,]\d+)*|'[^']*'|\"[^\"]*\"")
 MAX_MESSAGE = 2_000
 MAX_TRACEBACK = 20_000
 
@@ -40,20 +43,15 @@ class ErrorRecord:
     def fingerprint(self) -> str:
         """A hash that is equal for errors that differ only in numbers, quoted values and addresses."""
         first_line = self.message.splitlines()[0] if self.message else ""
-        normal = re.sub(r"0x[0-9a-f]+|\d+|'[^']*'|\"[^\"]*\"", "#", first_line)
+        normal = VARYING.sub("#", first_line)
         return hashlib.sha256(f"{self.error_class}:{normal}".encode()).hexdigest()[:16]
 
 
 def _text_of(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as failure:  # noqa: BLE001  a handler's exception may do anything, even here
+    except Exception as failure:
         return f"<its text cannot be made: {type(failure).__name__}>"
-
-
-def storable(text: str) -> str:
-    """Return text without what PostgreSQL refuses: NUL and lone surrogates."""
-    return text.replace("\x00", "�").encode("utf-8", "replace").decode("utf-8")
 
 
 @dataclass(slots=True, eq=False)

@@ -16,7 +16,8 @@ READ_OUTPUTS = """
     SELECT w.run_id, w.step, s.status,
            CASE WHEN s.status <> 'succeeded' THEN NULL
                 WHEN w.is_map THEN coalesce(
-                    (SELECT jsonb_agg(t.output ORDER BY t.index) FROM django_workflow_task t WHERE t.step_run_id = s.id),
+                    (SELECT jsonb_agg(t.output ORDER BY t.index) FROM django_workflow_task t
+                     WHERE t.step_run_id = s.id),
                     '[]'::jsonb)
                 ELSE (SELECT t.output FROM django_workflow_task t WHERE t.step_run_id = s.id LIMIT 1)
            END

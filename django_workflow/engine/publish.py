@@ -91,13 +91,8 @@ def publish_after_migrate(sender: Any, using: str = "default", **kwargs: Any) ->
     if using != conf.DATABASE or not db.allows_migrate("django_workflow", using):
         return
     published.forget()
-    if FlowDefinition._meta.db_table in _tables():
+    if db.rows("SELECT to_regclass('django_workflow_flowdefinition') IS NOT NULL")[0][0]:
         publish_declared()
-
-
-def _tables() -> set[str]:
-    connection = db.connection()
-    return set(connection.introspection.table_names())
 
 
 def _elsewhere(work: Any) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from django_workflow import db
+from django_workflow import db, queue
 from django_workflow.conf import conf
 from django_workflow.engine import close, ends, publish
 from django_workflow.engine.advance import Advance, Joins, LockedRun, read_joins
@@ -66,10 +66,8 @@ def notifications(
     *, queues: Iterable[str] = (), runs: Iterable[UUID] = (), cancelled: Iterable[UUID] = ()
 ) -> list[tuple[str, str]]:
     """Return pairs of channel and payload."""
-    from django_workflow.queue import CHANNEL
-
     return [
-        *((CHANNEL, name) for name in queues),
+        *((queue.CHANNEL, name) for name in queues),
         *((RUN_CHANNEL, str(run_id)) for run_id in runs),
         *((close.CONTROL_CHANNEL, str(run_id)) for run_id in cancelled),
     ]

@@ -41,8 +41,8 @@ class StartRequest:
 # whoever inserts second waits for the first one's end and then finds its run below
 INSERT_RUNS = """
     INSERT INTO django_workflow_run
-        (id, flow_id, version_id, status, is_local, open_steps, task_count, input, error, idempotency_key, labels, title,
-         started_by, due_at, deadline_at, started_at, ended_at)
+        (id, flow_id, version_id, status, is_local, open_steps, task_count, input, error, idempotency_key, labels,
+         title, started_by, due_at, deadline_at, started_at, ended_at)
     SELECT n.id, %s, %s, n.status, n.is_local, n.open_steps, n.task_count, n.input::jsonb, n.error::jsonb, n.key,
            n.labels::jsonb, n.title, n.by,
            n.due_at, coalesce(n.due_at, clock_timestamp()) + make_interval(secs => %s::float8),
@@ -103,7 +103,8 @@ class _NewRun:
     @classmethod
     def of(cls, spec: FlowSpec, version_id: int, request: StartRequest) -> _NewRun:
         text = payload.dump_input(request.input, flow=spec.slug)
-        facts = entry_facts(spec, request.input)
+        # routing sees what is stored, as it will later: a tuple is a list then, a date a text
+        facts = entry_facts(spec, payload.loads(text) if spec.reads_input else None)
         row = LockedRun(request.run_id or uuid7(), RUNNING, version_id, 0, 0, request.is_local)
         if request.delay is not None or request.at is not None:
             row.status = SCHEDULED
@@ -180,7 +181,7 @@ def begin_due(limit: int = 500) -> int:
         runs = [LockedRun(*row) for row in db.rows(LOCK_DUE_RUNS, [limit])]
         if not runs:
             return 0
-        inputs = dict(db.rows(BEGIN_RUNS, [[run.id for run in runs]]))
+        inputs: dict[UUID, str] = dict(db.rows(BEGIN_RUNS, [[run.id for run in runs]]))
         for run in runs:
             run.status = RUNNING
             advance.events.run(run.id, "run.started")

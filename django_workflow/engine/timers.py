@@ -40,7 +40,10 @@ def what_is_due() -> tuple[bool, bool, bool, float | None]:
     return tasks, runs, deadlines, seconds
 
 
-HAS_DELAYED = "SELECT EXISTS (SELECT 1 FROM django_workflow_task WHERE message_id IS NULL AND due_at IS NOT NULL AND status = 'queued')"
+HAS_DELAYED = """
+    SELECT EXISTS (SELECT 1 FROM django_workflow_task
+                   WHERE message_id IS NULL AND due_at IS NOT NULL AND status = 'queued')
+"""
 
 
 def has_delayed_tasks() -> bool:
@@ -134,11 +137,13 @@ def reconcile(after: UUID | None = None, limit: int = BATCH) -> UUID | None:
             still = set(_without_message([(task_id, name, message) for task_id, name, message, _ in again]))
             lease = conf.LEASE.total_seconds()
             # a running task's worker may well live: its new message stays hidden for one lease
-            queues = _send_for([
-                (task_id, name, lease if status == "running" else 0.0)
-                for task_id, name, _, status in again
-                if task_id in still
-            ])
+            queues = _send_for(
+                [
+                    (task_id, name, lease if status == "running" else 0.0)
+                    for task_id, name, _, status in again
+                    if task_id in still
+                ]
+            )
         db.notify(notifications(queues=queues))
     return runs[-1] if len(runs) == limit else None
 

@@ -6,7 +6,6 @@ import pgtrigger
 from django.db import models
 
 from django_workflow.models.fields import ClockTimestamp
-
 from django_workflow.models.runtime import Run, reference
 from django_workflow.models.triggers import deleted_by_retention_only, never_updated
 

@@ -34,7 +34,9 @@ class Run(models.Model):
     version = reference(FlowVersion, related_name="runs")
     open_steps = models.IntegerField(default=0, db_default=0, help_text="Step runs that are running.")
     task_count = models.IntegerField(default=0, db_default=0, help_text="Tasks made by map steps, for the limit.")
-    is_local = models.BooleanField(default=False, db_default=False, help_text="Executed in the calling process, without queues.")
+    is_local = models.BooleanField(
+        default=False, db_default=False, help_text="Executed in the calling process, without queues."
+    )
     created_at = models.DateTimeField(db_default=ClockTimestamp())
     due_at = models.DateTimeField(null=True, blank=True, help_text="A scheduled run starts then.")
     deadline_at = models.DateTimeField(null=True, blank=True, help_text="An unsettled run ends timed out then.")
@@ -99,9 +101,7 @@ class StepRun(models.Model):
         ordering = ("id",)
         constraints = [
             models.CheckConstraint(condition=Q(open_tasks__gte=0), name="open_tasks_never_negative"),
-            models.UniqueConstraint(
-                fields=("run", "step", "iteration"), name="step_run_is_unique_in_its_iteration"
-            ),
+            models.UniqueConstraint(fields=("run", "step", "iteration"), name="step_run_is_unique_in_its_iteration"),
         ]
         triggers: list[pgtrigger.Trigger] = [status_machine("step_run", statuses.STEP_RUN_MOVES)]
 
@@ -190,7 +190,9 @@ class Arrival(models.Model):
     run = reference(Run, related_name="arrivals")
     scope = models.BigIntegerField(default=0, db_default=0)
     generation = models.IntegerField(default=1, db_default=1)
-    is_cascade = models.BooleanField(default=False, db_default=False, help_text="The source was skipped, and so is the target.")
+    is_cascade = models.BooleanField(
+        default=False, db_default=False, help_text="The source was skipped, and so is the target."
+    )
     step = models.CharField(max_length=128)
     source = models.CharField(max_length=128)
 

@@ -483,7 +483,7 @@ class Dispatcher:
 
     def _recover(self, error: Exception) -> None:
         if not db.is_retryable(error):
-            logger.exception("a round of the worker failed; it goes on")
+            logger.error("a round of the worker failed; it goes on", exc_info=error)
         else:
             logger.warning("the database is not available: %s", error)
         db.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import queue
 import threading
@@ -11,7 +12,6 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any, Protocol
 
-from django.db import connections
 from django.utils.module_loading import import_string
 
 from django_workflow.conf import conf
@@ -19,7 +19,7 @@ from django_workflow.engine import outcome
 from django_workflow.engine.outcome import ErrorRecord, Outcome
 from django_workflow.engine.settle import Settled
 from django_workflow.exceptions import UnregisteredHandler
-from django_workflow.worker import invoke, remote
+from django_workflow.worker import apart, connections, invoke, remote
 from django_workflow.worker.context import log_fields
 from django_workflow.worker.job import Job
 
@@ -81,7 +81,7 @@ class ThreadRunner:
             while (job := self._next()) is not None:
                 if job.begin():
                     result = self.run(job)
-                    leave_connections_healthy()
+                    connections.leave_healthy()
                     self._report(job, result)
         finally:
             connections.close_all()
@@ -91,18 +91,8 @@ class ThreadRunner:
             return self._jobs.get_nowait()
         except queue.Empty:
             # idle: connections past CONN_MAX_AGE are given back, and not before each of a thousand quick jobs
-            for connection in connections.all(initialized_only=True):
-                connection.close_if_unusable_or_obsolete()
+            connections.close_obsolete()
             return self._jobs.get()
-
-
-def leave_connections_healthy() -> None:
-    """Undo what a handler may leave behind on this thread's connections: open transactions, broken sockets."""
-    for connection in connections.all(initialized_only=True):
-        if connection.in_atomic_block or not connection.get_autocommit():
-            connection.close()
-        elif connection.errors_occurred:
-            connection.close_if_unusable_or_obsolete()
 
 
 class LoopRunner:
@@ -145,6 +135,7 @@ class LoopRunner:
             for task in self._running:
                 task.cancel()
             self._loop.run_until_complete(asyncio.gather(*self._running, return_exceptions=True))
+            self._loop.run_until_complete(connections.aclose_all())
         finally:
             self._loop.close()
             connections.close_all()
@@ -159,12 +150,18 @@ class LoopRunner:
             job = self._waiting.popleft()
             if job.begin():
                 task = self._loop.create_task(self._run(job))
-                job.stop = lambda task=task: self._loop.call_soon_threadsafe(task.cancel)  # type: ignore[misc]
+                job.stop = functools.partial(self._loop.call_soon_threadsafe, task.cancel)
                 self._running.add(task)
                 task.add_done_callback(self._done)
 
     async def _run(self, job: Job) -> None:
-        self._report(job, await invoke.acall(job))
+        result = await invoke.acall(job)
+        try:
+            if result.error is not None:
+                # only then: what costs a switch of threads is not for ten thousand handlers a second
+                await connections.aleave_healthy()
+        finally:
+            self._report(job, result)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
@@ -215,8 +212,8 @@ class FuturesRunner:
         """Hand a job over; it counts as begun from here on."""
         if not job.begin():
             return
-        future = self._executor.submit(remote.perform, remote.describe(job))
-        job.stop = lambda: future.cancel() and None
+        future = self._executor.submit(apart.perform, remote.describe(job))
+        job.stop = future.cancel
         future.add_done_callback(lambda done: self._report(job, self._result(job, done)))
 
     def stop(self) -> None:
@@ -247,14 +244,14 @@ class Runners:
         if job.handler.is_async and name in (THREAD, LOOP):
             name = LOOP
         try:
-            runner = self._made.get(name) or self._make(name)
+            (self._made.get(name) or self._make(name)).submit(job)
         except Exception as error:
-            # a step that names an unusable executor fails; the worker goes on
+            # the attempt fails and the worker goes on; an executor that broke is made anew for the next one
             logger.exception("executor %r cannot be used", name, extra=log_fields(job.task))
+            if isinstance(self._made.get(name), FuturesRunner):
+                self._made.pop(name).stop()
             job.begin()
             self._report(job, invoke.conclude_error(job, error))
-            return
-        runner.submit(job)
 
     def stop(self) -> None:
         """Stop all runners."""

@@ -10,6 +10,7 @@ from django_workflow import db, payload
 from django_workflow.definition.outcomes import Fail, RetryAfter, Skip
 from django_workflow.engine import inputs, outcome
 from django_workflow.engine.outcome import ErrorRecord, Outcome
+from django_workflow.engine.routing import storable
 from django_workflow.engine.settle import Settled, settle
 from django_workflow.exceptions import PayloadError
 from django_workflow.statuses import SUCCEEDED
@@ -51,7 +52,7 @@ def call(job: Job) -> Outcome:
         finally:
             job.leave_handler()
         return conclude(job, value)
-    except BaseException as error:  # noqa: BLE001  whatever a handler raises is its outcome
+    except BaseException as error:
         return conclude_error(job, error)
 
 
@@ -60,7 +61,7 @@ async def acall(job: Job) -> Outcome:
     try:
         value = await job.handler.function(**arguments(job))
         return conclude(job, value)
-    except BaseException as error:  # noqa: BLE001  whatever a handler raises is its outcome
+    except BaseException as error:
         return conclude_error(job, error)
 
 
@@ -104,10 +105,10 @@ def conclude(job: Job, value: Any) -> Outcome:
         case Skip(reason):
             return outcome.skipped(task, reason, **times(job))
         case Fail(error):
-            record = ErrorRecord("Fail", outcome.storable(str(error)), classes=("Fail",))
+            record = ErrorRecord("Fail", storable(str(error)), classes=("Fail",))
             return outcome.failed(task, record, is_retryable=False, **times(job))
         case RetryAfter(delay, reason):
-            record = ErrorRecord("RetryAfter", outcome.storable(reason), classes=("RetryAfter",))
+            record = ErrorRecord("RetryAfter", storable(reason), classes=("RetryAfter",))
             return outcome.failed(task, record, retry_after=delay.total_seconds(), **times(job))
     return outcome.succeeded(task, payload.dump_output(value, step=task.step.name), **times(job))
 

@@ -47,7 +47,7 @@ class Job:
         self.ended_at: float | None = None
         self.is_reported = False
         self.is_interrupted = False
-        self.stop: Callable[[], None] | None = None
+        self.stop: Callable[[], object] | None = None
         self._ticket = [True]
         self._lock = threading.Lock()
         self._thread_id: int | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -127,7 +128,7 @@ def _usable_transaction() -> Iterator[None]:
 async def _cancellable(job: Job) -> Outcome:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
-    job.stop = lambda: loop.call_soon_threadsafe(task.cancel) and None
+    job.stop = functools.partial(loop.call_soon_threadsafe, task.cancel)
     return await invoke.acall(job)
 
 

@@ -31,7 +31,7 @@ class WorkerProcess:
 
     def run(self) -> None:
         """Work; returns after a clean stop."""
-        helpers = [Heart(self.dispatcher), Ear(self.dispatcher), Keeper()]
+        helpers: list[Heart | Ear | Keeper] = [Heart(self.dispatcher), Ear(self.dispatcher), Keeper()]
         for helper in helpers:
             helper.start()
         logger.info("worker %s serves %s", self.worker_id, ", ".join(self.options.queues))

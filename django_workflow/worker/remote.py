@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -13,7 +14,6 @@ from typing import Any
 from uuid import UUID
 
 import django
-from django.apps import apps
 
 from django_workflow import payload
 from django_workflow.definition.registry import registry
@@ -23,28 +23,30 @@ from django_workflow.engine.claim import ClaimedTask
 from django_workflow.engine.outcome import ErrorRecord, Outcome
 from django_workflow.engine.outputs import StepOutput
 from django_workflow.exceptions import UnregisteredHandler
-from django_workflow.worker import invoke
+from django_workflow.worker import connections, invoke
 from django_workflow.worker.job import Job
 
 
 def describe(job: Job) -> str:
     """Return all a handler needs, as JSON text."""
     task = job.task
-    return json.dumps({
-        "id": task.id,
-        "run_id": str(task.run_id),
-        "step_run_id": task.step_run_id,
-        "lease_id": task.lease_id,
-        "index": task.index,
-        "attempt": task.attempt,
-        "iteration": task.iteration,
-        "item": task.item,
-        "input": task.input,
-        "queue": task.queue,
-        "step": task.step.name,
-        "flow": task.spec.to_dict(),
-        "dependencies": {name: [item.status, item.text] for name, item in task.dependencies.items()},
-    })
+    return json.dumps(
+        {
+            "id": task.id,
+            "run_id": str(task.run_id),
+            "step_run_id": task.step_run_id,
+            "lease_id": task.lease_id,
+            "index": task.index,
+            "attempt": task.attempt,
+            "iteration": task.iteration,
+            "item": task.item,
+            "input": task.input,
+            "queue": task.queue,
+            "step": task.step.name,
+            "flow": task.spec.to_dict(),
+            "dependencies": {name: [item.status, item.text] for name, item in task.dependencies.items()},
+        }
+    )
 
 
 def perform(text: str) -> str:
@@ -53,23 +55,23 @@ def perform(text: str) -> str:
         django.setup()
     job = _job(json.loads(text))
     if job.handler.is_async:
-        import asyncio
-
         job.begin()
         result = asyncio.run(invoke.acall(job))
     else:
         job.begin()
         result = invoke.call(job)
     error = result.error
-    return json.dumps({
-        "kind": result.kind,
-        "output": result.output,
-        "error": [error.error_class, error.message, error.traceback, list(error.classes)] if error else None,
-        "is_retryable": result.is_retryable,
-        "retry_after": result.retry_after,
-        "reason": result.reason,
-        "events": result.events,
-    })
+    return json.dumps(
+        {
+            "kind": result.kind,
+            "output": result.output,
+            "error": [error.error_class, error.message, error.traceback, list(error.classes)] if error else None,
+            "is_retryable": result.is_retryable,
+            "retry_after": result.retry_after,
+            "reason": result.reason,
+            "events": result.events,
+        }
+    )
 
 
 def read_result(job: Job, text: str) -> Outcome:
@@ -139,7 +141,9 @@ class Child:
             error = ErrorRecord("Cancelled", "the handler's process was ended", classes=("Cancelled",))
             return outcome.failed(job.task, error, is_retryable=False, **invoke.times(job))
         message = f"the handler's process ended with code {self.process.returncode}"
-        return outcome.failed(job.task, ErrorRecord("ProcessDied", message, classes=("ProcessDied",)), **invoke.times(job))
+        return outcome.failed(
+            job.task, ErrorRecord("ProcessDied", message, classes=("ProcessDied",)), **invoke.times(job)
+        )
 
     def kill(self) -> None:
         """End the process and all it started, at once."""
@@ -171,6 +175,7 @@ def _serve(descriptor: int) -> None:
                     },
                     what="an error",
                 )  # fmt: skip
+            connections.leave_healthy()
             lines.write(answer + "\n")
             lines.flush()
 

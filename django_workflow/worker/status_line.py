@@ -42,7 +42,8 @@ class StatusLine:
         self._finished.set()
         self._show()
         tally = self._dispatcher.tally
-        self._print(f"{chr(10) if self._is_terminal else ''}stopped: {tally.succeeded:,} succeeded, {tally.failed:,} failed attempts\n")
+        end = "\n" if self._is_terminal else ""
+        self._print(f"{end}stopped: {tally.succeeded:,} succeeded, {tally.failed:,} failed attempts\n")
 
     def _show(self) -> None:
         text = self._text()
@@ -65,7 +66,8 @@ class StatusLine:
             bar = "█" * int(share * BAR) + "░" * (BAR - int(share * BAR))
             return f"{bar} {share:4.0%}  {tally.settled:,}/{total:,} attempts  {rate:,.0f}/s  {tally.failed:,} failed"
         state = "stopping" if dispatcher.is_stopping else "working" if dispatcher.jobs else "idle"
-        return f"{state}: {running} running, {tally.succeeded:,} succeeded, {tally.failed:,} failed attempts, {rate:,.0f}/s"
+        counts = f"{running} running, {tally.succeeded:,} succeeded, {tally.failed:,} failed attempts"
+        return f"{state}: {counts}, {rate:,.0f}/s"
 
     def _print(self, text: str) -> None:
         self._stream.write(text, ending="")

@@ -54,7 +54,7 @@ class Supervisor:
 
     def _spawn(self, place: int) -> None:
         # a group of its own: a terminal's Ctrl-C reaches the parent, which tells the children once
-        child = subprocess.Popen(self._command, start_new_session=True)  # noqa: S603  our own command line
+        child = subprocess.Popen(self._command, start_new_session=True)
         self._children[place] = (child, time.monotonic())
 
     def _reap(self) -> int:

@@ -37,10 +37,20 @@ class Command(BaseCommand):
         parser.add_argument("--concurrency", type=int, help="Handlers that run at once in one process.")
         parser.add_argument("--prefetch", type=int, help="Tasks claimed beyond those, while handlers are quick.")
         parser.add_argument("--processes", type=int, default=1, help="Worker processes under one supervisor.")
-        parser.add_argument("--executor", default="thread", help="Where synchronous handlers run: thread, process, or a name in EXECUTORS.")
-        parser.add_argument("--lease", type=seconds, metavar="SECONDS", help="How long a crashed worker's tasks stay away.")
-        parser.add_argument("--grace", type=seconds, metavar="SECONDS", help="How long running handlers may finish at a stop.")
-        parser.add_argument("--drain", action="store_true", help="Stop when the queues are empty; shows a progress bar.")
+        parser.add_argument(
+            "--executor",
+            default="thread",
+            help="Where synchronous handlers run: thread, process, or a name in EXECUTORS.",
+        )
+        parser.add_argument(
+            "--lease", type=seconds, metavar="SECONDS", help="How long a crashed worker's tasks stay away."
+        )
+        parser.add_argument(
+            "--grace", type=seconds, metavar="SECONDS", help="How long running handlers may finish at a stop."
+        )
+        parser.add_argument(
+            "--drain", action="store_true", help="Stop when the queues are empty; shows a progress bar."
+        )
         parser.add_argument("--reload", action="store_true", help="Restart when the code changes, for development.")
         parser.add_argument("--quiet", action="store_true", help="No status line.")
 

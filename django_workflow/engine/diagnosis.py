@@ -1,0 +1,199 @@
+"""What may be wrong with an installation, each finding with what to do about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django_workflow import db, queue
+from django_workflow.conf import conf
+from django_workflow.definition.declare import FlowDeclaration
+from django_workflow.definition.registry import registry
+from django_workflow.definition.spec import FlowSpec
+from django_workflow.engine import publish
+from django_workflow.exceptions import DefinitionError
+from django_workflow.models import FlowVersion
+
+OK, WARNING, ERROR = "ok", "warning", "error"
+#: A queue whose oldest visible task waits so long, in seconds, is behind.
+LATE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One finding: how bad, what, and what to do."""
+
+    level: str
+    text: str
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at the database, the queues, the workers and the definitions; returns findings, good ones too."""
+    findings = list(_database())
+    if any(finding.level == ERROR for finding in findings):
+        return findings  # nothing below can be looked at
+    for look in (_definitions, _workers, _queues, _strays, _storage):
+        findings += look()
+    return findings
+
+
+TABLES = "SELECT to_regclass('django_workflow_task') IS NOT NULL, to_regclass('pgmq.meta') IS NOT NULL"
+PGMQ_VERSION = """
+    SELECT coalesce((SELECT 'extension ' || extversion FROM pg_extension WHERE extname = 'pgmq'),
+                    obj_description('pgmq'::regnamespace, 'pg_namespace'), 'of unknown version')
+"""
+#: Indexes, triggers and constraints that must be there: a restore or a hand may have lost them.
+TRIGGERS = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'pgtrigger_%%' AND tgrelid::regclass::text LIKE %s"
+
+
+def _database() -> Iterator[Finding]:
+    version = db.rows("SHOW server_version_num")[0][0]
+    yield Finding(OK, f"PostgreSQL {int(version) // 10000} answers on database alias {conf.DATABASE!r}")
+    has_tables, has_pgmq = db.rows(TABLES)[0]
+    if not has_tables:
+        yield Finding(ERROR, "the workflow tables are missing", "run: manage.py migrate")
+    if not has_pgmq:
+        yield Finding(ERROR, "pgmq is not installed in this database", "run: manage.py migrate django_workflow")
+    if has_tables and has_pgmq:
+        yield Finding(OK, f"pgmq: {db.rows(PGMQ_VERSION)[0][0]}")
+        if not db.rows(TRIGGERS, ["django_workflow_%"])[0][0]:
+            yield Finding(ERROR, "the triggers that guard statuses are missing", "run: manage.py pgtrigger install")
+    if db.rows("SHOW synchronous_commit")[0][0] == "off":
+        yield Finding(
+            WARNING,
+            "synchronous_commit is off: after a crash of the server, finished steps may run again",
+            "leave it on for this database or role",
+        )
+
+
+def _definitions() -> Iterator[Finding]:
+    good = 0
+    for flow in registry.flows():
+        try:
+            _ = flow.spec
+            good += 1
+        except DefinitionError as error:
+            yield Finding(ERROR, error.message, "mend the flow; it cannot be started")
+    yield Finding(OK, f"{good} flows are declared in code")
+    live = FlowVersion.objects.using(conf.DATABASE).filter(runs__ended_at__isnull=True).distinct()
+    for version in live.select_related("flow"):
+        missing = _missing_handlers(FlowSpec.from_dict(version.spec))
+        if missing:
+            yield Finding(
+                WARNING,
+                f"unsettled runs of {version} need handlers that this code does not have: {', '.join(missing)}",
+                "keep a worker with the older code until they have settled, or cancel them",
+            )
+
+
+def _missing_handlers(spec: FlowSpec) -> list[str]:
+    return sorted({step.handler for step in spec.steps.values() if not registry.knows(step.handler, step.callables)})
+
+
+WORKERS = """
+    SELECT id, hostname, pid, queues, extract(epoch FROM clock_timestamp() - heartbeat_at)::float8, lease_seconds
+    FROM django_workflow_worker WHERE stopped_at IS NULL
+      AND heartbeat_at > clock_timestamp() - interval '1 day' ORDER BY id
+"""
+
+
+def _workers() -> Iterator[Finding]:
+    live: set[str] = set()
+    count = 0
+    for worker_id, hostname, pid, queues, age, lease in db.rows(WORKERS):
+        if age > lease:
+            text = f"worker {worker_id} ({hostname}:{pid}) was last heard of {age:,.0f} s ago"
+            yield Finding(WARNING, text, "it crashed or was killed; its tasks run again after their lease")
+        else:
+            count += 1
+            live |= set(_names(queues))
+    if count:
+        yield Finding(OK, f"{count} workers serve {', '.join(sorted(live))}")
+    for name in queue.existing():
+        waiting, total, _ = queue.depth(name)
+        if total and name not in live:
+            yield Finding(
+                ERROR if waiting else WARNING,
+                f"queue {name!r} holds {total:,} messages and no live worker serves it",
+                f"run: manage.py run_workflow_worker --queues {name}",
+            )
+
+
+def _names(queues: str) -> list[str]:
+    names: list[str] = json.loads(queues)
+    return names
+
+
+def _queues() -> Iterator[Finding]:
+    known = set(queue.existing())
+    for name in sorted({name for flow in registry.flows() for name in _queue_names(flow)} - known):
+        yield Finding(ERROR, f"queue {name!r} does not exist", "run: manage.py migrate, or start a worker")
+    for name in sorted(known):
+        waiting, _, age = queue.depth(name)
+        if waiting and age > LATE:
+            yield Finding(
+                WARNING,
+                f"queue {name!r}: {waiting:,} tasks wait, the oldest for {age:,.0f} s",
+                "add workers or raise --concurrency; look for slow handlers",
+            )
+        else:
+            yield Finding(OK, f"queue {name!r}: {waiting:,} tasks wait")
+
+
+def _queue_names(flow: FlowDeclaration) -> set[str]:
+    try:
+        return publish.queues_of(flow.spec)
+    except DefinitionError:
+        return set()
+
+
+STUCK = """
+    SELECT count(*) FROM django_workflow_run r
+    WHERE r.status = 'running' AND NOT r.is_local AND NOT EXISTS (
+        SELECT 1 FROM django_workflow_steprun s JOIN django_workflow_task t ON t.step_run_id = s.id
+        WHERE s.run_id = r.id AND t.status IN ('queued', 'held', 'running', 'suspended'))
+"""
+OVERDUE = """
+    SELECT count(*) FROM django_workflow_run
+    WHERE status IN ('scheduled', 'running') AND deadline_at < clock_timestamp() - interval '1 minute'
+"""
+
+
+def _strays() -> Iterator[Finding]:
+    stuck = db.rows(STUCK)[0][0]
+    if stuck:
+        yield Finding(ERROR, f"{stuck:,} running runs have no open task", "this is a bug; cancel them and report it")
+    overdue = db.rows(OVERDUE)[0][0]
+    if overdue:
+        text = f"{overdue:,} runs are past their deadline: no keeper is at work"
+        yield Finding(WARNING, text, "start a worker: one of them keeps time for all")
+
+
+IDLE_IN_TRANSACTION = """
+    SELECT count(*), max(extract(epoch FROM clock_timestamp() - xact_start))::float8 FROM pg_stat_activity
+    WHERE datname = current_database() AND state = 'idle in transaction'
+      AND xact_start < clock_timestamp() - interval '5 minutes'
+"""
+CONNECTIONS = """
+    SELECT count(*), current_setting('max_connections')::int FROM pg_stat_activity WHERE backend_type = 'client backend'
+"""
+
+
+def _storage() -> Iterator[Finding]:
+    count, age = db.rows(IDLE_IN_TRANSACTION)[0]
+    if count:
+        yield Finding(
+            WARNING,
+            f"{count} sessions sit in a transaction, the longest for {age:,.0f} s: dead rows pile up in the queues",
+            "find them in pg_stat_activity; set idle_in_transaction_session_timeout",
+        )
+    used, limit = db.rows(CONNECTIONS)[0]
+    if used > 0.9 * limit:
+        text = f"{used} of {limit} connections are in use"
+        yield Finding(WARNING, text, "lower --concurrency or --processes, or use a pooler")
+    if conf.RETENTION is None:
+        yield Finding(
+            WARNING, "settled runs are kept for ever", "set DJANGO_WORKFLOW['RETENTION'], for example to 90 days"
+        )

@@ -1,0 +1,37 @@
+"""Django's connections in threads and processes that run one handler after the other."""
+
+from __future__ import annotations
+
+from asgiref.sync import sync_to_async
+from django.db import connections
+
+
+def leave_healthy() -> None:
+    """Undo what a handler may leave behind on this thread's connections: open transactions, broken sockets."""
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is None:
+            continue
+        if connection.in_atomic_block:
+            # closed inside a block, Django's wrapper refuses every further use: the next handler gets a new one
+            connection.close()
+            del connections[connection.alias]
+        elif not connection.autocommit:
+            connection.close()
+        elif connection.errors_occurred:
+            connection.close_if_unusable_or_obsolete()
+
+
+def close_obsolete() -> None:
+    """Give back connections that are past CONN_MAX_AGE."""
+    for connection in connections.all(initialized_only=True):
+        connection.close_if_unusable_or_obsolete()
+
+
+def close_all() -> None:
+    """Close this thread's connections."""
+    connections.close_all()
+
+
+#: For the thread in which coroutines use the ORM: all of a process share one.
+aleave_healthy = sync_to_async(leave_healthy, thread_sensitive=True)
+aclose_all = sync_to_async(close_all, thread_sensitive=True)
