@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import django
+
 from django_workflow.contrib.embedded.configure import database
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -67,4 +69,10 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 LANGUAGE_CODE = "en-us"
 STATIC_URL = "static/"
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"  # mail is shown where the worker runs
+
+# Mail is shown where the worker runs.
+CONSOLE = "django.core.mail.backends.console.EmailBackend"
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": CONSOLE}}
+else:
+    EMAIL_BACKEND = CONSOLE

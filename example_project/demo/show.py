@@ -82,8 +82,8 @@ def show_what_next(took: float) -> None:
     print(
         "  The runs were rows before anybody worked on them. The worker took their tasks from queues in PostgreSQL\n"
         "  (pgmq), executed the handlers and wrote what they returned. A busy payment provider was asked again after\n"
-        "  0.2 s and 0.4 s; a declined card was not, and the stock got its items back; an order for more than there\n"
-        "  is failed at once. Had the worker been killed, another one would have gone on where it was."
+        "  0.2 s and 0.4 s; a declined card was not, and the stock got its items back. The order for more than there\n"
+        "  is in stock failed at once. Had the worker been killed, another one would have gone on where it was."
     )
     heading("Try next")
     for command, purpose in (
