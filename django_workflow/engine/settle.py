@@ -16,7 +16,7 @@ from django_workflow.engine.ends import Ending
 from django_workflow.engine.outcome import Outcome
 from django_workflow.engine.outputs import RunOutputs, read_inputs
 from django_workflow.engine.routing import RunFacts, StepEnd, decide
-from django_workflow.statuses import RUN_TERMINAL, SUCCEEDED
+from django_workflow.statuses import RELEASED, RUN_TERMINAL, SUCCEEDED
 
 logger = logging.getLogger("django_workflow")
 
@@ -104,7 +104,12 @@ def _settle_apart(outcomes: Sequence[Outcome], wait_ms: int | None, error: Excep
     middle = len(ordered) // 2
     result = Settled()
     for half in (ordered[:middle], ordered[middle:]):
-        result.add(settle(half, wait_ms=wait_ms))
+        try:
+            result.add(settle(half, wait_ms=wait_ms))
+        except Exception as refusal:
+            if db.is_retryable(refusal) or db.is_lock_timeout(refusal):
+                raise
+            result.left += half  # one outcome, logged; it waits while the others go on
     return result
 
 
@@ -152,7 +157,8 @@ class _Settling:
         self.result.may_begin = {item.outcome.task.fence for item in endings if item.keeps_lease}
         self.result.queues |= self.advance.queues
         self.result.cancelled |= self.advance.cancelled
-        self.result.delays = [item.delay for item in endings if item.keeps_message]
+        # whoever puts a task aside for others does not come back for it before them
+        self.result.delays = [item.delay for item in endings if item.keeps_message and item.outcome.kind != RELEASED]
         self.result.runs = {item.outcome.task.run_id for item in endings}
         return self.result
 

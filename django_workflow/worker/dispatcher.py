@@ -142,8 +142,10 @@ class Dispatcher:
         """Work until stopped, or until the queues are empty with `drain`."""
         db.serve_worker()
         try:
-            while not self._is_over():
+            while True:
                 try:
+                    if self._is_over():
+                        break
                     self.cycle()
                 except Exception as error:
                     # the database is away or refused a whole batch: the leases hold, nothing is lost
@@ -205,27 +207,41 @@ class Dispatcher:
         pile, self._pile = self._pile, []
         try:
             result = settle(pile)
-        except Exception:
-            self._pile = pile + self._pile
+        except Exception as error:
+            if len(pile) == 1 and not db.is_retryable(error):
+                self._leave_to_lease(pile[0])
+            else:
+                self._pile = pile + self._pile
             raise
         self._pile = result.left + self._pile
         self._apply(result)
         self._settle_one_stuck()
 
+    def _leave_to_lease(self, item: Outcome) -> None:
+        """Forget an outcome that cannot be settled, not even as a failure: it must not end the work on all others."""
+        job = self.jobs.get(item.task.id)
+        if job is not None and job.task is item.task:
+            del self.jobs[item.task.id]
+        logger.error("an outcome cannot be settled; its task runs again after its lease", extra=log_fields(item.task))
+
     def _settle_one_stuck(self) -> None:
         """Wait shortly for one run that somebody holds, so that one open request never stalls the others."""
         now = time.monotonic()
+        for item in self._pile:
+            item.ended_at = item.ended_at or now
         stuck = next((item for item in self._pile if now - (item.ended_at or now) > STUCK_AFTER), None)
         if stuck is None:
             return
         mine = [item for item in self._pile if item.task.run_id == stuck.task.run_id]
+        others = [item for item in self._pile if item.task.run_id != stuck.task.run_id]
         try:
             result = settle(mine, wait_ms=50)
         except Exception as error:
             if db.is_lock_timeout(error):
+                self._pile = others + mine  # the next time it is another run's turn
                 return
             raise
-        self._pile = [item for item in self._pile if item.task.run_id != stuck.task.run_id]
+        self._pile = result.left + others
         self._apply(result)
 
     def _apply(self, result: Settled) -> None:
@@ -285,14 +301,16 @@ class Dispatcher:
         for name, may in self._may_hold_more.items():
             if not may or room <= 0:
                 continue
+            # before the claim: what is heard from here on may be of messages that it does not see
+            self._may_hold_more[name] = False
             slots = max(0, self.options.concurrency - self._held())
             lease = self.options.lease.total_seconds()
             tasks = claim.claim(name, room, slots=slots, lease=lease, worker_id=self.worker_id)
             self.tally.last_claim_at = time.monotonic()
             self.tally.claimed += len(tasks)
-            # a full claim means that there may be more, for us when there is room again and for others now
-            self._may_hold_more[name] = len(tasks) >= room
-            if self._may_hold_more[name]:
+            if len(tasks) >= room:
+                # a full claim means that there may be more, for us when there is room again and for others now
+                self._may_hold_more[name] = True
                 self._share(name)
             room -= len(tasks)
             self._accept(tasks)
@@ -313,6 +331,7 @@ class Dispatcher:
                 self._pile.append(self._unknown(task))
                 self.wake.set()
                 continue
+            self._let_go_of(task.id)
             job = self.jobs[task.id] = Job(task, handler)
             if task.is_lost:
                 self._pile.append(outcome.lost(task))
@@ -321,6 +340,17 @@ class Dispatcher:
                 self._suspects.append(job)
             else:
                 self._runners.submit(job)
+
+    def _let_go_of(self, task_id: int) -> None:
+        """End an older attempt of a task here: its lease ran out, and now it was claimed anew by this very worker."""
+        job = self.jobs.pop(task_id, None)
+        if job is None:
+            return
+        if job in self._suspects:
+            self._suspects.remove(job)
+        if not job.withdraw() and job.ended_at is None:
+            job.interrupt()
+            self._overtime.add(job)
 
     def _unknown(self, task: ClaimedTask) -> Outcome:
         """Put a task aside whose code this process does not have; after a time it fails with a clear word."""
@@ -352,7 +382,7 @@ class Dispatcher:
         takes no neighbour's attempt with it.
         """
         chosen: list[Job] = []
-        running = self._running()
+        running = self._running() + [job for job in self.jobs.values() if self._is_about_to_begin(job)]
         free = self.options.concurrency - len(running) - len(self._overtime)
         dangerous = any(job.task.lost_count > 1 for job in running)
         for job in list(self._suspects):
@@ -374,6 +404,12 @@ class Dispatcher:
             else:
                 # somebody holds its row, or its lease is over: the next round, a heartbeat or the release tells
                 self._suspects.append(job)
+
+    @staticmethod
+    def _is_about_to_begin(job: Job) -> bool:
+        """Say whether a lost task's new begin is recorded, though no thread has taken it yet."""
+        task = job.task
+        return job.begun_at is None and task.is_begun and task.lost_count > 0 and not task.is_lost
 
     # jobs in hand
 
@@ -439,7 +475,8 @@ class Dispatcher:
             if job.ended_at is not None:
                 continue
             if job.begun_at is None:
-                due.append(job.claimed_at + PATIENCE)
+                if not job.is_reported and not job.task.is_lost:
+                    due.append(job.claimed_at + PATIENCE)
             else:
                 if not job.task.is_begun:
                     due.append(job.begun_at + MARK_AFTER)

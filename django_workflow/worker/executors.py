@@ -7,6 +7,7 @@ import functools
 import logging
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -62,9 +63,10 @@ class ThreadRunner:
             self._jobs.put(None)
 
     def join(self, timeout: float) -> None:
-        """Wait up to `timeout` seconds for each thread to end, so that its connections are closed."""
+        """Wait up to `timeout` seconds for the threads to end, so that their connections are closed."""
+        deadline = time.monotonic() + timeout
         for thread in self._threads:
-            thread.join(timeout)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def run(self, job: Job) -> Outcome | Settled:
         """Run one job in this thread."""

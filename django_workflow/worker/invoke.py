@@ -82,6 +82,8 @@ def call_atomic(job: Job) -> Outcome | Settled:
             settled = settle([result], wait_ms=ATOMIC_WAIT_MS)
             if settled.superseded:
                 raise Superseded
+            if settled.done != [result]:
+                raise _RolledBack(*settled.done)  # refused, and turned into a failure: its writes go with it
         return settled
     except _RolledBack as rolled_back:
         return rolled_back.outcome

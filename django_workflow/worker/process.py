@@ -40,7 +40,10 @@ class WorkerProcess:
         finally:
             for helper in helpers:
                 helper.stop()
-            registration.tell_stopped(self.worker_id)
+            try:
+                registration.tell_stopped(self.worker_id)
+            except Exception as error:
+                logger.warning("could not record that this worker stopped: %s", error)
             db.close()
 
     def stop(self) -> None:
