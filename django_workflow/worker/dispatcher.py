@@ -474,14 +474,13 @@ class Dispatcher:
         for job in self.jobs.values():
             if job.ended_at is not None:
                 continue
+            if job.timeout is not None and not job.is_reported:
+                due.append(job.deadline or now + job.timeout)  # it may begin as soon as we sleep
             if job.begun_at is None:
                 if not job.is_reported and not job.task.is_lost:
                     due.append(job.claimed_at + PATIENCE)
-            else:
-                if not job.task.is_begun:
-                    due.append(job.begun_at + MARK_AFTER)
-                if job.deadline is not None and not job.is_reported:
-                    due.append(job.deadline)
+            elif not job.task.is_begun:
+                due.append(job.begun_at + MARK_AFTER)
         if any(may for may in self._may_hold_more.values()) and not self.is_stopping and self._room() > 0:
             return 0.0
         return max(0.0, min(due) - now)

@@ -13,6 +13,9 @@ from django_workflow.worker.dispatcher import Dispatcher
 
 logger = logging.getLogger("django_workflow.worker")
 
+#: Seconds after which a listener looks whether it should stop; psycopg wakes as often by itself.
+INTERVAL = 0.1
+
 
 class Ear:
     """A thread with a listening connection of its own; what it misses is found by polling."""
@@ -40,7 +43,7 @@ class Ear:
                     for name in self._dispatcher.options.queues:
                         self._dispatcher.hear(name)  # what was sent while nobody listened
                     while not self._stopping.is_set():
-                        self._tell(listener.notifications(1.0))
+                        self._tell(listener.notifications(INTERVAL))
             except Exception as error:
                 # notifications are hints; the worker polls until this connection is back
                 logger.warning("listening failed, trying again: %s", error)

@@ -45,6 +45,9 @@ class Runner(Protocol):
 class ThreadRunner:
     """Threads that take jobs from one queue, so that a finished handler's thread goes on without a round trip."""
 
+    #: Whether a handler starts at once.
+    is_ready = True
+
     def __init__(self, concurrency: int, report: Report) -> None:
         self._report = report
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -81,7 +84,7 @@ class ThreadRunner:
     def _work(self) -> None:
         try:
             while (job := self._next()) is not None:
-                if job.begin():
+                if job.begin(is_ready=self.is_ready):
                     result = self.run(job)
                     connections.leave_healthy()
                     self._report(job, result)
@@ -173,6 +176,8 @@ class LoopRunner:
 class ProcessRunner(ThreadRunner):
     """Child processes, each fed by a thread of ours, so that a handler can be killed and may hold its GIL."""
 
+    is_ready = False
+
     def __init__(self, concurrency: int, report: Report) -> None:
         super().__init__(concurrency, report)
         self._local = threading.local()
@@ -187,6 +192,8 @@ class ProcessRunner(ThreadRunner):
         job.stop = child.kill
         if job.is_interrupted:
             child.kill()
+        child.wait_until_ready()
+        job.ready()
         result = child.perform(job)
         job.stop = None
         if not child.is_alive():

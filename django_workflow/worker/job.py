@@ -17,6 +17,7 @@ class Job:
     """One attempt in this process.
 
     claimed_at, begun_at, ended_at: monotonic seconds.
+    is_ready: the handler can start, so its timeout runs; a new process takes its time before that.
     is_reported: an outcome was handed in already (it timed out, or was withdrawn); a later result is late.
     """
 
@@ -31,6 +32,7 @@ class Job:
         "ended_at",
         "handler",
         "is_interrupted",
+        "is_ready",
         "is_reported",
         "stop",
         "task",
@@ -45,6 +47,7 @@ class Job:
         self.claimed_at = time.monotonic()
         self.begun_at: float | None = None
         self.ended_at: float | None = None
+        self.is_ready = True
         self.is_reported = False
         self.is_interrupted = False
         self.stop: Callable[[], object] | None = None
@@ -52,12 +55,18 @@ class Job:
         self._lock = threading.Lock()
         self._thread_id: int | None = None
 
-    def begin(self) -> bool:
+    def begin(self, *, is_ready: bool = True) -> bool:
         """Take the one ticket to run; False where the job was withdrawn."""
         if not self._take_ticket():
             return False
+        self.is_ready = is_ready
         self.begun_at = time.monotonic()
         return True
+
+    def ready(self) -> None:
+        """From here on the timeout runs."""
+        self.begun_at = time.monotonic()
+        self.is_ready = True
 
     def withdraw(self) -> bool:
         """Take the ticket so that the job never begins; False where it has begun."""
@@ -72,7 +81,7 @@ class Job:
     @property
     def deadline(self) -> float | None:
         """When the attempt times out, in monotonic seconds."""
-        if self.timeout is None or self.begun_at is None:
+        if self.timeout is None or self.begun_at is None or not self.is_ready:
             return None
         return self.begun_at + self.timeout
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -10,10 +9,11 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-import django
+from asgiref.sync import async_to_sync
 
 from django_workflow import payload
 from django_workflow.definition.registry import registry
@@ -25,6 +25,9 @@ from django_workflow.engine.outputs import StepOutput
 from django_workflow.exceptions import UnregisteredHandler
 from django_workflow.worker import connections, invoke
 from django_workflow.worker.job import Job
+
+#: A child's first line.
+READY = "ready\n"
 
 
 def describe(job: Job) -> str:
@@ -50,16 +53,11 @@ def describe(job: Job) -> str:
 
 
 def perform(text: str) -> str:
-    """Run the described job in this process and return its outcome as JSON text."""
-    if not apps.ready:
-        django.setup()
+    """Run the described job in this thread and return its outcome as JSON text."""
     job = _job(json.loads(text))
-    if job.handler.is_async:
-        job.begin()
-        result = asyncio.run(invoke.acall(job))
-    else:
-        job.begin()
-        result = invoke.call(job)
+    job.begin()
+    # what a coroutine calls by `sync_to_async` runs in this thread, on its connections
+    result = async_to_sync(invoke.acall)(job) if job.handler.is_async else invoke.call(job)
     error = result.error
     return json.dumps(
         {
@@ -116,11 +114,19 @@ class Child:
         ours.close()
         self._lock = threading.Lock()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "django_workflow.worker.remote", str(theirs.fileno())],
+            [sys.executable, "-m", "django_workflow.worker.apart", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             start_new_session=True,  # so that a kill ends what the handler started, too
         )
         theirs.close()
+        self._is_ready = False
+
+    def wait_until_ready(self) -> None:
+        """Wait until the process has set Django up, or died."""
+        if not self._is_ready:
+            with suppress(OSError, ValueError):
+                self._channel.readline()
+            self._is_ready = True
 
     def is_alive(self) -> bool:
         """Say whether the process runs."""
@@ -152,15 +158,18 @@ class Child:
                 os.killpg(self.process.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Let the process end after what it is doing: its channel is closed."""
+        """End the process and take note of its end."""
         self.kill()
+        self.process.wait()
 
 
-def _serve(descriptor: int) -> None:
-    django.setup()
+def serve(descriptor: int) -> None:
+    """Be a child: perform the jobs that come through the socket `descriptor` until it is closed."""
     # a terminal's Ctrl-C is the parent's to handle
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with socket.socket(fileno=descriptor) as channel, channel.makefile("rw", encoding="utf-8", newline="\n") as lines:
+        lines.write(READY)
+        lines.flush()
         while text := lines.readline():
             try:
                 answer = perform(text)
@@ -178,7 +187,3 @@ def _serve(descriptor: int) -> None:
             connections.leave_healthy()
             lines.write(answer + "\n")
             lines.flush()
-
-
-if __name__ == "__main__":
-    _serve(int(sys.argv[1]))

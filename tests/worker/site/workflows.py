@@ -1,0 +1,144 @@
+"""Flows that run in processes of their own; what they did is told by rows of `auth_group`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+
+from django.contrib.auth.models import Group
+
+from django_workflow import Fail, Flow, Retry, RetryAfter, Skip
+from tests.waiting import eventually
+
+SOON = timedelta(milliseconds=10)
+
+
+def tell(what: str) -> None:
+    """Leave a trace that a test can see."""
+    Group.objects.create(name=f"{what} {time.monotonic_ns()}")
+
+
+def told(what: str) -> int:
+    """Return how often something was told."""
+    return Group.objects.filter(name__startswith=f"{what} ").count()
+
+
+quick = Flow("site_quick")
+
+
+@quick.step
+def first(input):
+    return os.getpid()
+
+
+@quick.map(over="input")
+def each(item):
+    tell("each")
+    return item * 2
+
+
+@quick.step
+def last(first, each):
+    return [first, sum(each)]
+
+
+patient = Flow("site_patient", queue="patient")
+
+
+@patient.step
+def waits(input):
+    """Wait until the test says go."""
+    tell("began")
+    eventually(lambda: told("go"), "a word from the test", seconds=30)
+    tell("finished")
+    return input
+
+
+stubborn = Flow("site_stubborn", queue="stubborn")
+
+
+@stubborn.step
+def never_ends():
+    tell("began")
+    time.sleep(60)
+
+
+apart = Flow("site_apart", executor="process", retry=Retry(max_attempts=2, base=SOON))
+
+
+@apart.step
+def describes(input, ctx):
+    ctx.emit("told", {"by": "the child"})
+    ctx.logger.warning("from the child")
+    return [os.getpid(), input, ctx.attempt, str(ctx.run_id), ctx.idempotency_key, ctx.step]
+
+
+@apart.step
+def reads(describes, ctx):
+    return [describes[0] == ctx.output("describes")[0], ctx.skipped("describes")]
+
+
+@apart.step
+async def awaits(input):
+    await asyncio.sleep(0)
+    return os.getpid()
+
+
+outcomes = Flow("site_outcomes", executor="process", retry=Retry(max_attempts=2, base=SOON))
+
+
+@outcomes.step(on_exhausted="skip")
+def raises():
+    raise LookupError("in the child")
+
+
+@outcomes.step(on_exhausted="skip")
+def gives_up():
+    return Fail("no use")
+
+
+@outcomes.step
+def skips():
+    return Skip("not today")
+
+
+@outcomes.step
+def comes_back(ctx):
+    return RetryAfter(SOON) if ctx.attempt == 1 else "back"
+
+
+@outcomes.step(on_exhausted="skip")
+def gives_no_json():
+    return {1, 2}
+
+
+@outcomes.step
+def dies_once(ctx):
+    if ctx.attempt == 1:
+        os._exit(7)
+    return "alive"
+
+
+endless = Flow("site_endless", executor="process", retry=Retry(max_attempts=1))
+
+
+@endless.step(timeout=timedelta(seconds=0.5))
+def holds_the_gil(ctx):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
+    tell(f"grandchild {child.pid}")
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while True:
+        pass
+
+
+pooled = Flow("site_pooled", executor="pool")
+
+
+@pooled.step
+def in_the_pool(input):
+    return [os.getpid(), Group.objects.filter(pk=0).count(), input]
