@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+
 from asgiref.sync import sync_to_async
 from django.db import connections
 
@@ -19,6 +21,25 @@ def leave_healthy() -> None:
             connection.close()
         elif connection.errors_occurred:
             connection.close_if_unusable_or_obsolete()
+
+
+def close_ended() -> None:
+    """Close connections that the server has ended, so that a restart does not cost the next handler an attempt.
+
+    To an idle connection a server has nothing to say but that it is over; asking the socket costs 2 µs.
+    """
+    for connection in connections.all(initialized_only=True):
+        raw = connection.connection
+        if raw is None or connection.vendor != "postgresql":
+            continue
+        try:
+            poll = select.poll()
+            poll.register(raw.fileno(), select.POLLIN)
+            is_ended = bool(poll.poll(0))
+        except Exception:  # closed already: it has no socket
+            is_ended = True
+        if is_ended:
+            connection.close()
 
 
 def close_obsolete() -> None:

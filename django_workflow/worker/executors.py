@@ -84,6 +84,7 @@ class ThreadRunner:
     def _work(self) -> None:
         try:
             while (job := self._next()) is not None:
+                connections.close_ended()
                 if job.begin(is_ready=self.is_ready):
                     result = self.run(job)
                     connections.leave_healthy()

@@ -171,6 +171,7 @@ def serve(descriptor: int) -> None:
         lines.write(READY)
         lines.flush()
         while text := lines.readline():
+            connections.close_ended()
             try:
                 answer = perform(text)
             except Exception as error:
