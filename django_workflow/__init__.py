@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         WorkflowError,
     )
     from django_workflow.flow import Flow, RunHandle, RunResult, acancel, await_, cancel, wait
+    from django_workflow.worker.context import Context
 
 #: Where each public word lives. Imported when first used: models need Django's apps to be ready.
 _WORDS = {
@@ -37,11 +38,13 @@ _WORDS = {
         "TypeViolation UnknownFlow UnregisteredHandler WaitTimeout WorkflowError"
     ),
     "flow": "Flow RunHandle RunResult acancel await_ cancel wait",
+    "worker.context": "Context",
 }
 _HOMES = {word: module for module, words in _WORDS.items() for word in words.split()}
 
 __all__ = [
     "AlreadySettled",
+    "Context",
     "DefinitionError",
     "ExpressionError",
     "Fail",

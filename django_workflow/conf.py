@@ -55,7 +55,7 @@ class Defaults:
     MAX_OUTPUT_BYTES: int = 1024 * 1024
     #: How long settled runs are kept; None keeps them for ever.
     RETENTION: timedelta | None = None
-    #: How long a task whose handler this process does not know is put aside for others.
+    #: How long, at most, a task whose handler this process does not know is put aside for others.
     UNKNOWN_HANDLER_DELAY: timedelta = timedelta(seconds=30)
     #: After how long a task that no worker knows fails.
     UNKNOWN_HANDLER_LIMIT: timedelta = timedelta(hours=1)

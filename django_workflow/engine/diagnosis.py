@@ -77,7 +77,9 @@ def _definitions() -> Iterator[Finding]:
         except DefinitionError as error:
             yield Finding(ERROR, error.message, "mend the flow; it cannot be started")
     yield Finding(OK, f"{good} flows are declared in code")
-    live = FlowVersion.objects.using(conf.DATABASE).filter(runs__ended_at__isnull=True).distinct()
+    live = (
+        FlowVersion.objects.using(conf.DATABASE).filter(runs__id__isnull=False, runs__ended_at__isnull=True).distinct()
+    )
     for version in live.select_related("flow"):
         missing = _missing_handlers(FlowSpec.from_dict(version.spec))
         if missing:

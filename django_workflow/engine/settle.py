@@ -84,7 +84,7 @@ def settle(outcomes: Sequence[Outcome], *, wait_ms: int | None = None) -> Settle
     if not outcomes:
         return Settled()
     try:
-        with db.atomic(), db.pipelined():
+        with db.together():
             return _Settling(outcomes, wait_ms).settle()
     except Exception as error:
         # whatever one outcome causes must not keep the others from settling

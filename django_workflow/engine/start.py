@@ -78,7 +78,7 @@ def start(spec: FlowSpec, requests: Sequence[StartRequest]) -> list[UUID]:
     publish.ensure_queues(publish.queues_of(spec))
     runs = [_NewRun.of(spec, version_id, request) for request in requests]
     advance = Advance()
-    with db.atomic(), db.pipelined():
+    with db.together():
         ids, made = _insert(runs, spec, flow_id)
         for run in made:
             run.activate(advance)

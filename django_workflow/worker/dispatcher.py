@@ -8,6 +8,7 @@ loop is a plain one; coroutine handlers have an event loop of their own (`execut
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections import deque
@@ -40,6 +41,8 @@ QUICK = 1.0
 MARK_AFTER = 0.02
 #: A run held by somebody else is waited for once its outcome is so old.
 STUCK_AFTER = 1.0
+#: Seconds for which a task of unknown code is put aside at first; doubled each time.
+FIRST_UNKNOWN_DELAY = 0.25
 #: How often a draining worker looks for what is still to come.
 DRAIN_POLL = 0.1
 #: Least time between two notifications of the same queue by this worker.
@@ -355,7 +358,9 @@ class Dispatcher:
     def _unknown(self, task: ClaimedTask) -> Outcome:
         """Put a task aside whose code this process does not have; after a time it fails with a clear word."""
         if task.age < conf.UNKNOWN_HANDLER_LIMIT.total_seconds():
-            delay = conf.UNKNOWN_HANDLER_DELAY.total_seconds()
+            # short at first, so that a worker that knows the code is not beaten to it again and again by this one
+            longest = conf.UNKNOWN_HANDLER_DELAY.total_seconds()
+            delay = random.uniform(0.5, 1.0) * min(longest, FIRST_UNKNOWN_DELAY * 2.0 ** min(task.attempt, 30))  # noqa: S311
             return outcome.released(task, f"no handler {task.step.handler!r} in this process", delay=delay)
         message = (
             f"no worker knows handler {task.step.handler!r} of flow {task.spec.slug!r}; "

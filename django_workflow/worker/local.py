@@ -115,14 +115,10 @@ def _usable_transaction() -> Iterator[None]:
     if not db.in_transaction():
         yield
         return
-    savepoint = transaction.savepoint(using=conf.DATABASE)
-    yield
-    refused = db.connection().connection.info.transaction_status == TransactionStatus.INERROR
-    if refused or transaction.get_rollback(using=conf.DATABASE):
-        transaction.set_rollback(False, using=conf.DATABASE)
-        transaction.savepoint_rollback(savepoint, using=conf.DATABASE)
-    else:
-        transaction.savepoint_commit(savepoint, using=conf.DATABASE)
+    with db.atomic():  # a savepoint
+        yield
+        if db.connection().connection.info.transaction_status == TransactionStatus.INERROR:
+            transaction.set_rollback(True, using=conf.DATABASE)
 
 
 async def _cancellable(job: Job) -> Outcome:

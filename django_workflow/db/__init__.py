@@ -1,0 +1,56 @@
+"""The only place that opens a cursor: statements, transactions, sessions, notifications, drawn ids."""
+
+from django_workflow.db.drawing import draw_ids, forget_drawn_ids
+from django_workflow.db.errors import is_lock_timeout, is_retryable, sqlstate
+from django_workflow.db.sessions import (
+    Listener,
+    allows_migrate,
+    close,
+    connection,
+    listen,
+    on_own_connection,
+    serve_worker,
+)
+from django_workflow.db.statements import (
+    Row,
+    after_commit,
+    array,
+    atomic,
+    execute,
+    in_test_transaction,
+    in_transaction,
+    lock_timeout,
+    notify,
+    rows,
+    run_script,
+    together,
+    without_waiting_for_flush,
+)
+
+__all__ = [
+    "Listener",
+    "Row",
+    "after_commit",
+    "allows_migrate",
+    "array",
+    "atomic",
+    "close",
+    "connection",
+    "draw_ids",
+    "execute",
+    "forget_drawn_ids",
+    "in_test_transaction",
+    "in_transaction",
+    "is_lock_timeout",
+    "is_retryable",
+    "listen",
+    "lock_timeout",
+    "notify",
+    "on_own_connection",
+    "rows",
+    "run_script",
+    "serve_worker",
+    "sqlstate",
+    "together",
+    "without_waiting_for_flush",
+]

@@ -1,0 +1,32 @@
+"""What a database error means for the engine."""
+
+from __future__ import annotations
+
+from django.db.utils import DatabaseError, InterfaceError, OperationalError
+
+#: SQLSTATE classes after which the same statements may simply be tried again.
+RETRYABLE_STATES = ("08", "40", "53", "57P")
+LOCK_NOT_AVAILABLE = "55P03"
+
+
+def is_retryable(error: BaseException) -> bool:
+    """Say whether `error` is of the connection, a deadlock or a serialisation, not of the data."""
+    if isinstance(error, InterfaceError):
+        return True
+    state = sqlstate(error)
+    if state is None:
+        # psycopg reports a broken connection without a state
+        return isinstance(error, OperationalError)
+    return state.startswith(RETRYABLE_STATES)
+
+
+def is_lock_timeout(error: BaseException) -> bool:
+    """Say whether `error` means that a lock was not available in time."""
+    return sqlstate(error) == LOCK_NOT_AVAILABLE
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """Return PostgreSQL's code for a database error, where it gave one."""
+    cause = error.__cause__ if isinstance(error, DatabaseError) else error
+    state: str | None = getattr(cause, "sqlstate", None)
+    return state

@@ -1,0 +1,230 @@
+"""Statements: one at a time, or several that take effect together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import psycopg
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_workflow.conf import conf
+from django_workflow.db.sessions import connection, has_own_session, tune_for_worker
+
+Row = tuple[Any, ...]
+Statement = tuple[str, Sequence[Any]]
+
+
+def rows(sql: str, params: Sequence[Any] = ()) -> list[Row]:
+    """Execute one statement and return its rows; lists among `params` are passed as arrays, cast in the SQL."""
+    if _block.current is not None:
+        _block.current.send()
+    found: list[Row] = _run(sql, params).fetchall()
+    return found
+
+
+def execute(sql: str, params: Sequence[Any] = ()) -> None:
+    """Execute one statement whose result does not matter; within `together` it may be sent later."""
+    if _block.current is not None:
+        _block.current.pending.append((sql, params))
+    else:
+        _run(sql, params)
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Let the statements of the block take effect together or not at all.
+
+    Consecutive `execute`s are sent as one statement with a CTE for each: a settle that writes eight
+    sets costs one round trip and one plan for them, and a block that only writes needs no
+    transaction around it. They all see the state before the first of them, so they must not depend
+    on each other; `rows` sends what is pending before it reads.
+    """
+    if _block.current is not None:
+        yield
+        return
+    block = _block.current = _Block()
+    try:
+        with block.run():
+            yield
+    finally:
+        _block.current = None
+
+
+class _Block:
+    """What `together` collects, and the transaction it opens once more than one statement is sent."""
+
+    def __init__(self) -> None:
+        self.pending: list[Statement] = []
+        self._has_begun = False
+        self._stack = ExitStack()
+
+    @contextmanager
+    def run(self) -> Iterator[None]:
+        """Hold what the block executes, and send it at its end."""
+        with ExitStack() as self._stack:
+            yield
+            if connection().in_atomic_block:
+                self._begin()  # at least a savepoint: what is refused must not end the caller's transaction
+            self._flush()
+
+    def send(self) -> None:
+        """Send what is pending, because something is about to be read."""
+        self._begin()
+        self._flush()
+
+    def _begin(self) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            self._stack.enter_context(atomic())
+
+    def _flush(self) -> None:
+        pending, self.pending = self.pending, []
+        if pending:
+            _run(*combined(pending))
+
+
+class _Current(threading.local):
+    current: _Block | None = None
+
+
+_block = _Current()
+
+
+def combined(statements: Sequence[Statement]) -> Statement:
+    """Return one statement that does what all of `statements` do."""
+    if len(statements) == 1:
+        return statements[0]
+    parts = [f"part_{number} AS MATERIALIZED ({sql})" for number, (sql, _) in enumerate(statements)]
+    # a SELECT is executed only as far as somebody reads it
+    read = [
+        f"(SELECT count(*) FROM part_{number})"
+        for number, (sql, _) in enumerate(statements)
+        if sql.lstrip()[:6].upper() == "SELECT"
+    ]
+    sql = f"WITH {', '.join(parts)} SELECT {', '.join(read) or '1'}"
+    return sql, [value for _, params in statements for value in params]
+
+
+def _run(sql: str, params: Sequence[Any]) -> Any:
+    """Execute one statement and return its cursor."""
+    wrapper = connection()
+    values = [array(item) if isinstance(item, list) else item for item in params]
+    is_worker = tune_for_worker(wrapper)
+    if not is_worker and (wrapper.queries_logged or wrapper.execute_wrappers):
+        # tests that count queries and tools that trace them see Django's cursors
+        cursor = wrapper.cursor()
+        cursor.execute(sql, values)
+        return cursor
+    wrapper.ensure_connection()
+    wrapper.validate_no_broken_transaction()
+    return _Cursor(wrapper, sql, values)
+
+
+class _Cursor:
+    """A cursor that binds on the server and prepares its statements; errors are Django's.
+
+    Behind a pooler that shares sessions nothing is prepared; Django asks such sites to set
+    DISABLE_SERVER_SIDE_CURSORS, and that tells it here, too.
+    """
+
+    def __init__(self, wrapper: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> None:
+        self._wrapper = wrapper
+        connection = wrapper.connection
+        before = connection.prepare_threshold
+        connection.prepare_threshold = 0 if has_own_session(wrapper) else None
+        try:
+            self._cursor = psycopg.Cursor(connection)
+            with wrapper.wrap_database_errors:
+                self._cursor.execute(sql, values)
+        finally:
+            connection.prepare_threshold = before
+
+    def fetchall(self) -> list[Row]:
+        with self._wrapper.wrap_database_errors:
+            return self._cursor.fetchall()
+
+
+def array(values: list[Any]) -> str:
+    """Return a PostgreSQL array literal of numbers, texts, ids, times and None.
+
+    psycopg adapts lists element by element in Python; for the engine's columns of a few hundred
+    plain values this is three times as fast, and a settle passes twenty of them.
+    """
+    parts = []
+    for value in values:
+        kind = type(value)
+        if kind is int:
+            parts.append(str(value))
+        elif value is None:
+            parts.append("NULL")
+        elif kind is str:
+            needs_escape = "\\" in value or '"' in value
+            text = value.replace("\\", "\\\\").replace('"', '\\"') if needs_escape else value
+            parts.append(f'"{text}"')
+        else:
+            parts.append(f'"{value}"')
+    return "{" + ",".join(parts) + "}"
+
+
+def run_script(sql: str) -> None:
+    """Execute several statements without parameters, as one script."""
+    with connection().cursor() as cursor:
+        cursor.execute(sql)
+
+
+def atomic() -> transaction.Atomic:
+    """Return the transaction in which a verb does all it does."""
+    return transaction.atomic(using=conf.DATABASE)
+
+
+def in_transaction() -> bool:
+    """Say whether the caller has a transaction open on the workflow database."""
+    return connection().in_atomic_block
+
+
+def in_test_transaction() -> bool:
+    """Say whether everything here is rolled back at the end of a test (`django.test.TestCase`)."""
+    blocks = connection().atomic_blocks
+    return bool(blocks) and getattr(blocks[0], "_from_testcase", False)
+
+
+def after_commit(function: Callable[[], Any]) -> None:
+    """Call `function` once the caller's transaction has committed, at once where none is open."""
+    transaction.on_commit(function, using=conf.DATABASE)
+
+
+@contextmanager
+def lock_timeout(milliseconds: int) -> Iterator[None]:
+    """Wait for locks at most so long within the current transaction block."""
+    previous = rows(
+        "SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, true)", [f"{milliseconds}ms"]
+    )
+    yield
+    # after an error the transaction is over and with it the local setting
+    rows("SELECT set_config('lock_timeout', %s, true)", [previous[0][0]])
+
+
+def without_waiting_for_flush() -> None:
+    """Let the current transaction commit without waiting for the disk; only what may be lost does so."""
+    rows("SELECT set_config('synchronous_commit', 'off', true)")
+
+
+NOTIFY = """
+    SELECT set_config('synchronous_commit', 'off', true), pg_notify(channel, payload)
+    FROM unnest(%s::text[], %s::text[]) AS n(channel, payload)
+"""
+
+
+def notify(notifications: Sequence[tuple[str, str]]) -> None:
+    """Send notifications in one asynchronous transaction of their own.
+
+    notifications: pairs of channel and payload, at most 8,000 bytes each.
+    PostgreSQL serialises notifying commits over the whole cluster through the flush, so this never
+    runs inside a durable transaction. A lost notification costs latency, never truth.
+    """
+    if notifications:
+        rows(NOTIFY, [[channel for channel, _ in notifications], [payload for _, payload in notifications]])
