@@ -210,6 +210,20 @@ def begin(tasks: Sequence[ClaimedTask]) -> set[int]:
     return begun
 
 
+#: How the reason begins for which a task is handed back by a process without its code.
+UNKNOWN = "no handler"
+SECONDS_UNKNOWN = """
+    SELECT coalesce(extract(epoch FROM clock_timestamp() - min(ended_at)), 0)::float8 FROM django_workflow_attempt
+    WHERE task_id = %s AND outcome = 'released' AND starts_with(message, %s)
+"""
+
+
+def seconds_unknown(task: ClaimedTask) -> float:
+    """Return how long ago a process first handed this task back because it did not have its code."""
+    seconds: float = db.rows(SECONDS_UNKNOWN, [task.id, UNKNOWN])[0][0]
+    return seconds
+
+
 @dataclass(slots=True)
 class Pulse:
     """What a heartbeat learnt: leases held on, ended by others, and not looked at because locked."""

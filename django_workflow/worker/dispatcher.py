@@ -357,11 +357,14 @@ class Dispatcher:
 
     def _unknown(self, task: ClaimedTask) -> Outcome:
         """Put a task aside whose code this process does not have; after a time it fails with a clear word."""
-        if task.age < conf.UNKNOWN_HANDLER_LIMIT.total_seconds():
+        limit = conf.UNKNOWN_HANDLER_LIMIT.total_seconds()
+        # a task may be old because it waited or was tried for long: that says nothing about who knows it
+        if task.age < limit or claim.seconds_unknown(task) < limit:
             # short at first, so that a worker that knows the code is not beaten to it again and again by this one
             longest = conf.UNKNOWN_HANDLER_DELAY.total_seconds()
             delay = random.uniform(0.5, 1.0) * min(longest, FIRST_UNKNOWN_DELAY * 2.0 ** min(task.attempt, 30))  # noqa: S311
-            return outcome.released(task, f"no handler {task.step.handler!r} in this process", delay=delay)
+            reason = f"{claim.UNKNOWN} {task.step.handler!r} in this process"
+            return outcome.released(task, reason, delay=delay)
         message = (
             f"no worker knows handler {task.step.handler!r} of flow {task.spec.slug!r}; "
             "start a worker with the code that declares it, or cancel the run"
