@@ -47,7 +47,7 @@ class ThreadedWorker:
     def _run(self) -> None:
         try:
             self.process.run()
-        except BaseException as error:  # noqa: BLE001  told by `join`
+        except BaseException as error:
             self.failure = error
         finally:
             connections.close_all()

@@ -9,13 +9,14 @@ from datetime import timedelta
 
 import psutil
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Group
 from django.db import connection, transaction
 
 from django_workflow import Retry, testing
 from django_workflow.models import Attempt, Event
 from tests.waiting import eventually
-from tests.worker.site import workflows
+from tests.worker.site import pools, workflows
 from tests.worker.site.workflows import told
 
 SOON = timedelta(milliseconds=10)
@@ -36,13 +37,14 @@ def test_plain_handlers_run_at_once_in_threads(flow, drain):
 
 
 def test_coroutine_handlers_run_at_once_on_one_loop(flow, drain):
-    arrived = []
+    arrived, everybody = [], asyncio.Event()
 
     @flow.map(count=30)
     async def each():
         arrived.append(1)
-        while len(arrived) < 30:
-            await asyncio.sleep(0)
+        if len(arrived) == 30:
+            everybody.set()
+        await everybody.wait()
         return threading.get_ident()
 
     handle = flow.start()
@@ -99,16 +101,13 @@ def test_handlers_in_processes_get_all_that_others_get(site, drain):
     handle = workflows.apart.start({"a": [None, 0, "é"]})
     drain(executor="process", concurrency=2)
     result = testing.assert_settled(handle)
-    pid, value, attempt, run_id, key, step = Event.objects.get(run_id=handle.id, type="told") and describes_of(handle)
+    pid, value, attempt, run_id, key, step = handle.run.tasks.get(step_run__step="describes").output
     assert pid != os.getpid()
     assert (value, attempt, run_id, step) == ({"a": [None, 0, "é"]}, 1, str(handle.id), "describes")
     assert key == f"{handle.id}:describes:1:0"
     assert result["reads"] == [True, False]
     assert result["awaits"] != os.getpid()
-
-
-def describes_of(handle):
-    return handle.run.tasks.get(step_run__step="describes").output
+    assert Event.objects.get(run_id=handle.id, type="told").data == {"by": "the child"}
 
 
 def test_every_outcome_comes_back_from_a_process(site, drain):
@@ -165,8 +164,6 @@ def test_executor_of_the_site_runs_what_names_it(site, drain, settings, pool):
 
 
 def test_executor_of_the_step_wins_over_the_workers(flow, drain, settings):
-    from tests.worker.site import pools
-
     settings.DJANGO_WORKFLOW = {"EXECUTORS": {"mine": pools.threads}}
     flow.step(name="here", executor="thread")(lambda: threading.current_thread().name)
     flow.step(name="there")(lambda: threading.current_thread().name)
@@ -199,6 +196,13 @@ def test_connection_left_in_a_transaction_does_not_reach_the_next_handler(flow, 
     assert not Group.objects.exists()
 
 
+def test_broken_pool_is_made_anew(site, drain, settings):
+    settings.DJANGO_WORKFLOW = {"EXECUTORS": {"pool": pools.processes}}
+    handle = workflows.breaking.start()
+    drain()
+    assert testing.assert_settled(handle)["breaks_its_pool"] == "alive"
+
+
 @pytest.mark.parametrize("kind", ["plain", "coroutine"])
 def test_broken_connection_is_replaced_for_the_next_handler(flow, drain, kind):
     retry = Retry(max_attempts=2, base=SOON)
@@ -212,8 +216,6 @@ def test_broken_connection_is_replaced_for_the_next_handler(flow, drain, kind):
 
         @flow.step(retry=retry)
         async def uses(ctx):
-            from asgiref.sync import sync_to_async
-
             await sync_to_async(break_connection)(ctx)
             return await Group.objects.acount()
 
@@ -260,7 +262,7 @@ def test_exception_whose_text_fails_takes_no_slot(flow, drain):
     testing.assert_settled(handle)
 
 
-def test_module_told_by_the_site(site, drain):
+def test_steps_of_all_kinds_settle_together(site, drain):
     handle = workflows.quick.start([1, 2, 3])
     drain()
     assert testing.assert_settled(handle)["last"][1] == 12

@@ -142,3 +142,13 @@ pooled = Flow("site_pooled", executor="pool")
 @pooled.step
 def in_the_pool(input):
     return [os.getpid(), Group.objects.filter(pk=0).count(), input]
+
+
+breaking = Flow("site_breaking", executor="pool", retry=Retry(max_attempts=3, base=SOON))
+
+
+@breaking.step
+def breaks_its_pool(ctx):
+    if ctx.attempt == 1:
+        os._exit(7)
+    return "alive"
