@@ -218,6 +218,7 @@ RECORD_SUPERSEDED = """
     FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS l(task_id, lease_id, outcome)
     WHERE a.task_id = l.task_id AND a.lease_id = l.lease_id AND a.superseded_at IS NULL
       AND l.outcome NOT IN ('released', a.outcome)
+    RETURNING a.id
 """
 
 
@@ -226,7 +227,8 @@ def record_superseded(late: Sequence[Ending]) -> None:
     if late:
         tasks = [item.outcome.task for item in late]
         kinds = [item.outcome.kind for item in late]
-        db.execute(RECORD_SUPERSEDED, [[task.id for task in tasks], [task.lease_id for task in tasks], kinds])
+        # not `execute`: the attempt's own row may be among the writes that are still pending
+        db.rows(RECORD_SUPERSEDED, [[task.id for task in tasks], [task.lease_id for task in tasks], kinds])
 
 
 @dataclass(slots=True)

@@ -469,7 +469,7 @@ class Dispatcher:
 
     def _nap(self) -> float:
         """Seconds until something is due by itself."""
-        if self.wake.is_set():
+        if self.wake.is_set() or (self.is_stopping and not self.jobs and not self._pile):
             return 0.0
         now = time.monotonic()
         due = [self._next_poll]
