@@ -149,7 +149,7 @@ def is_alive(pid):
 
 def test_children_end_with_their_worker(site, drain):
     workflows.apart.start(1)
-    drain(executor="process")
+    drain(executor="process", concurrency=2)
     ours = psutil.Process().children(recursive=True)
     assert not [child for child in ours if "django_workflow.worker.apart" in " ".join(child.cmdline())]
 

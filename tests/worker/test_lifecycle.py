@@ -114,7 +114,7 @@ def is_idle():
 
 
 def test_poll_finds_what_no_notification_told(flow, work, settings):
-    settings.DJANGO_WORKFLOW = {"POLL_INTERVAL": timedelta(milliseconds=50)}
+    settings.DJANGO_WORKFLOW = {"POLL_INTERVAL": 5 * SOON}
     flow.step(name="only")(lambda: None)
     work()
     handle = flow.start()
@@ -123,7 +123,7 @@ def test_poll_finds_what_no_notification_told(flow, work, settings):
 
 
 def test_keeper_begins_delayed_runs_and_long_backoffs(flow, work, settings):
-    settings.DJANGO_WORKFLOW = {"POLL_INTERVAL": timedelta(milliseconds=50), "LEASE": timedelta(milliseconds=10)}
+    settings.DJANGO_WORKFLOW = {"POLL_INTERVAL": 5 * SOON, "LEASE": timedelta(milliseconds=10)}
 
     @flow.step(retry=Retry(base=timedelta(milliseconds=200), jitter=False))
     def flaky(ctx):
@@ -137,7 +137,7 @@ def test_keeper_begins_delayed_runs_and_long_backoffs(flow, work, settings):
 
 
 def test_keeper_ends_overdue_runs_and_their_handlers_are_told(make_flow, work, settings, gate):
-    settings.DJANGO_WORKFLOW = {"POLL_INTERVAL": timedelta(milliseconds=50)}
+    settings.DJANGO_WORKFLOW = {"POLL_INTERVAL": 5 * SOON}
     flow = make_flow(max_duration=timedelta(milliseconds=300))
     stopped = []
 
@@ -254,6 +254,21 @@ def test_handler_that_outlives_the_grace_time_is_handed_back_uncounted(flow, wor
     assert testing.assert_settled(handle)["stubborn"] == "second"
 
 
+def test_stopped_worker_ends_as_soon_as_its_handlers_have(flow, work, gate, settings):
+    settings.DJANGO_WORKFLOW = {"POLL_INTERVAL": timedelta(minutes=5)}
+
+    @flow.step
+    def only():
+        gate.enter()
+
+    flow.start()
+    worker = work()
+    gate.wait_until_begun()
+    worker.process.stop()
+    gate.open.set()
+    worker.join(10)
+
+
 def test_second_stop_ends_the_grace_time(flow, work):
     may_end, began = threading.Event(), threading.Event()
 
@@ -302,7 +317,7 @@ def test_worker_row_tells_who_it_is_and_how_it_ended(flow, drain):
 
 
 def test_worker_whose_connections_are_cut_goes_on(flow, work, settings):
-    settings.DJANGO_WORKFLOW = {"POLL_INTERVAL": timedelta(milliseconds=50)}
+    settings.DJANGO_WORKFLOW = {"POLL_INTERVAL": 5 * SOON}
     flow.step(name="only")(lambda: None)
     work(lease=SECOND)
     assert flow.start().wait(20).is_success
@@ -312,7 +327,7 @@ def test_worker_whose_connections_are_cut_goes_on(flow, work, settings):
 
 
 def test_step_unknown_here_is_put_back_uncounted_for_others(flow, drain, work, settings):
-    settings.DJANGO_WORKFLOW = {"UNKNOWN_HANDLER_DELAY": timedelta(milliseconds=300)}
+    settings.DJANGO_WORKFLOW = {"UNKNOWN_HANDLER_DELAY": 10 * SOON, "POLL_INTERVAL": 5 * SOON}
     flow.step(name="only", retry=ONCE)(lambda: "known")
     handle = flow.start()
     known = registry._handlers.pop(f"{flow.slug}.only")
@@ -327,7 +342,7 @@ def test_step_unknown_here_is_put_back_uncounted_for_others(flow, drain, work, s
 
 
 def test_step_whose_condition_is_unknown_here_is_put_back_too(flow, work, settings):
-    settings.DJANGO_WORKFLOW = {"UNKNOWN_HANDLER_DELAY": timedelta(milliseconds=100)}
+    settings.DJANGO_WORKFLOW = {"UNKNOWN_HANDLER_DELAY": 10 * SOON, "POLL_INTERVAL": 5 * SOON}
     flow.step(name="first", retry=ONCE)(lambda: None)
 
     @flow.step(depends_on=["first"], when=lambda input: True)
@@ -355,7 +370,7 @@ def test_step_that_no_worker_knows_fails_clearly_after_the_limit(flow, drain, se
 
 
 def test_old_task_is_not_failed_by_the_first_worker_that_does_not_know_it(flow, work, settings):
-    settings.DJANGO_WORKFLOW = {"UNKNOWN_HANDLER_DELAY": timedelta(milliseconds=100)}
+    settings.DJANGO_WORKFLOW = {"UNKNOWN_HANDLER_DELAY": 10 * SOON, "POLL_INTERVAL": 5 * SOON}
     flow.step(name="only")(lambda: "known")
     handle = flow.start()
     # it waited in a long queue
