@@ -1,0 +1,467 @@
+"""The guards of the races, by name: where each stands, and how a test removes it.
+
+`pytest tests/races --break-guards` runs every race without each of its guards and expects it to fail.
+Worker processes remove the guard that BREAK_GUARD names (tests/chaos/site/apps.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+#: Sets an attribute for the length of a test: `monkeypatch.setattr`, or `setattr` in a process of its own.
+Set = Callable[[Any, str, Any], None]
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Something without which a race goes wrong.
+
+    what: the guard and where it stands. how: what is done to remove it. remove: does it.
+    """
+
+    what: str
+    how: str
+    remove: Callable[[Set], None]
+
+
+GUARDS: dict[str, Guard] = {}
+
+
+def guard(what: str, how: str) -> Callable[[Callable[[Set], None]], Callable[[Set], None]]:
+    """Register the decorated function as the removal of a guard that has its name."""
+
+    def register(function: Callable[[Set], None]) -> Callable[[Set], None]:
+        GUARDS[function.__name__] = Guard(what, how, function)
+        return function
+
+    return register
+
+
+def without(text: str, part: str, instead: str = "") -> str:
+    """Return SQL without a part that must be there."""
+    assert part in text, f"the statement no longer says {part!r}; this guard has moved"
+    return text.replace(part, instead)
+
+
+# claiming
+
+
+@guard("queue.READ: pgmq.read hides what it returns", "a plain SELECT of the visible messages")
+def reading_hides(set: Set) -> None:
+    from django_workflow import queue
+
+    plain = """
+        SELECT msg_id, (message->>'task')::bigint FROM pgmq.q_wfq_default, (SELECT %s, %s) AS unused
+        WHERE vt <= clock_timestamp() ORDER BY msg_id LIMIT %s
+    """
+    set(queue, "READ", plain)
+
+
+@guard("claim: pgmq.read and TAKE are two statements, so that TAKE's snapshot is the younger one", "TAKE reads itself")
+def read_before_take(set: Set) -> None:
+    from django_workflow import queue
+    from django_workflow.engine import claim
+
+    merged, count = re.subn(
+        r"WITH locked(.*?)FROM unnest\((.*?)\) AS w\(message_id, task_id, begins\)",
+        r"WITH unused AS (SELECT \2), locked\1"
+        r"FROM (SELECT msg_id AS message_id, (message->>'task')::bigint AS task_id, true AS begins"
+        r" FROM pgmq.read('wfq_default', 30, 10)) AS w",
+        claim.TAKE,
+        flags=re.DOTALL,
+    )
+    assert count == 1, "TAKE has changed"
+    set(claim, "TAKE", merged)
+    set(queue, "read", lambda name, lease, limit: [(0, 0)])
+
+
+@guard("claim.TAKE: SKIP LOCKED", "dropped")
+def take_skips_locked(set: Set) -> None:
+    from django_workflow.engine import claim
+
+    set(claim, "TAKE", without(claim.TAKE, " SKIP LOCKED"))
+
+
+@guard("claim.READ_UNTAKEN reads without a lock: a locked row is not an absent one", "FOR NO KEY UPDATE SKIP LOCKED")
+def dropping_reads_unlocked(set: Set) -> None:
+    from django_workflow.engine import claim
+
+    set(claim, "READ_UNTAKEN", claim.READ_UNTAKEN + " FOR NO KEY UPDATE SKIP LOCKED")
+
+
+@guard("claim.TAKE: the task's message_id is the message's", "dropped")
+def one_valid_message(set: Set) -> None:
+    from django_workflow.engine import claim
+
+    set(claim, "TAKE", without(claim.TAKE, " AND t.message_id = w.message_id"))
+
+
+@guard("claim.TAKE takes running tasks whose message reappeared", "queued ones only")
+def running_tasks_are_taken(set: Set) -> None:
+    from django_workflow.engine import claim
+
+    set(claim, "TAKE", without(claim.TAKE, "t.status IN ('queued', 'running')", "t.status = 'queued'"))
+
+
+@guard("claim.TAKE keeps the begin mark of a lost attempt, and marks only what finds a free slot", "all are marked")
+def begin_marks_tell(set: Set) -> None:
+    from django_workflow.engine import claim
+
+    merged, count = re.subn(r"begun_at = CASE.*?END\n", "begun_at = clock_timestamp()\n", claim.TAKE, flags=re.DOTALL)
+    assert count == 1, "TAKE has changed"
+    set(claim, "TAKE", merged)
+
+
+@guard("outcome.lost counts an attempt that had begun", "never counted")
+def losses_are_counted(set: Set) -> None:
+    from django_workflow.engine import outcome
+
+    lost = outcome.lost
+
+    def uncounted(task: Any) -> Any:
+        result = lost(task)
+        result.is_counted = False
+        return result
+
+    set(outcome, "lost", uncounted)
+
+
+@guard("claim.BEGIN_IF_LEASED skips rows that others hold: only the holder of a run's lock waits for tasks", "it waits")
+def begin_skips_locked(set: Set) -> None:
+    from django_workflow.engine import claim
+
+    set(claim, "BEGIN_IF_LEASED", without(claim.BEGIN_IF_LEASED, " SKIP LOCKED"))
+
+
+# the fence
+
+
+@guard("ends.END_IF_LEASED: lease_id", "dropped from the WHERE")
+def end_is_fenced(set: Set) -> None:
+    from django_workflow.engine import ends
+
+    set(ends, "END_IF_LEASED", without(ends.END_IF_LEASED, " AND t.lease_id = e.lease_id"))
+
+
+@guard("claim: lease ids are random, for numbers repeat after a crash", "the lease id is a number that repeats")
+def leases_are_random(set: Set) -> None:
+    from django_workflow.engine import claim
+
+    set(claim, "new_lease_id", lambda: 1)
+
+
+@guard("ends: END_IF_LEASED, REQUEUE_IF_LEASED: status = 'running'", "dropped from both")
+def ended_is_ended(set: Set) -> None:
+    from django_workflow.engine import ends
+
+    set(ends, "END_IF_LEASED", without(ends.END_IF_LEASED, " AND t.status = 'running'"))
+    set(ends, "REQUEUE_IF_LEASED", without(ends.REQUEUE_IF_LEASED, " AND t.status = 'running'"))
+
+
+@guard("ends.end_tasks tells what it applied by task and lease", "by task alone")
+def fence_is_per_lease(set: Set) -> None:
+    from django_workflow.engine import ends
+
+    end_tasks = ends.end_tasks
+
+    def by_task(endings: Any) -> Any:
+        tasks = {task_id for task_id, _ in end_tasks(endings)}
+        return {item.outcome.task.fence for item in endings if item.outcome.task.id in tasks}
+
+    set(ends, "end_tasks", by_task)
+
+
+@guard("ends.first_of_each: of two outcomes of one attempt the first counts", "both go on")
+def first_outcome_counts(set: Set) -> None:
+    from django_workflow.engine import ends
+
+    set(ends, "first_of_each", lambda endings: (list(endings), []))
+
+
+@guard("ends.INSERT_ATTEMPTS: NOT EXISTS", "dropped")
+def one_row_per_attempt(set: Set) -> None:
+    from django_workflow.engine import ends
+
+    set(ends, "INSERT_ATTEMPTS", without(ends.INSERT_ATTEMPTS, "NOT EXISTS", "true OR EXISTS"))
+
+
+@guard("claim.BEGIN_IF_LEASED: lease_id", "dropped from the WHERE")
+def begin_is_fenced(set: Set) -> None:
+    from django_workflow.engine import claim
+
+    set(claim, "BEGIN_IF_LEASED", without(claim.BEGIN_IF_LEASED, " AND t.lease_id = b.lease_id"))
+
+
+# locks of runs
+
+
+@guard("settle.LOCK_RUNS: FOR NO KEY UPDATE, in a statement before anything is read", "a read without a lock")
+def run_is_locked_first(set: Set) -> None:
+    from django_workflow.engine import settle
+
+    set(settle, "LOCK_RUNS", without(settle.LOCK_RUNS, "FOR NO KEY UPDATE", "OFFSET 0"))
+    lock_runs = settle.lock_runs
+    # SKIP LOCKED belongs to the lock
+    set(settle, "lock_runs", lambda run_ids, wait_ms=None: lock_runs(run_ids, wait_ms=wait_ms or 1_000))
+
+
+@guard("settle.lock_runs: SKIP LOCKED where nobody waits", "it waits for every run")
+def settle_skips_locked_runs(set: Set) -> None:
+    from django_workflow.engine import settle
+
+    lock_runs = settle.lock_runs
+    set(settle, "lock_runs", lambda run_ids, wait_ms=None: lock_runs(run_ids, wait_ms=wait_ms or 60_000))
+
+
+@guard("settle._settle_apart splits a pile that is refused", "the error is raised")
+def piles_are_split(set: Set) -> None:
+    from django_workflow.engine import settle
+
+    def refuse(outcomes: Any, wait_ms: Any, error: Exception) -> None:
+        raise error
+
+    set(settle, "_settle_apart", refuse)
+
+
+@guard("start.INSERT_RUNS: ON CONFLICT DO NOTHING", "dropped")
+def second_start_finds_the_first(set: Set) -> None:
+    from django_workflow.engine import start
+
+    set(start, "INSERT_RUNS", without(start.INSERT_RUNS, "ON CONFLICT DO NOTHING"))
+
+
+@guard("start.INSERT_RUNS: ORDER BY the idempotency key", "dropped")
+def keys_are_inserted_in_order(set: Set) -> None:
+    from django_workflow.engine import start
+
+    set(start, "INSERT_RUNS", without(start.INSERT_RUNS, "ORDER BY n.key, n.id"))
+
+
+# heartbeats
+
+
+@guard("heart: heartbeats extend leases", "the heart does not beat")
+def heart_beats(set: Set) -> None:
+    from django_workflow.worker.heart import Heart
+
+    set(Heart, "beat", lambda self: 3_600.0)
+
+
+@guard("claim._judge_unlocked: a skipped row is read without a lock", "what is skipped counts as lost")
+def skipped_is_not_lost(set: Set) -> None:
+    from django_workflow.engine import claim
+
+    def judge(rest: Any, pulse: Any) -> None:
+        pulse.ended |= {task.id: "lost" for task in rest}
+
+    set(claim, "_judge_unlocked", judge)
+
+
+@guard("claim.LOCK_LEASED: lease_id", "dropped from the JOIN")
+def heartbeat_is_fenced(set: Set) -> None:
+    from django_workflow.engine import claim
+
+    set(claim, "LOCK_LEASED", without(claim.LOCK_LEASED, " AND t.lease_id = h.lease_id"))
+
+
+@guard("claim.heartbeat extends the message that the row names", "none: the claimed one is gone")
+def heartbeat_follows_the_row(set: Set) -> None:
+    from django_workflow.engine import claim
+
+    set(claim, "LOCK_LEASED", without(claim.LOCK_LEASED, "t.message_id", "NULL::bigint"))
+
+
+# the keeper
+
+
+@guard("timers.reconcile looks again under the lock (LOOK_AGAIN)", "it believes what it saw before")
+def keeper_looks_again(set: Set) -> None:
+    from django_workflow.engine import timers
+
+    missing = timers._without_message
+    believed: list[int] = []
+
+    def believe(tasks: Any) -> list[int]:
+        if not believed:
+            believed.extend(missing(tasks))
+        return believed
+
+    set(timers, "_without_message", believe)
+
+
+@guard("timers.reconcile hides a running task's new message for a lease", "it is visible at once")
+def running_tasks_stay_hidden(set: Set) -> None:
+    from django_workflow.engine import timers
+
+    send_for = timers._send_for
+    set(timers, "_send_for", lambda tasks: send_for([(task_id, name, 0.0) for task_id, name, _ in tasks]))
+
+
+@guard("timers.reconcile sends anew for tasks whose message is gone", "it does not")
+def keeper_sends_again(set: Set) -> None:
+    from django_workflow.engine import timers
+
+    set(timers, "_send_for", lambda tasks: set())
+
+
+@guard("timers.LOCK_SUSPECTS: SKIP LOCKED", "dropped")
+def keeper_skips_locked(set: Set) -> None:
+    from django_workflow.engine import timers
+
+    set(timers, "LOCK_SUSPECTS", without(timers.LOCK_SUSPECTS, " SKIP LOCKED"))
+
+
+@guard("timers.LOCK_DUE_TASKS: FOR NO KEY UPDATE SKIP LOCKED", "a read without a lock")
+def due_tasks_are_locked(set: Set) -> None:
+    from django_workflow.engine import timers
+
+    set(timers, "LOCK_DUE_TASKS", without(timers.LOCK_DUE_TASKS, "FOR NO KEY UPDATE OF t SKIP LOCKED"))
+
+
+@guard("keeper.TRY_LOCK: a session advisory lock", "everybody has it")
+def one_keeper(set: Set) -> None:
+    from django_workflow.worker import keeper
+
+    set(keeper, "TRY_LOCK", "SELECT true FROM (SELECT %s) AS unused")
+
+
+# the worker
+
+
+@guard("dispatcher._recover: errors of the database end a round, not the worker", "they end the worker")
+def worker_recovers(set: Set) -> None:
+    from django_workflow.worker.dispatcher import Dispatcher
+
+    def give_up(self: Any, error: Exception) -> None:
+        raise error
+
+    set(Dispatcher, "_recover", give_up)
+
+
+@guard("dispatcher._release_unbegun: a stopping worker hands back what has not begun", "it keeps it")
+def stopping_releases(set: Set) -> None:
+    from django_workflow.worker.dispatcher import Dispatcher
+
+    set(Dispatcher, "_release_unbegun", lambda self, older_than, reason: None)
+
+
+@guard("process: SIGTERM lets running handlers finish", "the process ends at once")
+def sigterm_is_graceful(set: Set) -> None:
+    from django_workflow.worker.process import WorkerProcess
+
+    set(WorkerProcess, "stop_on_signals", lambda self: None)
+
+
+@guard("dispatcher._unknown puts a task aside whose code this process does not have", "the task fails")
+def unknown_code_is_put_aside(set: Set) -> None:
+    from django_workflow.engine import outcome
+    from django_workflow.worker.dispatcher import Dispatcher
+
+    error = outcome.ErrorRecord("UnregisteredHandler", "no such handler")
+    set(Dispatcher, "_unknown", lambda self, task: outcome.failed(task, error, is_retryable=False))
+
+
+@guard("dispatcher._settle_one_stuck: who was waited for in vain goes to the end of the pile", "it stays the first")
+def stuck_runs_take_turns(set: Set) -> None:
+    from django_workflow.worker.dispatcher import Dispatcher
+
+    settle_one = Dispatcher._settle_one_stuck
+
+    def same_again(self: Any) -> None:
+        before = list(self._pile)
+        settle_one(self)
+        self._pile.sort(key=before.index)
+
+    set(Dispatcher, "_settle_one_stuck", same_again)
+
+
+@guard("dispatcher._claim forgets hints before the claim, not after it", "after it")
+def hint_outlives_the_claim(set: Set) -> None:
+    from django_workflow.worker.dispatcher import Dispatcher
+
+    accept = Dispatcher._accept
+
+    def forget(self: Any, tasks: Any) -> None:
+        self._may_hold_more = dict.fromkeys(self._may_hold_more, False)
+        accept(self, tasks)
+
+    set(Dispatcher, "_accept", forget)
+
+
+@guard("dispatcher._let_go_of stops an older attempt of a task in this process", "it goes on unnoticed")
+def older_attempts_are_let_go(set: Set) -> None:
+    from django_workflow.worker.dispatcher import Dispatcher
+
+    set(Dispatcher, "_let_go_of", lambda self, task_id: None)
+
+
+@guard("connections.close_ended before each handler", "the handler finds out")
+def ended_connections_are_replaced(set: Set) -> None:
+    from django_workflow.worker import connections
+
+    set(connections, "close_ended", lambda: None)
+
+
+@guard("dispatcher.run recovers from errors of its end as from those of a round", "only of a round")
+def stopping_survives_the_database(set: Set) -> None:
+    from django_workflow.worker.dispatcher import Dispatcher
+
+    is_over, recover = Dispatcher._is_over, Dispatcher._recover
+
+    def marked(self: Any) -> bool:
+        self.is_at_its_end = True
+        result: bool = is_over(self)
+        self.is_at_its_end = False
+        return result
+
+    def recover_in_rounds(self: Any, error: Exception) -> None:
+        if self.is_at_its_end:
+            raise error
+        recover(self, error)
+
+    set(Dispatcher, "_is_over", marked)
+    set(Dispatcher, "_recover", recover_in_rounds)
+
+
+@guard("invoke.call_atomic rolls back where settle made a failure of its success", "it commits")
+def refused_writes_go_too(set: Set) -> None:
+    from django_workflow.worker import invoke
+
+    settle = invoke.settle
+
+    def hide_the_failure(outcomes: Any, **options: Any) -> Any:
+        settled = settle(outcomes, **options)
+        settled.done = list(outcomes)
+        return settled
+
+    set(invoke, "settle", hide_the_failure)
+
+
+@guard("dispatcher._leave_to_lease forgets what cannot be settled", "it is tried again for ever")
+def unsettled_is_left_to_its_lease(set: Set) -> None:
+    from django_workflow.worker.dispatcher import Dispatcher
+
+    def keep(self: Any, item: Any) -> None:
+        self._pile = [item, *self._pile]
+
+    set(Dispatcher, "_leave_to_lease", keep)
+
+
+@guard("settle._settle_apart goes on with the other half where one outcome is refused for good", "it raises")
+def others_go_on_beside_what_is_refused(set: Set) -> None:
+    from django_workflow.engine import settle
+
+    def first_half_first(outcomes: Any, wait_ms: Any, error: Exception) -> Any:
+        if len(outcomes) == 1:
+            if not outcomes[0].is_retryable and outcomes[0].output is None:
+                raise error
+            return settle.settle([outcomes[0].as_failure(error)], wait_ms=wait_ms)
+        result = settle.Settled()
+        for half in (outcomes[: len(outcomes) // 2], outcomes[len(outcomes) // 2 :]):
+            result.add(settle.settle(half, wait_ms=wait_ms))
+        return result
+
+    set(settle, "_settle_apart", first_half_first)

@@ -1,0 +1,107 @@
+"""The keeper against workers, and against another keeper."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from django_workflow import db, queue
+from django_workflow.engine import timers
+from django_workflow.models import Task
+from django_workflow.worker import keeper
+from django_workflow.worker.keeper import Keeper
+from tests.races.verbs import QUEUE, assert_nothing_is_left_open, lock_task, messages, succeed, take, task_of
+from tests.waiting import eventually
+
+LOCK_TASKS = "LOCK TABLE django_workflow_task IN EXCLUSIVE MODE"
+
+
+@pytest.fixture
+def single(flow):
+    """A flow of one step."""
+
+    @flow.step
+    def only():
+        return 1
+
+    return flow
+
+
+@pytest.mark.guard("keeper_sends_again", "running_tasks_stay_hidden")
+def test_after_a_purge_the_keeper_sends_again_and_each_effect_comes_once(single, session):
+    runs = single.start_many(range(10))
+    running = take(4)
+    queue.purge(QUEUE)
+    session().do(timers.reconcile)
+    session().do(timers.reconcile)
+    rest = take()
+    assert {task.id for task in rest} == set(Task.objects.values_list("id", flat=True)) - {task.id for task in running}
+    succeed(*running, *rest)
+    assert {run.status for run in runs} == {"succeeded"}
+    assert set(Task.objects.values_list("attempt", flat=True)) == {1}
+
+
+@pytest.mark.guard("keeper_looks_again")
+def test_a_task_that_got_its_message_while_the_keeper_looked_is_not_sent_for_twice(single, session):
+    run = single.start()
+    queue.purge(QUEUE)
+    repairing, late = session(), session()
+    repairing.begin()
+    repairing.do(db.execute, LOCK_TASKS)  # others read, and wait to lock a row
+    looking = late.start_and_block(timers.reconcile)
+    repairing.do(timers.reconcile)
+    repairing.commit()
+    looking.result(5)
+    assert messages() == 1
+    (task,) = take()
+    succeed(task)
+    assert run.status == "succeeded"
+    assert_nothing_is_left_open()
+
+
+@pytest.mark.guard("keeper_skips_locked")
+def test_the_keeper_does_not_wait_for_a_task_that_somebody_holds(single, session):
+    held, other = single.start_many(range(2))
+    queue.purge(QUEUE)
+    holder = session()
+    holder.begin()
+    holder.do(lock_task, task_of(held).id)
+    session().do(timers.reconcile)
+    assert [task.run_id for task in take()] == [other.id]
+    holder.commit()
+    session().do(timers.reconcile)
+    assert [task.run_id for task in take()] == [held.id]
+
+
+@pytest.mark.guard("one_keeper")
+def test_of_two_keepers_one_leads_and_the_other_follows_when_it_is_gone(session):
+    one, two = session(), session()
+    first, second = Keeper(), Keeper()
+    barrier = threading.Barrier(2)
+
+    def round_of(candidate):
+        barrier.wait()
+        return candidate.round()
+
+    racing = [one.start(round_of, first), two.start(round_of, second)]
+    naps = [future.result(5) for future in racing]
+    assert sorted(nap == keeper.CANDIDATE_EVERY for nap in naps) == [False, True]
+    leader, follower, candidate = (one, two, second) if naps[1] == keeper.CANDIDATE_EVERY else (two, one, first)
+    assert follower.do(candidate.round) == keeper.CANDIDATE_EVERY
+    leader.close()
+    eventually(lambda: follower.do(candidate.round) != keeper.CANDIDATE_EVERY, "the other one leads")
+
+
+@pytest.mark.guard("due_tasks_are_locked")
+def test_two_keepers_send_a_delayed_task_once(single, session):
+    single.start_many(range(5))
+    db.execute("UPDATE django_workflow_task SET message_id = NULL, due_at = clock_timestamp()")
+    queue.purge(QUEUE)
+    one, two = session(), session()
+    one.begin()
+    assert one.do(timers.send_due_tasks) == 5
+    assert two.do(timers.send_due_tasks) == 0
+    one.commit()
+    assert two.do(timers.send_due_tasks) == 0
+    assert messages() == 5
