@@ -239,6 +239,14 @@ class FuturesRunner:
         return remote.read_result(job, future.result())
 
 
+RUNNERS: dict[str, Any] = {THREAD: ThreadRunner, LOOP: LoopRunner, PROCESS: ProcessRunner}
+
+
+def known() -> list[str]:
+    """Return the names of all executors of this site."""
+    return [*RUNNERS, *conf.EXECUTORS]
+
+
 class Runners:
     """The runners of one worker, made when a step first asks for one."""
 
@@ -251,8 +259,8 @@ class Runners:
     def submit(self, job: Job) -> None:
         """Hand a job to the runner its step names."""
         name = job.task.step.executor or self._default
-        if job.handler.is_async and name in (THREAD, LOOP):
-            name = LOOP
+        if name in (THREAD, LOOP):
+            name = LOOP if job.handler.is_async else THREAD
         try:
             (self._made.get(name) or self._make(name)).submit(job)
         except Exception as error:
@@ -279,15 +287,14 @@ class Runners:
         return LOOP in self._made and self._made[LOOP].is_lagging(seconds)
 
     def _make(self, name: str) -> Any:
-        known = {THREAD: ThreadRunner, LOOP: LoopRunner, PROCESS: ProcessRunner}
-        if name in known:
-            runner: Any = known[name](self._concurrency, self._report)
+        if name in RUNNERS:
+            runner: Any = RUNNERS[name](self._concurrency, self._report)
         elif name in conf.EXECUTORS:
             factory = conf.EXECUTORS[name]
             factory = import_string(factory) if isinstance(factory, str) else factory
             runner = FuturesRunner(factory(), self._report)
         else:
-            names = ", ".join([*known, *conf.EXECUTORS])
+            names = ", ".join(known())
             raise UnregisteredHandler(f"There is no executor {name!r}; known: {names}. Add it to EXECUTORS.")
         self._made[name] = runner
         return runner

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any
 
-from django_workflow import db, queue
+from django_workflow import queue
 from django_workflow.worker.dispatcher import Dispatcher
 
 BAR = 24
@@ -27,13 +27,15 @@ class StatusLine:
         self._total = 0
         self._shown = ""
 
-    def run(self) -> None:
-        """Show the line until `finish`."""
+    def start(self) -> None:
+        """Say what is served and show the line from now on, until `finish`."""
         options = self._dispatcher.options
         if options.drain:
             self._total = sum(queue.depth(name)[1] for name in options.queues)
-            db.close()
         self._print(f"serving {', '.join(options.queues)} with {options.concurrency} at once; Ctrl-C stops\n")
+        threading.Thread(target=self._run, name="django_workflow-status", daemon=True).start()
+
+    def _run(self) -> None:
         while not self._finished.wait(self._every):
             self._show()
 
@@ -70,7 +72,8 @@ class StatusLine:
         return f"{state}: {counts}, {rate:,.0f}/s"
 
     def _print(self, text: str) -> None:
-        self._stream.write(text, ending="")
+        # plain: what goes to a command's stderr is coloured as an error
+        self._stream.write(text, style_func=str, ending="")
         self._stream.flush()
 
 

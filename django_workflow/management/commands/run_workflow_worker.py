@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
@@ -12,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from django_workflow.conf import conf
 from django_workflow.definition.names import QUEUE_RULE, is_queue_name
-from django_workflow.worker import status_line
+from django_workflow.worker import executors, status_line
 from django_workflow.worker.dispatcher import WorkerOptions
 from django_workflow.worker.process import WorkerProcess
 from django_workflow.worker.supervisor import Supervisor, child_command
@@ -65,7 +64,7 @@ class Command(BaseCommand):
         process.stop_on_signals()
         if not options["quiet"]:
             line = status_line.for_stream(self.stderr, process.dispatcher)
-            threading.Thread(target=line.run, name="django_workflow-status", daemon=True).start()
+            line.start()
             process.run()
             line.finish()
         else:
@@ -78,17 +77,23 @@ class Command(BaseCommand):
                 raise CommandError(f"{name!r} is no queue name: {QUEUE_RULE}.")
         concurrency = options["concurrency"] if options["concurrency"] is not None else conf.CONCURRENCY
         prefetch = options["prefetch"] if options["prefetch"] is not None else conf.PREFETCH
-        lease = options["lease"] or conf.LEASE
+        lease = options["lease"] if options["lease"] is not None else conf.LEASE
+        grace = options["grace"] if options["grace"] is not None else conf.GRACE
         if concurrency < 1 or prefetch < 0 or options["processes"] < 1:
             raise CommandError("--concurrency and --processes must be at least 1, --prefetch at least 0.")
         if lease < timedelta(seconds=1):
             raise CommandError("--lease must be at least 1 second.")
+        if grace < timedelta(0):
+            raise CommandError("--grace must be at least 0 seconds.")
+        if options["executor"] not in executors.known():
+            known = ", ".join(executors.known())
+            raise CommandError(f"There is no executor {options['executor']!r}; known: {known}. Add it to EXECUTORS.")
         return WorkerOptions(
             queues=tuple(dict.fromkeys(queues)),
             concurrency=concurrency,
             prefetch=prefetch,
             executor=options["executor"],
             lease=lease,
-            grace=options["grace"] if options["grace"] is not None else conf.GRACE,
+            grace=grace,
             drain=options["drain"],
         )
