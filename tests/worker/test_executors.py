@@ -81,7 +81,8 @@ def test_never_more_handlers_at_once_than_the_concurrency(flow, drain, kind):
     assert max(most) <= 3
 
 
-def test_coroutine_step_on_a_thread_worker_goes_to_the_loop_and_plain_ones_do_not(flow, drain):
+@pytest.mark.parametrize("executor", ["thread", "async"])
+def test_coroutines_go_to_the_loop_and_plain_functions_to_threads(flow, drain, executor):
     @flow.step
     async def awaits():
         return threading.current_thread().name
@@ -91,7 +92,7 @@ def test_coroutine_step_on_a_thread_worker_goes_to_the_loop_and_plain_ones_do_no
         return threading.current_thread().name
 
     handle = flow.start()
-    drain()
+    drain(executor=executor)
     result = handle.result()
     assert result["awaits"] == "django_workflow-loop"
     assert result["plain"].startswith("django_workflow-handler-")
