@@ -6,6 +6,7 @@ One process at a time does this (the worker's keeper). Each verb does a bounded 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -20,8 +21,9 @@ BATCH = 1_000
 # one statement tells an idle keeper that there is nothing to do
 WHAT_IS_DUE = """
     SELECT
-        EXISTS (SELECT 1 FROM django_workflow_task
-                WHERE message_id IS NULL AND due_at <= clock_timestamp() AND status = 'queued'),
+        EXISTS (SELECT 1 FROM django_workflow_task t JOIN django_workflow_run r ON r.id = t.run_id
+                WHERE t.message_id IS NULL AND t.due_at <= clock_timestamp() AND t.status = 'queued'
+                  AND NOT r.is_local),
         EXISTS (SELECT 1 FROM django_workflow_run WHERE status = 'scheduled' AND due_at <= clock_timestamp()),
         EXISTS (SELECT 1 FROM django_workflow_run
                 WHERE status IN ('scheduled', 'running', 'paused') AND deadline_at <= clock_timestamp()
@@ -41,14 +43,15 @@ def what_is_due() -> tuple[bool, bool, bool, float | None]:
 
 
 HAS_DELAYED = """
-    SELECT EXISTS (SELECT 1 FROM django_workflow_task
-                   WHERE message_id IS NULL AND due_at IS NOT NULL AND status = 'queued')
+    SELECT EXISTS (SELECT 1 FROM django_workflow_task t JOIN django_workflow_run r ON r.id = t.run_id
+                   WHERE t.message_id IS NULL AND t.due_at IS NOT NULL AND t.status = 'queued'
+                     AND t.queue = ANY(%s::text[]) AND NOT r.is_local)
 """
 
 
-def has_delayed_tasks() -> bool:
-    """Say whether any task waits in its row for a later time."""
-    return bool(db.rows(HAS_DELAYED)[0][0])
+def has_delayed_tasks(queues: Sequence[str]) -> bool:
+    """Say whether any task of these queues waits in its row for a later time."""
+    return bool(db.rows(HAS_DELAYED, [list(queues)])[0][0])
 
 
 # the condition on the message is read again under the lock by PostgreSQL itself, for it is of the locked row
@@ -197,6 +200,9 @@ COUNT_EXPIRED = """
     SELECT count(*) FROM django_workflow_run
     WHERE ended_at < clock_timestamp() - make_interval(secs => %s::float8)
 """
+DELETE_WORKERS = """
+    DELETE FROM django_workflow_worker WHERE heartbeat_at < clock_timestamp() - make_interval(secs => %s::float8)
+"""
 #: What belongs to a run, leaves first; retention owns all of it. Tasks are found through their step runs.
 DELETE_OF_RUNS = (
     """
@@ -218,6 +224,8 @@ DELETE_OF_RUNS = (
 def prune(older_than: timedelta, *, limit: int = BATCH, dry_run: bool = False) -> int:
     """Delete whole runs that settled longer ago than `older_than`, with everything of theirs.
 
+    So go the rows of workers that were last heard of before that.
+
     limit: runs in one transaction. dry_run: only count all that would go.
     Returns how many runs.
     """
@@ -225,6 +233,7 @@ def prune(older_than: timedelta, *, limit: int = BATCH, dry_run: bool = False) -
     if dry_run:
         count: int = db.rows(COUNT_EXPIRED, [seconds])[0][0]
         return count
+    db.execute(DELETE_WORKERS, [seconds])
     with db.atomic():
         expired = [row[0] for row in db.rows(EXPIRED_RUNS, [seconds, limit])]
         if expired:

@@ -511,7 +511,7 @@ class Dispatcher:
         if self.jobs or self._pile or self._finished or any(self._may_hold_more.values()):
             return False
         self._next_poll = min(self._next_poll, time.monotonic() + DRAIN_POLL)
-        return not any(queue.depth(name)[1] for name in self.options.queues) and not timers.has_delayed_tasks()
+        return not any(queue.depth(name)[1] for name in self.options.queues) and not timers.has_delayed_tasks(self.options.queues)
 
     def _give_up(self) -> None:
         """The grace time is over: hand back what still runs; what cannot be handed back is left to its lease."""

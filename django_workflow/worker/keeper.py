@@ -61,16 +61,17 @@ class Keeper:
             if not self._is_leader:
                 return CANDIDATE_EVERY
         tasks, runs, deadlines, next_due = timers.what_is_due()
+        moved = 0
         if tasks:
-            timers.send_due_tasks()
+            moved += timers.send_due_tasks()
         if runs:
-            start.begin_due()
+            moved += start.begin_due()
         if deadlines:
-            timers.end_overdue_runs()
+            moved += timers.end_overdue_runs()
         if time.monotonic() >= self._repair_at:
             self._repair()
-        if tasks or runs or deadlines:
-            return 0.0
+        if moved:
+            return 0.0  # there may be more; what is due but held by somebody waits for the next round
         poll = conf.POLL_INTERVAL.total_seconds()
         return poll if next_due is None else min(poll, max(0.0, next_due))
 
