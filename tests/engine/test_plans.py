@@ -1,0 +1,163 @@
+"""Statements of the engine find their rows by index, and there are few of them."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from django_workflow import Retry, db, testing
+from django_workflow.engine import claim, timers
+from django_workflow.engine.settle import settle
+from django_workflow.worker.keeper import Keeper
+
+HOT = {f"django_workflow_{name}" for name in ("run", "steprun", "task", "attempt", "arrival", "event")}
+#: As many finished runs as make a scan dearer than an index.
+MANY = 20_000
+FILL = f"""
+    INSERT INTO django_workflow_run (id, flow_id, version_id, status, labels, deadline_at, started_at, ended_at)
+    SELECT md5(n::text)::uuid, 1, 1, 'succeeded', '{{}}', clock_timestamp(), clock_timestamp(), clock_timestamp()
+    FROM generate_series(1, {MANY}) n;
+    INSERT INTO django_workflow_steprun (run_id, step, status, started_at, ended_at)
+    SELECT id, 'filling', 'succeeded', clock_timestamp(), clock_timestamp() FROM django_workflow_run;
+    INSERT INTO django_workflow_task (run_id, step_run_id, status, queue, ended_at)
+    SELECT run_id, id, 'succeeded', 'default', clock_timestamp() FROM django_workflow_steprun;
+    INSERT INTO django_workflow_attempt (run_id, task_id, number, ended_at, outcome)
+    SELECT run_id, id, 1, clock_timestamp(), 'failed' FROM django_workflow_task;
+    INSERT INTO django_workflow_event (run_id, number, type) SELECT run_id, 1, 'filling' FROM django_workflow_task;
+    INSERT INTO django_workflow_arrival (run_id, step, source)
+    SELECT run_id, 'filling', 'other' FROM django_workflow_task;
+    ANALYZE django_workflow_run, django_workflow_steprun, django_workflow_task, django_workflow_attempt,
+            django_workflow_event, django_workflow_arrival
+"""
+
+
+@pytest.fixture
+def crowded(transactional_db):
+    """Tables full of finished runs; a fixture of its own, for what is not committed has no statistics."""
+    with connection.cursor() as cursor:
+        cursor.execute(FILL)
+
+
+def scans(node):
+    """Yield the tables that a plan reads from end to end."""
+    if node["Node Type"] == "Seq Scan" and node["Relation Name"] in HOT:
+        yield node["Relation Name"]
+    for child in node.get("Plans", ()):
+        yield from scans(child)
+
+
+def scanned(statements):
+    """Return the statements that read a hot table from end to end."""
+    found = {}
+    with connection.cursor() as cursor:
+        for statement in dict.fromkeys(statements):
+            if statement.lstrip()[:6].upper() in (
+                "SELECT",
+                "INSERT",
+                "UPDATE",
+                "DELETE",
+            ) or statement.lstrip().startswith("WITH"):
+                cursor.execute("EXPLAIN (FORMAT JSON) " + statement.replace("%", "%%"), [])
+                plan = cursor.fetchone()[0]
+                plan = json.loads(plan) if isinstance(plan, str) else plan
+                if tables := set(scans(plan[0]["Plan"])):
+                    found[" ".join(statement.split())[:300]] = tables
+    return found
+
+
+def test_scan_would_be_noticed(crowded):
+    assert scanned(["SELECT count(*) FROM django_workflow_task WHERE worker_id = 1"])
+
+
+@pytest.fixture
+def story(flow):
+    """A flow that uses every kind of step."""
+    flow.step(name="root")(lambda: [1, 2, 3])
+    flow.map(name="each", over="root", max_parallel=1, tolerate=3, retry=Retry(max_attempts=1))(
+        lambda item: 1 / (item - 1)
+    )
+    flow.step(name="side", depends_on=["root"], when="outputs.root[0] == 1")(lambda input: None)
+
+    @flow.step(retry=Retry(max_attempts=2, base=timedelta(milliseconds=1)))
+    def join(each, side, ctx):
+        if ctx.attempt == 1:
+            raise ValueError
+        return [ctx.output("root"), ctx.failures("each")]
+
+    return flow
+
+
+def test_no_statement_of_a_runs_life_scans_a_hot_table(story, crowded):
+    with CaptureQueriesContext(connection) as captured:
+        handles = story.start_many([1, 2], idempotency_keys=["a", "b"])
+        story.start(1, idempotency_key="a")
+        story.start(delay=timedelta(hours=1))
+        tasks = claim.claim("default", 100, slots=1, lease=60)
+        claim.begin(tasks)
+        claim.heartbeat(tasks, 60, {task.id: 0.5 for task in tasks})
+        settle([testing.perform(task) for task in tasks])
+        for _ in range(3):
+            testing.run_until_idle()
+            testing.advance(timedelta(seconds=1))
+        for handle in handles:
+            assert handle.result().is_success
+        story.start().cancel()
+        late = claim.claim("default", 100, slots=1, lease=60)
+        settle([testing.perform(task) for task in late])
+        story.execute()
+    statements = [
+        query["sql"]
+        for query in captured.captured_queries
+        if "due_at = due_at -" not in query["sql"] and "deadline_at = deadline_at -" not in query["sql"]
+    ]
+    assert len(set(statements)) > 30
+    assert scanned(statements) == {}
+
+
+def test_no_statement_of_the_keeper_scans_a_hot_table(story, crowded):
+    story.start_many(range(3))
+    testing.clean_queues()
+    with CaptureQueriesContext(connection) as captured:
+        Keeper().round()
+        timers.send_due_tasks()
+        timers.end_overdue_runs()
+        timers.end_lost_local_runs()
+        timers.reconcile()
+        timers.prune(timedelta(days=400))
+        timers.prune(timedelta(0), limit=2)
+        timers.has_delayed_tasks(["default"])
+    db.close()
+    assert scanned(query["sql"] for query in captured.captured_queries) == {}
+
+
+def test_statements_of_a_settle_do_not_grow_with_its_pile(flow, workflow_queues):
+    flow.step(name="first")(lambda: 1)
+    flow.step(name="second")(lambda first: 2)
+    flow.start_many(range(41))
+    counts = []
+    for size in (1, 40):
+        tasks = claim.claim("default", size, slots=size, lease=60)
+        assert len(tasks) == size
+        outcomes = [testing.perform(task) for task in tasks]
+        with CaptureQueriesContext(connection) as captured:
+            settle(outcomes)
+        counts.append(len(captured))
+    assert counts[1] <= counts[0] + 2
+    assert counts[0] <= 14
+
+
+def test_large_dependency_is_read_once_for_all_its_items(flow, workflow_queues):
+    flow.step(name="large")(lambda: "x" * 500_000)
+    flow.map(name="each", count=20)(lambda large, index: len(large) + index)
+    flow.start()
+    (task,) = claim.claim("default", 100, slots=100, lease=60)
+    settle([testing.perform(task)])
+    with CaptureQueriesContext(connection) as captured:
+        tasks = claim.claim("default", 100, slots=100, lease=60)
+    assert len(tasks) == 20
+    assert len({id(task.dependencies["large"].text) for task in tasks}) == 1
+    assert len(captured) <= 4

@@ -1,0 +1,229 @@
+"""What the keeper does: due tasks, deadlines, lost messages, lost local runs, retention."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.apps import apps
+from django.db import transaction
+
+from django_workflow import Retry, RetryAfter, db, queue, testing
+from django_workflow.engine import claim, start, timers
+from django_workflow.engine.start import StartRequest
+from django_workflow.models import Attempt, Event, FlowDefinition, FlowVersion, Queue, Run, StepRun, Task, Worker
+from django_workflow.worker.keeper import Keeper
+
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+#: What is defined stays; all else goes with the runs.
+DEFINITIONS = {FlowDefinition, FlowVersion, Queue}
+
+
+@pytest.fixture
+def simple(flow):
+    flow.step(name="only")(lambda: "done")
+    return flow
+
+
+@pytest.fixture
+def waiting(flow):
+    """A flow whose only step waits an hour before its second attempt."""
+    flow.step(name="later")(lambda ctx: RetryAfter(HOUR) if ctx.attempt == 1 else "done")
+    return flow
+
+
+def depth():
+    return sum(queue.depth(name)[1] for name in queue.existing())
+
+
+def ago(run_id, time):
+    """Let a run have ended `time` ago."""
+    db.execute("UPDATE django_workflow_run SET ended_at = clock_timestamp() - %s WHERE id = %s", [time, run_id])
+
+
+def test_delayed_task_is_sent_when_it_is_due_and_not_before(waiting, db):
+    handle = waiting.start()
+    testing.run_until_idle()
+    assert (timers.send_due_tasks(), depth()) == (0, 0)
+    Task.objects.update(due_at="2020-01-01T00:00Z")
+    assert timers.send_due_tasks() == 1
+    assert Task.objects.get(run_id=handle.id).message_id is not None
+    assert (timers.send_due_tasks(), depth()) == (0, 1)
+
+
+def test_due_task_of_a_local_run_is_left_to_its_process(waiting, db):
+    run_id = start.start(waiting.current_spec(), [StartRequest(is_local=True)])[0]
+    Task.objects.of_run(run_id).update(due_at="2020-01-01T00:00Z")
+    assert (timers.send_due_tasks(), depth()) == (0, 0)
+
+
+def test_what_is_due_tells_what_and_when(simple, waiting, db):
+    assert timers.what_is_due() == (False, False, False, None)
+    waiting.start()
+    testing.run_until_idle()
+    waiting.start(delay=HOUR / 2)
+    tasks, runs, deadlines, seconds = timers.what_is_due()
+    assert (tasks, runs, deadlines) == (False, False, False)
+    assert seconds == pytest.approx(1800, abs=10)
+    Run.objects.filter(status="scheduled").update(due_at="2020-01-01T00:00Z")
+    Run.objects.filter(status="running").update(deadline_at="2020-01-01T00:00Z")
+    Task.objects.update(due_at="2020-01-01T00:00Z")
+    assert timers.what_is_due()[:3] == (True, True, True)
+
+
+def test_overdue_run_is_ended_with_all_its_rows(waiting, db):
+    handle = waiting.start()
+    testing.run_until_idle()
+    Run.objects.update(deadline_at="2020-01-01T00:00Z")
+    assert timers.end_overdue_runs() == 1
+    testing.assert_settled(handle, "timed_out", steps={"later": "cancelled"})
+    assert Event.objects.filter(run_id=handle.id, type="run.timed_out").count() == 1
+    assert timers.end_overdue_runs() == 0
+
+
+def test_reconcile_sends_anew_for_tasks_whose_message_is_gone(simple, db):
+    handles = simple.start_many(range(5))
+    testing.clean_queues()
+    assert testing.run_until_idle() == 0
+    assert timers.reconcile() is None
+    assert depth() == 5
+    testing.run_until_idle()
+    assert all(handle.status == "succeeded" for handle in handles)
+
+
+def test_reconcile_leaves_alone_what_has_its_message(simple, waiting, make_flow, db):
+    other = make_flow()
+    other.step(name="only")(lambda: None)
+    other.start_many(range(3))
+    before = list(Task.objects.values_list("id", "message_id"))
+    timers.reconcile()
+    assert list(Task.objects.values_list("id", "message_id")) == before
+    assert depth() == 3
+
+
+def test_reconcile_does_not_send_before_a_task_is_due(waiting, db):
+    handle = waiting.start()
+    testing.run_until_idle()
+    timers.reconcile()
+    assert depth() == 0
+    assert Task.objects.get(run_id=handle.id).message_id is None
+
+
+def test_message_of_a_running_task_is_replaced_by_one_that_stays_hidden_for_a_lease(simple, db):
+    handle = simple.start()
+    (task,) = claim.claim("default", 1, slots=1, lease=60)
+    testing.clean_queues()
+    timers.reconcile()
+    assert queue.depth("default")[:2] == (0, 1)
+    testing.settle([testing.perform(task)])
+    assert handle.status == "succeeded"
+
+
+def test_reconcile_goes_through_all_runs_in_batches(simple, db):
+    simple.start_many(range(5))
+    testing.clean_queues()
+    after, rounds = None, 0
+    while True:
+        after = timers.reconcile(after, limit=2)
+        rounds += 1
+        if after is None:
+            break
+    assert (rounds, depth()) == (3, 5)
+
+
+def test_prune_deletes_old_runs_whole(flow, db):
+    flow.step(name="root")(lambda: [1, 2])
+    flow.map(name="each", over="root", tolerate=2, retry=Retry(max_attempts=1))(lambda item: 1 / 0)
+    flow.step(name="side", depends_on=["root"])(lambda: None)
+    flow.step(name="join", depends_on=["each", "side"])(lambda ctx: ctx.emit("mine"))
+    old, young = (flow.execute().run_id for _ in range(2))
+    Worker.objects.create(hostname="gone", pid=1, concurrency=1, lease_seconds=1, heartbeat_at="2020-01-01T00:00Z")
+    ago(old, 8 * DAY)
+    assert {model.__name__ for model in kept_by_retention() if not model.objects.exists()} == set()
+    assert timers.prune(7 * DAY) == 1
+    assert [run.pk for run in Run.objects.all()] == [young]
+    for model in (StepRun, Task, Attempt, Event):
+        assert set(model.objects.values_list("run_id", flat=True)) == {young}, model
+    ago(young, 8 * DAY)
+    timers.prune(7 * DAY)
+    assert {model.__name__: model.objects.count() for model in kept_by_retention() if model.objects.exists()} == {}
+
+
+def kept_by_retention():
+    """Every table of ours that grows with what runs: a new one must find its owner in `prune`."""
+    return set(apps.get_app_config("django_workflow").get_models()) - DEFINITIONS
+
+
+def test_prune_keeps_unsettled_runs_however_old(waiting, db):
+    handle = waiting.start()
+    db_run = Run.objects.filter(pk=handle.id)
+    db_run.update(created_at="2020-01-01T00:00Z", started_at="2020-01-01T00:00Z")
+    assert timers.prune(DAY) == 0
+    assert db_run.exists()
+
+
+def test_prune_works_in_batches_oldest_first(simple, db):
+    ids = [simple.execute().run_id for _ in range(5)]
+    for days, run_id in enumerate(ids, start=10):
+        ago(run_id, days * DAY)
+    assert timers.prune(DAY, limit=2) == 2
+    assert set(Run.objects.values_list("pk", flat=True)) == set(ids[:3])
+    assert timers.prune(DAY, limit=10) == 3
+
+
+def test_dry_run_counts_and_deletes_nothing(simple, db):
+    for _ in range(3):
+        ago(simple.execute().run_id, 2 * DAY)
+    simple.execute()
+    assert timers.prune(DAY, limit=1, dry_run=True) == 3
+    assert Run.objects.count() == 4
+
+
+def test_idle_keeper_asks_once_per_round(simple, workflow_queues, django_assert_num_queries):
+    keeper = Keeper()
+    assert keeper.round() > 0
+    with django_assert_num_queries(1):
+        assert keeper.round() == pytest.approx(2.0)
+    db.close()
+
+
+def test_second_keeper_waits_for_the_first(workflow_queues):
+    keeper, second = Keeper(), Keeper()
+    keeper.round()
+    assert db.on_own_connection(second.round) == 10.0
+    db.close()
+    assert db.on_own_connection(second.round) < 10.0
+
+
+def test_keeper_does_not_spin_over_what_it_cannot_do(waiting, workflow_queues):
+    run_id = start.start(waiting.current_spec(), [StartRequest(is_local=True)])[0]
+    Task.objects.of_run(run_id).update(due_at="2020-01-01T00:00Z")
+    assert Keeper().round() > 0.5
+    db.close()
+
+
+def test_keeper_does_not_spin_over_what_somebody_holds(simple, workflow_queues):
+    handle = simple.start(delay=HOUR)
+    Run.objects.update(due_at="2020-01-01T00:00Z")
+    with transaction.atomic():
+        Run.objects.select_for_update().get(pk=handle.id)
+        assert db.on_own_connection(Keeper().round) > 0.5
+    assert db.on_own_connection(Keeper().round) == 0.0
+    assert handle.status == "running"
+
+
+def test_keeper_repairs_now_and_then(simple, workflow_queues, settings, monkeypatch):
+    monkeypatch.setattr("django_workflow.worker.keeper.REPAIR_EVERY", 0.0)
+    settings.DJANGO_WORKFLOW = {"RETENTION": DAY}
+    old = simple.execute().run_id
+    ago(old, 2 * DAY)
+    lost = start.start(simple.current_spec(), [StartRequest(is_local=True)])[0]
+    purged = simple.start()
+    testing.clean_queues()
+    Keeper().round()
+    db.close()
+    assert not Run.objects.filter(pk=old).exists()
+    assert Run.objects.get(pk=lost).status == "failed"
+    testing.run_until_idle()
+    assert purged.status == "succeeded"
