@@ -15,6 +15,7 @@ from django_workflow import testing
 from django_workflow.models import Attempt, Task, Worker
 from tests.waiting import eventually
 from tests.worker.conftest import ROOT
+from tests.worker.site import workflows
 from tests.worker.site.workflows import patient, quick, stubborn, tell, told
 
 pytestmark = pytest.mark.usefixtures("site")
@@ -140,3 +141,15 @@ def test_handlers_may_run_in_processes_of_their_own(command):
     code, output = command("--drain", "--executor", "process", "--concurrency", "1").end()
     assert code == 0, output
     assert testing.assert_settled(handle)["last"][0] not in (os.getpid(), Worker.objects.get().pid)
+
+
+def test_changed_code_restarts_the_worker(command):
+    worker = command("--queues", "patient", "--reload")
+    first = eventually(Worker.objects.first, "a worker")
+    os.utime(workflows.__file__)
+    eventually(lambda: Worker.objects.count() == 2, "a worker with the new code")
+    assert Worker.objects.get(pk=first.pk).stopped_at is not None
+    worker.terminate()
+    code, output = worker.end()
+    assert code == 0, output
+    assert "the code changed, workers restart" in output
