@@ -1,0 +1,77 @@
+import doctest
+import inspect
+
+import pytest
+from django.core.management import call_command
+
+from django_workflow.checks import check_settings
+from tests.docs.pages import ROOT, TUTORIAL, blocks, pages
+
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+EXECUTED = ("python", "pycon")
+
+
+def examples(page):
+    return [block for block in blocks(page) if block.kind in EXECUTED and block.is_executed]
+
+
+PAGES = [page for page in pages() if page != TUTORIAL and examples(page)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_examples_of_a_page_run_in_order(page, db, settings):
+    names = {"__name__": "docs"}
+    for block in examples(page):
+        if block.kind == "python":
+            # blank lines before it, so that tracebacks name the page's own lines
+            exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)
+        else:
+            run_session(block, names)
+    for name, function in list(names.items()):
+        if name.startswith("test_") and inspect.isfunction(function):
+            function(**dict.fromkeys(inspect.signature(function).parameters))
+    if "DJANGO_WORKFLOW" in names:
+        settings.DJANGO_WORKFLOW = names["DJANGO_WORKFLOW"]
+        assert check_settings() == []
+
+
+def run_session(block, names):
+    session = doctest.DocTestParser().get_doctest(block.text, names, block.place, str(block.page), block.line - 1)
+    assert session.examples, f"{block.place}: no example begins with >>>"
+    session.globs = names
+    told = []
+    doctest.DocTestRunner(verbose=False, optionflags=FLAGS).run(session, out=told.append, clear_globs=False)
+    assert not told, "".join(told)
+
+
+def test_blocks_that_are_not_executed_are_rare():
+    marked = [block.place for page in pages() for block in blocks(page) if not block.is_executed]
+    assert len(marked) <= 5, marked
+
+
+def commands():
+    found = []
+    for page in pages():
+        for block in blocks(page):
+            lines = block.text.replace("\\\n", " ").splitlines()
+            found += [(block.place, line.split("manage.py ", 1)[1]) for line in lines if "manage.py " in line]
+    return found
+
+
+@pytest.mark.parametrize(("place", "line"), commands())
+def test_commands_exist_and_know_their_options(place, line):
+    from django.core.management import get_commands, load_command_class
+
+    words = line.split("#")[0].split("&")[0].split()
+    if words[0] in {"makemigrations", "migrate", "startapp", "shell", "check", "test", "pgtrigger"}:
+        return  # Django's and pgtrigger's own
+    assert words[0] in get_commands(), place
+    command = load_command_class(get_commands()[words[0]], words[0])
+    command.create_parser("manage.py", words[0]).parse_args(words[1:])
+
+
+def test_doctor_has_no_errors_to_tell_of_a_fresh_database(db, capsys):
+    try:
+        call_command("workflow_doctor")
+    except SystemExit:
+        pytest.fail(capsys.readouterr().out)
