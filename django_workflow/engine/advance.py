@@ -11,7 +11,9 @@ from uuid import UUID
 
 from django_workflow import db, payload, queue
 from django_workflow.conf import conf
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine import close
+from django_workflow.engine.claim import Taker
 from django_workflow.engine.records import EventLog
 from django_workflow.engine.routing import Activation, Decision
 from django_workflow.statuses import HELD, PAUSED, QUEUED, RUNNING, WAITING
@@ -52,11 +54,13 @@ class NewTask:
 class Advance:
     """The writes of several decisions, collected and then made set by set.
 
+    taker: the worker that claims new tasks at once, as far as it has free slots.
     queues: names of the queues that received messages, for the notification after the commit.
     cancelled: ids of runs whose running handlers must be told to stop.
     """
 
     events: EventLog = field(default_factory=EventLog)
+    taker: Taker | None = None
     queues: set[str] = field(default_factory=set)
     cancelled: set[UUID] = field(default_factory=set)
     _new_steps: list[tuple[Any, ...]] = field(default_factory=list)
@@ -66,14 +70,14 @@ class Advance:
     _runs: list[tuple[Any, ...]] = field(default_factory=list)
     _ended: dict[UUID, str] = field(default_factory=dict)
 
-    def add(self, run: LockedRun, decision: Decision) -> None:
+    def add(self, run: LockedRun, spec: FlowSpec, decision: Decision) -> None:
         """Collect what `decision` asks for; `run` says what its row says now."""
         for arrival in decision.arrivals:
             self._arrivals.append((run.id, arrival.step, arrival.source, arrival.is_cascade))
         for step in decision.waiting:
             self._add_step_run(run, step, WAITING)
         for activation in decision.activations:
-            self._activate(run, activation)
+            self._activate(run, spec, activation)
         changed = (decision.open_steps, decision.task_count) != (run.open_steps, run.task_count)
         if decision.status is not None:
             self._end_run(run, decision)
@@ -91,7 +95,7 @@ class Advance:
             self.cancelled |= close.close_runs(self._ended)
         self.events.write()
 
-    def _activate(self, run: LockedRun, activation: Activation) -> None:
+    def _activate(self, run: LockedRun, spec: FlowSpec, activation: Activation) -> None:
         step = activation.step
         if activation.status != RUNNING:
             self._add_step_run(run, step.name, activation.status, activation)
@@ -111,6 +115,12 @@ class Advance:
             status, reason = (QUEUED, "") if index < limit else (HELD, "parallel")
             if status == QUEUED and run.status == PAUSED:
                 status, reason = HELD, PAUSED
+            elif status == QUEUED and not run.is_local and self.taker and self.taker.wants(spec, step, queue_name):
+                status = RUNNING
+                self.taker.take(
+                    spec, step, id=task_id, run_id=run.id, step_run_id=step_run_id, index=index, item=item,
+                    queue=queue_name,
+                )  # fmt: skip
             self._tasks.append(NewTask(task_id, run, step_run_id, index, queue_name, status, reason, item))
 
     def _add_step_run(self, run: LockedRun, step: str, status: str, activation: Activation | None = None) -> int:
@@ -136,17 +146,25 @@ class Advance:
         self.events.run(run.id, f"run.{kind}", decision.error)
 
     def _send_and_insert_tasks(self) -> None:
-        silent = []
-        by_queue: dict[str, list[NewTask]] = defaultdict(list)
+        silent: list[NewTask] = []
+        queued: dict[str, list[NewTask]] = defaultdict(list)
+        taken: dict[str, list[NewTask]] = defaultdict(list)
         for task in self._tasks:
-            if task.status == QUEUED and not task.run.is_local:
-                by_queue[task.queue].append(task)
+            if task.status == RUNNING:
+                taken[task.queue].append(task)
+            elif task.status == QUEUED and not task.run.is_local:
+                queued[task.queue].append(task)
             else:
                 silent.append(task)
-        for name, tasks in by_queue.items():
-            self.queues.add(name)
+        self.queues.update(queued)
+        for name, tasks in queued.items():
             for chunk in _chunks(tasks):
                 db.execute(SEND_AND_INSERT_TASKS, [*queue.sending(name, [task.id for task in chunk]), *_columns(chunk)])
+        for name, tasks in taken.items():
+            assert self.taker is not None
+            message = queue.sending(name, [task.id for task in tasks], self.taker.lease)
+            lease = [self.taker.lease_id, self.taker.worker_id]
+            db.execute(SEND_AND_INSERT_TAKEN_TASKS, [*message, *lease, *_columns(tasks)])
         for chunk in _chunks(silent):
             db.execute(INSERT_TASKS, _columns(chunk))
 
@@ -206,6 +224,17 @@ SEND_AND_INSERT_TASKS = f"""
     WITH sent AS MATERIALIZED ({queue.SENT})
     INSERT INTO django_workflow_task (id, run_id, step_run_id, index, status, hold_reason, queue, item, message_id)
     SELECT n.id, n.run_id, n.step_run_id, n.index, n.status, n.reason, n.queue, n.item::jsonb, sent.message_id
+    FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[])
+         AS n(id, run_id, step_run_id, index, status, reason, queue, item)
+    JOIN sent ON sent.task_id = n.id
+"""  # noqa: S608  two constants
+SEND_AND_INSERT_TAKEN_TASKS = f"""
+    WITH sent AS MATERIALIZED ({queue.SENT})
+    INSERT INTO django_workflow_task
+        (lease_id, worker_id, attempt, begun_at, id, run_id, step_run_id, index, status, hold_reason, queue, item,
+         message_id)
+    SELECT %s::bigint, %s::bigint, 1, clock_timestamp(), n.id, n.run_id, n.step_run_id, n.index, n.status, n.reason,
+           n.queue, n.item::jsonb, sent.message_id
     FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[])
          AS n(id, run_id, step_run_id, index, status, reason, queue, item)
     JOIN sent ON sent.task_id = n.id

@@ -62,6 +62,7 @@ class Ending:
     delay: float = 0.0
     hold_reason: str = ""
     keeps_lease: bool = False
+    message_id: int | None = None
 
     @classmethod
     def of(cls, outcome: Outcome, run: LockedRun) -> Ending:
@@ -127,7 +128,7 @@ END_IF_LEASED = """
     FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::int[], %s::int[], %s::float8[], %s::float8[])
          AS e(id, lease_id, status, output, failure_count, lost_count, begun_ago, ended_ago)
     WHERE t.id = e.id AND t.lease_id = e.lease_id AND t.status = 'running'
-    RETURNING t.id, e.lease_id
+    RETURNING t.id, e.lease_id, t.message_id
 """
 REQUEUE_IF_LEASED = """
     UPDATE django_workflow_task t
@@ -140,7 +141,7 @@ REQUEUE_IF_LEASED = """
                 %s::bool[])
          AS e(id, lease_id, status, hold_reason, failure_count, lost_count, delay, keeps_message, keeps_lease)
     WHERE t.id = e.id AND t.lease_id = e.lease_id AND t.status = 'running'
-    RETURNING t.id, e.lease_id
+    RETURNING t.id, e.lease_id, t.message_id
 """
 
 
@@ -152,7 +153,10 @@ def first_of_each(endings: Sequence[Ending]) -> tuple[list[Ending], list[Ending]
 
 
 def end_tasks(endings: Sequence[Ending]) -> set[tuple[int, int]]:
-    """Write the tasks whose lease still matches; return their fences. The others changed nothing."""
+    """Write the tasks whose lease still matches; return their fences. The others changed nothing.
+
+    An ending learns its task's message from the row: the keeper may have sent another since the claim.
+    """
     now = time.monotonic()
     over: list[tuple[Any, ...]] = []
     again: list[tuple[Any, ...]] = []
@@ -167,12 +171,14 @@ def end_tasks(endings: Sequence[Ending]) -> set[tuple[int, int]]:
             counts = (item.failure_count, item.lost_count)
             keeps_message = item.keeps_message or item.keeps_lease
             again.append((*fence, item.hold_reason, *counts, item.delay, keeps_message, item.keeps_lease))
-    applied: set[tuple[int, int]] = set()
+    messages: dict[tuple[int, int], int | None] = {}
     for sql, values in ((END_IF_LEASED, over), (REQUEUE_IF_LEASED, again)):
         if values:
             found = db.rows(sql, [list(column) for column in zip(*values, strict=True)])
-            applied |= {(task_id, lease_id) for task_id, lease_id in found}
-    return applied
+            messages |= {(task_id, lease_id): message_id for task_id, lease_id, message_id in found}
+    for item in endings:
+        item.message_id = messages.get(item.outcome.task.fence) or item.outcome.task.message_id
+    return set(messages)
 
 
 INSERT_ATTEMPTS = """
@@ -407,12 +413,12 @@ def drop_messages(endings: Sequence[Ending]) -> None:
     hidden: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for item in endings:
         task = item.outcome.task
-        if task.message_id is None or item.keeps_lease:
+        if item.message_id is None or item.keeps_lease:
             continue
         if item.keeps_message:
-            hidden[task.queue].append((task.message_id, item.delay))
+            hidden[task.queue].append((item.message_id, item.delay))
         else:
-            gone[task.queue].append(task.message_id)
+            gone[task.queue].append(item.message_id)
     for name, ids in gone.items():
         queue.delete(name, ids)
     for name, pairs in hidden.items():

@@ -12,6 +12,7 @@ from django_workflow import db, queue
 from django_workflow.conf import conf
 from django_workflow.engine import close, ends, publish
 from django_workflow.engine.advance import Advance, Joins, LockedRun, read_joins
+from django_workflow.engine.claim import ClaimedTask, Taker, equip_taken
 from django_workflow.engine.ends import Ending
 from django_workflow.engine.outcome import Outcome
 from django_workflow.engine.outputs import RunOutputs, read_inputs
@@ -34,6 +35,7 @@ class Settled:
     superseded: ids of tasks of which an outcome came too late.
     queues, runs, cancelled: whom to notify after the commit.
     delays: seconds until the messages of retries become visible.
+    taken: successors that the calling worker claimed.
     """
 
     done: list[Outcome] = field(default_factory=list)
@@ -44,12 +46,14 @@ class Settled:
     runs: set[UUID] = field(default_factory=set)
     cancelled: set[UUID] = field(default_factory=set)
     delays: list[float] = field(default_factory=list)
+    taken: list[ClaimedTask] = field(default_factory=list)
 
     def add(self, other: Settled) -> None:
         """Take over what another settle did."""
         self.done += other.done
         self.left += other.left
         self.delays += other.delays
+        self.taken += other.taken
         for name in ("may_begin", "superseded", "queues", "runs", "cancelled"):
             getattr(self, name).update(getattr(other, name))
 
@@ -73,10 +77,11 @@ def notifications(
     ]
 
 
-def settle(outcomes: Sequence[Outcome], *, wait_ms: int | None = None) -> Settled:
+def settle(outcomes: Sequence[Outcome], *, wait_ms: int | None = None, taker: Taker | None = None) -> Settled:
     """End attempts, and write what follows: retries, successors, ends of runs, events.
 
     wait_ms: None skips runs that somebody else holds; a number waits so long for each.
+    taker: the worker that claims successors at once; what it got is in the result.
     One bad outcome never blocks the pile: where the data is refused the pile is split until the
     culprit alone fails with that error. Errors of the connection, deadlocks and serialisation
     failures are raised; the same pile may be settled again.
@@ -84,8 +89,10 @@ def settle(outcomes: Sequence[Outcome], *, wait_ms: int | None = None) -> Settle
     if not outcomes:
         return Settled()
     try:
+        settling = _Settling(outcomes, wait_ms, taker.afresh() if taker is not None else None)
         with db.together():
-            return _Settling(outcomes, wait_ms).settle()
+            settling.settle()
+        return settling.finish()
     except Exception as error:
         # whatever one outcome causes must not keep the others from settling
         if db.is_retryable(error) or db.is_lock_timeout(error):
@@ -135,13 +142,23 @@ def lock_runs(run_ids: Iterable[UUID], *, wait_ms: int | None = None) -> dict[UU
 class _Settling:
     """One settle, inside its transaction."""
 
-    def __init__(self, outcomes: Sequence[Outcome], wait_ms: int | None) -> None:
+    def __init__(self, outcomes: Sequence[Outcome], wait_ms: int | None, taker: Taker | None) -> None:
         self.outcomes = outcomes
         self.wait_ms = wait_ms
         self.result = Settled()
-        self.advance = Advance()
+        self.advance = Advance(taker=taker)
+        # outputs of single steps in hand: they need not be read back
+        self.texts: dict[UUID, dict[str, str]] = defaultdict(dict)
 
-    def settle(self) -> Settled:
+    def finish(self) -> Settled:
+        """Equip the tasks that were taken, after the commit."""
+        taker = self.advance.taker
+        if taker is not None and taker.taken:
+            equip_taken(taker.taken, self.texts)
+            self.result.taken = taker.taken
+        return self.result
+
+    def settle(self) -> None:
         runs = lock_runs({outcome.task.run_id for outcome in self.outcomes}, wait_ms=self.wait_ms)
         mine = self.set_apart(runs)
         endings = [Ending.of(outcome, runs[outcome.task.run_id]) for outcome in mine]
@@ -160,7 +177,6 @@ class _Settling:
         # whoever puts a task aside for others does not come back for it before them
         self.result.delays = [item.delay for item in endings if item.keeps_message and item.outcome.kind != RELEASED]
         self.result.runs = {item.outcome.task.run_id for item in endings}
-        return self.result
 
     def set_apart(self, runs: dict[UUID, LockedRun]) -> list[Outcome]:
         """Keep the outcomes of locked runs; leave the others for another time, drop those of deleted runs."""
@@ -198,20 +214,19 @@ class _Settling:
         specs = {run_id: publish.spec_of(runs[run_id].version_id) for run_id in live}
         joins = read_joins([run_id for run_id in live if specs[run_id].has_joins])
         inputs = read_inputs(run_id for run_id in live if specs[run_id].reads_input)
-        texts: dict[UUID, dict[str, str]] = defaultdict(dict)
         for item in endings:
             if item.outcome.kind == SUCCEEDED and item.outcome.task.step.kind == "single":
-                texts[item.outcome.task.run_id][item.outcome.task.step.name] = item.outcome.output or "null"
+                self.texts[item.outcome.task.run_id][item.outcome.task.step.name] = item.outcome.output or "null"
         for run_id in live:
             run, spec = runs[run_id], specs[run_id]
             seen = joins[run_id] if run_id in joins else Joins()
             facts = RunFacts(
                 input=ends.decoded(inputs.get(run_id)),
-                outputs=RunOutputs(run_id, spec, texts.get(run_id)),
+                outputs=RunOutputs(run_id, spec, self.texts.get(run_id)),
                 open_steps=run.open_steps,
                 task_count=run.task_count,
                 max_tasks=spec.max_tasks or conf.MAX_TASKS,
                 arrivals=seen.arrivals,
                 waiting=seen.waiting,
             )
-            self.advance.add(run, decide(spec, facts, step_ends[run_id]))
+            self.advance.add(run, spec, decide(spec, facts, step_ends[run_id]))

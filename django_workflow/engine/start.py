@@ -81,7 +81,7 @@ def start(spec: FlowSpec, requests: Sequence[StartRequest]) -> list[UUID]:
     with db.together():
         ids, made = _insert(runs, spec, flow_id)
         for run in made:
-            run.activate(advance)
+            run.activate(advance, spec)
         advance.write()
     # the runs' own notification is left to their first change: nobody can watch what was not there
     messages = notifications(queues=advance.queues)
@@ -123,13 +123,13 @@ class _NewRun:
             request.delay, request.at,
         )  # fmt: skip
 
-    def activate(self, advance: Advance) -> None:
+    def activate(self, advance: Advance, spec: FlowSpec) -> None:
         data = {"by": self.request.by} if self.request.by else None
         if self.decision is None:
             advance.events.run(self.row.id, "run.scheduled", data)
         else:
             advance.events.run(self.row.id, "run.started", data)
-            advance.add(self.row, self.decision)
+            advance.add(self.row, spec, self.decision)
 
 
 def entry_facts(spec: FlowSpec, run_input: Any) -> RunFacts:
@@ -187,7 +187,7 @@ def begin_due(limit: int = 500) -> int:
             advance.events.run(run.id, "run.started")
             spec = publish.spec_of(run.version_id)
             facts = entry_facts(spec, payload.loads(inputs[run.id]))
-            advance.add(run, decide(spec, facts, is_start=True))
+            advance.add(run, spec, decide(spec, facts, is_start=True))
         advance.write()
     db.notify(notifications(queues=advance.queues, runs=[run.id for run in runs]))
     return len(runs)

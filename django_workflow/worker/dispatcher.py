@@ -20,8 +20,9 @@ from uuid import UUID
 from django_workflow import db, queue
 from django_workflow.conf import conf
 from django_workflow.definition.registry import registry
+from django_workflow.definition.spec import FlowSpec, StepSpec
 from django_workflow.engine import claim, outcome, timers
-from django_workflow.engine.claim import ClaimedTask
+from django_workflow.engine.claim import ClaimedTask, Taker
 from django_workflow.engine.outcome import Outcome
 from django_workflow.engine.settle import Settled, notifications, settle
 from django_workflow.exceptions import UnregisteredHandler
@@ -209,7 +210,7 @@ class Dispatcher:
             return
         pile, self._pile = self._pile, []
         try:
-            result = settle(pile)
+            result = settle(pile, taker=self._taker())
         except Exception as error:
             if len(pile) == 1 and not db.is_retryable(error):
                 self._leave_to_lease(pile[0])
@@ -219,6 +220,19 @@ class Dispatcher:
         self._pile = result.left + self._pile
         self._apply(result)
         self._settle_one_stuck()
+
+    def _taker(self) -> Taker | None:
+        """Take successors at once where this worker has free slots and found the queues empty."""
+        slots = self.options.concurrency - self._held()
+        queues = frozenset(name for name, may in self._may_hold_more.items() if not may)
+        if self.is_stopping or slots <= 0 or not queues:
+            return None
+        return Taker(self.worker_id, self.options.lease.total_seconds(), queues, slots, self._knows)
+
+    @staticmethod
+    def _knows(spec: FlowSpec, step: StepSpec) -> bool:
+        """Say whether this process has the code of a step, and of what follows it."""
+        return registry.knows(step.handler, spec.path_callables[step.name])
 
     def _leave_to_lease(self, item: Outcome) -> None:
         """Forget an outcome that cannot be settled, not even as a failure: it must not end the work on all others."""
@@ -259,6 +273,7 @@ class Dispatcher:
                 del self.jobs[item.task.id]
                 if job.begun_at is not None and job.ended_at is None:
                     self._overtime.add(job)  # its attempt is over, but it still occupies its slot
+        self._accept(result.taken)
         for delay in result.delays:
             self._next_poll = min(self._next_poll, time.monotonic() + delay)
         for name in result.queues:
@@ -330,7 +345,7 @@ class Dispatcher:
         for task in tasks:
             step = task.step
             handler = registry.handler(step.handler)
-            if handler is None or not registry.knows(step.handler, task.spec.path_callables[step.name]):
+            if handler is None or not self._knows(task.spec, step):
                 self._pile.append(self._unknown(task))
                 self.wake.set()
                 continue
@@ -511,7 +526,8 @@ class Dispatcher:
         if self.jobs or self._pile or self._finished or any(self._may_hold_more.values()):
             return False
         self._next_poll = min(self._next_poll, time.monotonic() + DRAIN_POLL)
-        return not any(queue.depth(name)[1] for name in self.options.queues) and not timers.has_delayed_tasks(self.options.queues)
+        queues = self.options.queues
+        return not any(queue.depth(name)[1] for name in queues) and not timers.has_delayed_tasks(queues)
 
     def _give_up(self) -> None:
         """The grace time is over: hand back what still runs; what cannot be handed back is left to its lease."""
