@@ -19,20 +19,47 @@ PAGES = [page for page in pages() if page != TUTORIAL and examples(page)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_examples_of_a_page_run_in_order(page, db, settings):
+def test_examples_of_a_page_run_in_order(page, db, settings, monkeypatch):
     names = {"__name__": "docs"}
     for block in examples(page):
         if block.kind == "python":
             # blank lines before it, so that tracebacks name the page's own lines
             exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)
+            check_workflow_settings(block, names, settings, monkeypatch)
         else:
             run_session(block, names)
+    call_tests(names, with_workers=False)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "(workflow_queues)" in page.read_text()])
+def test_examples_of_a_page_with_real_workers(page, workflow_queues):
+    names = {"__name__": "docs"}
+    for block in examples(page):
+        if block.kind == "python":
+            exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)
+    assert call_tests(names, with_workers=True)
+
+
+def call_tests(names, *, with_workers):
+    called = 0
     for name, function in list(names.items()):
         if name.startswith("test_") and inspect.isfunction(function):
-            function(**dict.fromkeys(inspect.signature(function).parameters))
-    if "DJANGO_WORKFLOW" in names:
-        settings.DJANGO_WORKFLOW = names["DJANGO_WORKFLOW"]
-        assert check_settings() == []
+            parameters = inspect.signature(function).parameters
+            if ("workflow_queues" in parameters) == with_workers:
+                function(**dict.fromkeys(parameters))
+                called += 1
+    return called
+
+
+def check_workflow_settings(block, names, settings, monkeypatch):
+    """What a page tells to put into the settings passes the system checks."""
+    if "DJANGO_WORKFLOW = " not in block.text:
+        return
+    with monkeypatch.context() as patch:
+        for alias, database in names.get("DATABASES", {}).items():
+            patch.setitem(settings.DATABASES, alias, database)
+        patch.setattr(settings, "DJANGO_WORKFLOW", names["DJANGO_WORKFLOW"], raising=False)
+        assert check_settings() == [], block.place
 
 
 def run_session(block, names):
