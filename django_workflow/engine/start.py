@@ -53,9 +53,10 @@ INSERT_RUNS = """
                        WHEN delay IS NOT NULL THEN clock_timestamp() + make_interval(secs => delay) END AS due_at
         FROM unnest(%s::uuid[], %s::text[], %s::bool[], %s::int[], %s::int[], %s::text[], %s::text[], %s::text[],
                     %s::text[], %s::text[], %s::text[], %s::float8[], %s::timestamptz[])
-             AS u(id, status, is_local, open_steps, task_count, input, error, key, labels, title, by, delay, at)
+             WITH ORDINALITY
+             AS u(id, status, is_local, open_steps, task_count, input, error, key, labels, title, by, delay, at, place)
     ) n
-    ORDER BY n.key, n.id
+    ORDER BY n.key, n.place
     ON CONFLICT DO NOTHING
 """
 FIND_EXISTING = """
