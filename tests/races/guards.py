@@ -240,6 +240,13 @@ def keys_are_inserted_in_order(set: Set) -> None:
     set(start, "INSERT_RUNS", without(start.INSERT_RUNS, "ORDER BY n.key, n.id"))
 
 
+@guard("db.drawing: spare ids belong to the session that drew them", "to the thread")
+def drawn_ids_end_with_their_session(set: Set) -> None:
+    from django_workflow.db import drawing
+
+    set(drawing, "_session", lambda: None)
+
+
 # heartbeats
 
 

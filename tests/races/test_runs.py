@@ -7,7 +7,7 @@ import threading
 import pytest
 from django.db.utils import OperationalError
 
-from django_workflow import AlreadySettled
+from django_workflow import AlreadySettled, db
 from django_workflow.engine.start import StartRequest, start
 from django_workflow.models import Run, StepRun, Task
 from tests.races.verbs import assert_nothing_is_left_open, succeed, take
@@ -167,6 +167,22 @@ def test_a_start_whose_key_was_rolled_back_by_another_makes_its_own_run(single, 
     assert made.id != gone.id
     again = second.do(single.start, idempotency_key="order 7")
     assert again.id == made.id == Run.objects.get(idempotency_key="order 7").id
+
+
+LAST_TASK = "SELECT max(id) FROM django_workflow_task"
+REWIND = "SELECT setval(pg_get_serial_sequence('django_workflow_task', 'id'), %s)"
+
+
+@pytest.mark.guard("drawn_ids_end_with_their_session")
+def test_ids_that_were_drawn_before_a_crash_are_not_used_after_it(single, session):
+    survivor, other = session(), session()
+    survivor.do(single.start)
+    # what a crash leaves of a sequence from which this session had drawn a hundred ids
+    db.rows(REWIND, [db.rows(LAST_TASK)[0][0]])
+    survivor.do(db.close)
+    other.do(single.start_many, range(5))
+    survivor.do(single.start_many, range(5))
+    assert Task.objects.count() == 12
 
 
 @pytest.mark.guard("keys_are_inserted_in_order")
