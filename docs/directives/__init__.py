@@ -18,6 +18,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("workflow-errors", errors.Errors)
     app.add_directive("workflow-sql", sql.Sql)
     app.connect("autodoc-process-docstring", docstrings.describe_parameters)
+    app.connect("autodoc-process-signature", docstrings.shorten_twins)
     # what the directives show changes with the code, of which Sphinx knows nothing
     app.connect("env-get-outdated", lambda _app, env, *_: sorted(env.found_docs))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+BETWEEN = re.compile(r"(?<=[.;]) (?=[a-z_]+(?:, [a-z_]+)*: )")
 ENTRY = re.compile(r"([a-z_]+(?:, [a-z_]+)*): (.+)")
 SENTENCE = re.compile(r"(?:Returns|Raises|Further options|Call|The |A |Options)\b")
 
@@ -13,7 +14,7 @@ def describe_parameters(app: Any, what: str, name: str, obj: Any, options: Any, 
     """Turn such paragraphs into definition lists of reStructuredText, in place."""
     written: list[str] = []
     inside = False
-    for line in lines:
+    for line in [part for line in lines for part in (BETWEEN.split(line) if ENTRY.fullmatch(line) else [line])]:
         match = ENTRY.fullmatch(line)
         if match:
             if not inside:
@@ -30,3 +31,8 @@ def describe_parameters(app: Any, what: str, name: str, obj: Any, options: Any, 
             inside = False
             written.append(line)
     lines[:] = written
+
+
+def shorten_twins(app: Any, what: str, name: str, obj: Any, *rest: Any) -> tuple[str, str] | None:
+    """Spare the reader the signature of an async twin, which is that of the function it is a twin of."""
+    return ("(…)", "") if (getattr(obj, "__doc__", "") or "").startswith("Async twin") else None

@@ -37,7 +37,8 @@ def code(text: str, language: str) -> nodes.literal_block:
 def table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> nodes.table:
     """Return a table; cells are texts with backticks, or nodes."""
     group = nodes.tgroup(cols=len(head))
-    group += [nodes.colspec(colwidth=1) for _ in head]
+    for column in zip(head, *rows, strict=True):
+        group += nodes.colspec(colwidth=min(60, max(len(cell) for cell in column if isinstance(cell, str))))
     group += nodes.thead("", _row(head))
     group += nodes.tbody("", *(_row(row) for row in rows))
     found = nodes.table("", group, classes=["docutils", "align-default"])
