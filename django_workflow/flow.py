@@ -17,9 +17,10 @@ from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine import control, overrides, results, waiting
 from django_workflow.engine.start import StartRequest, start
 from django_workflow.exceptions import RunFailed, RunNotFound
+from django_workflow.ids import uuid7
 from django_workflow.models import Run
 from django_workflow.statuses import SUCCEEDED
-from django_workflow.worker.local import execute_run
+from django_workflow.worker.local import execute_run, local_lease
 
 
 def twin(method: Any) -> Any:
@@ -118,11 +119,14 @@ class Startable:
         handlers: functions of this run alone, by the names its steps use (`execute_dynamic`).
         Returns the result; a failed run does not raise, `RunResult.raise_for_status` does.
         """
+        chosen = run_id or uuid7()
         request = StartRequest(
-            input, idempotency_key, run_id, labels=_checked_labels(labels), title=title, by=by, is_local=True
+            input, idempotency_key, chosen, labels=_checked_labels(labels), title=title, by=by, is_local=True
         )
-        started = start(self.current_spec(), [request])[0]
-        execute_run(started, timeout=timeout, handlers=handlers)
+        # before anybody can see the run: without its lease a keeper would take it for lost
+        with local_lease(chosen):
+            started = start(self.current_spec(), [request])[0]
+            execute_run(started, timeout=timeout, handlers=handlers)
         return RunHandle(started).result()
 
     astart = twin(start)

@@ -57,7 +57,7 @@ class Heart:
         progress = {key: job.context.progress for key, job in jobs.items() if job.context.progress is not None}
         pulse = claim.heartbeat([job.task for job in jobs.values()], self._lease, progress)
         self._dispatcher.hear_ended((jobs[key].task, status) for key, status in pulse.ended.items())
-        if self._dispatcher.is_loop_lagging(LAG):
+        if self._dispatcher.is_loop_lagging(min(LAG, self._lease / 6)):
             logger.warning("the event loop is blocked: a coroutine handler does not yield")
         registration.tell_alive(self._dispatcher.worker_id, len(jobs), self._dispatcher.tally.settled)
         if pulse.skipped:

@@ -52,7 +52,7 @@ def execute_run(
         waiting.until_settled(run_id, None if timeout is None else timeout.total_seconds())
         return
     deadline = None if timeout is None else time.monotonic() + timeout.total_seconds()
-    with _local_lease(run_id):
+    with local_lease(run_id):
         while waiting.status_of(run_id) not in RUN_TERMINAL:
             if deadline is not None and time.monotonic() >= deadline:
                 _end_timed_out(run_id)
@@ -65,8 +65,8 @@ def execute_run(
 
 
 @contextmanager
-def _local_lease(run_id: UUID) -> Iterator[None]:
-    """Hold the run's advisory lock: as long as this session lives the run is not lost."""
+def local_lease(run_id: UUID) -> Iterator[None]:
+    """Hold the run's advisory lock: as long as this session lives the run is not lost; may be held twice."""
     key = timers.local_lease_key(run_id)
     db.rows(HOLD_LEASE, [key])
     try:

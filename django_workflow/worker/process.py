@@ -6,6 +6,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
+from queue import SimpleQueue
 from types import FrameType
 
 from django_workflow import db
@@ -54,13 +55,22 @@ class WorkerProcess:
 
     def stop_on_signals(self, also: Callable[[], None] | None = None) -> None:
         """Let SIGTERM and SIGINT stop this process; only the main thread may call this."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        # a handler runs between any two instructions of the main thread, which may just hold the lock of the
+        # very event that a stop sets; putting into a SimpleQueue is safe there, and a thread does the rest
+        received: SimpleQueue[int] = SimpleQueue()
+
+        def obey() -> None:
+            while True:
+                received.get()
+                self.stop()
+                if also is not None:
+                    also()
 
         def handle(number: int, frame: FrameType | None) -> None:
-            # a signal handler runs between any two instructions of the loop: it only sets flags
-            self.stop()
-            if also is not None:
-                also()
+            received.put(number)
 
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handle)
-            signal.signal(signal.SIGINT, handle)
+        threading.Thread(target=obey, name="django_workflow-signals", daemon=True).start()
+        signal.signal(signal.SIGTERM, handle)
+        signal.signal(signal.SIGINT, handle)

@@ -7,9 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from types import FrameType
 
 from django.utils import autoreload
@@ -31,26 +32,41 @@ class Supervisor:
         self._count = processes
         self._reload = reload
         self._children: dict[int, tuple[subprocess.Popen[bytes], float]] = {}
+        #: Places whose child died too soon, and when another one is started there.
+        self._resting: dict[int, float] = {}
         self._stops = 0
-        self._wake = threading.Event()
+        # the only thing that a signal handler may safely do is to put into such a queue
+        self._signals: SimpleQueue[int] = SimpleQueue()
 
     def run(self) -> int:
         """Supervise until stopped; returns the exit code: 0 where every child ended cleanly."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
             signal.signal(number, self._on_signal)
-        signal.signal(signal.SIGCHLD, lambda *_: self._wake.set())
         for place in range(self._count):
             self._spawn(place)
         watcher = _CodeWatcher() if self._reload else None
         worst = 0
-        while self._children:
-            self._wake.wait(1.0)
-            self._wake.clear()
+        while self._children or self._resting:
+            self._take_signals()
             if watcher is not None and not self._stops and watcher.has_changed():
                 logger.warning("the code changed, workers restart")
                 self._signal_children(signal.SIGTERM)
             worst = max(worst, self._reap())
+            for place in [place for place, at in self._resting.items() if at <= time.monotonic()]:
+                del self._resting[place]
+                self._spawn(place)
         return worst
+
+    def _take_signals(self) -> None:
+        """Wait up to a second for signals, and pass on those that stop."""
+        with suppress(Empty):
+            number = self._signals.get(timeout=1.0)
+            while True:
+                if number != signal.SIGCHLD:
+                    self._stops += 1
+                    self._resting.clear()
+                    self._signal_children(signal.SIGTERM)
+                number = self._signals.get_nowait()
 
     def _spawn(self, place: int) -> None:
         # a group of its own: a terminal's Ctrl-C reaches the parent, which tells the children once
@@ -70,14 +86,11 @@ class Supervisor:
                 continue
             if code != 0:
                 logger.error("worker process %d ended with code %d, starting another", child.pid, code)
-                self._wake.wait(max(0.0, since + SHORT_LIFE - time.monotonic()))
-            self._spawn(place)
+            self._resting[place] = since + SHORT_LIFE if code != 0 else 0.0
         return worst
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._stops += 1
-        self._signal_children(signal.SIGTERM)
-        self._wake.set()
+        self._signals.put(number)
 
     def _signal_children(self, number: int) -> None:
         for child, _ in self._children.values():
