@@ -8,13 +8,10 @@ loop is a plain one; coroutine handlers have an event loop of their own (`execut
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import Iterable
 from uuid import UUID
 
 from django_workflow import db, queue
@@ -25,58 +22,22 @@ from django_workflow.engine import claim, outcome, timers
 from django_workflow.engine.claim import ClaimedTask, Taker
 from django_workflow.engine.outcome import Outcome
 from django_workflow.engine.settle import Settled, notifications, settle
-from django_workflow.exceptions import UnregisteredHandler
 from django_workflow.statuses import SUCCEEDED
-from django_workflow.worker import executors
+from django_workflow.worker import unknown
 from django_workflow.worker.context import log_fields
 from django_workflow.worker.executors import Runners
+from django_workflow.worker.hand import PATIENCE, Hand
 from django_workflow.worker.job import Job
+from django_workflow.worker.options import Tally, WorkerOptions
 
 logger = logging.getLogger("django_workflow.worker")
 
-#: A task that has not begun so long after its claim is handed back.
-PATIENCE = 1.0
-#: Handlers slower than this end prefetching.
-QUICK = 1.0
-#: A handler that ran so long is marked as begun, so that losing it counts.
-MARK_AFTER = 0.02
 #: A run held by somebody else is waited for once its outcome is so old.
 STUCK_AFTER = 1.0
-#: Seconds for which a task of unknown code is put aside at first; doubled each time.
-FIRST_UNKNOWN_DELAY = 0.25
 #: How often a draining worker looks for what is still to come.
 DRAIN_POLL = 0.1
 #: Least time between two notifications of the same queue by this worker.
 NOTIFY_EVERY = 0.05
-
-
-@dataclass
-class WorkerOptions:
-    """What a worker process does.
-
-    queues: names of the queues it serves, in the order it looks at them.
-    concurrency: handlers at once. prefetch: tasks claimed beyond them. executor: "thread" or "process".
-    lease, grace: timedeltas. drain: stop when the queues are empty.
-    """
-
-    queues: Sequence[str] = ("default",)
-    concurrency: int = 16
-    prefetch: int = 200
-    executor: str = executors.THREAD
-    lease: timedelta = timedelta(seconds=30)
-    grace: timedelta = timedelta(seconds=30)
-    drain: bool = False
-
-
-@dataclass
-class Tally:
-    """What this process has done, for the status line."""
-
-    succeeded: int = 0
-    failed: int = 0
-    settled: int = 0
-    claimed: int = 0
-    last_claim_at: float = field(default_factory=time.monotonic)
 
 
 class Dispatcher:
@@ -88,17 +49,14 @@ class Dispatcher:
         self.tally = Tally()
         self.wake = threading.Event()
         self.is_stopping = False
-        self.jobs: dict[int, Job] = {}
+        self.hand = Hand(options.concurrency)
         self._finished: deque[tuple[Job, Outcome | Settled]] = deque()
         self._pile: list[Outcome] = []
-        self._suspects: deque[Job] = deque()
         self._runners = Runners(options.concurrency, options.executor, self._report)
         self._may_hold_more = dict.fromkeys(options.queues, True)
         self._next_poll = 0.0
-        self._slowest = 0.0
         self._controlled: set[UUID] = set()
         self._ended_elsewhere: deque[tuple[ClaimedTask, str]] = deque()
-        self._overtime: set[Job] = set()
         self._notified_at: dict[str, float] = {}
         self._to_notify: list[tuple[str, str]] = []
         self._stop_at: float | None = None
@@ -185,16 +143,13 @@ class Dispatcher:
         """Take what runners reported; a job that timed out meanwhile was reported before."""
         while self._finished:
             job, result = self._finished.popleft()
-            job.ended_at = job.ended_at or time.monotonic()
-            self._overtime.discard(job)
-            if job.begun_at is not None:
-                self._slowest = max(job.ended_at - job.begun_at, self._slowest * 0.99)
+            self.hand.end(job)
             if isinstance(result, Settled):
                 self._apply(result)
             else:
                 self._pile.append(result)
         now = time.monotonic()
-        for job in self._running():
+        for job in self.hand.running():
             if job.deadline is not None and job.deadline <= now and not job.is_reported:
                 self._time_out(job)
 
@@ -223,7 +178,7 @@ class Dispatcher:
 
     def _taker(self) -> Taker | None:
         """Take successors at once where this worker has free slots and found the queues empty."""
-        slots = self.options.concurrency - self._held()
+        slots = self.options.concurrency - self.hand.count()
         queues = frozenset(name for name, may in self._may_hold_more.items() if not may)
         if self.is_stopping or slots <= 0 or not queues:
             return None
@@ -236,9 +191,7 @@ class Dispatcher:
 
     def _leave_to_lease(self, item: Outcome) -> None:
         """Forget an outcome that cannot be settled, not even as a failure: it must not end the work on all others."""
-        job = self.jobs.get(item.task.id)
-        if job is not None and job.task is item.task:
-            del self.jobs[item.task.id]
+        self.hand.forget(item.task)
         logger.error("an outcome cannot be settled; its task runs again after its lease", extra=log_fields(item.task))
 
     def _settle_one_stuck(self) -> None:
@@ -266,13 +219,10 @@ class Dispatcher:
         for item in result.done:
             self._count(item, superseded=item.task.id in result.superseded)
             if item.task.fence in result.may_begin:
-                self._add_suspect(item.task)
-                continue
-            job = self.jobs.get(item.task.id)
-            if job is not None and job.task is item.task:
-                del self.jobs[item.task.id]
-                if job.begun_at is not None and job.ended_at is None:
-                    self._overtime.add(job)  # its attempt is over, but it still occupies its slot
+                self.hand.suspect(item.task)
+                self.wake.set()
+            else:
+                self.hand.forget(item.task)
         self._accept(result.taken)
         for delay in result.delays:
             self._next_poll = min(self._next_poll, time.monotonic() + delay)
@@ -299,16 +249,8 @@ class Dispatcher:
 
     def _room(self) -> int:
         """How many tasks may be claimed now."""
-        prefetch = self.options.prefetch if self._is_quick() else 0
-        return self.options.concurrency + prefetch - self._held()
-
-    def _held(self) -> int:
-        """How many jobs have or want a slot."""
-        return len(self._overtime) + sum(1 for job in self.jobs.values() if job.ended_at is None)
-
-    def _is_quick(self) -> bool:
-        now = time.monotonic()
-        return self._slowest <= QUICK and all(now - (job.begun_at or now) <= QUICK for job in self._running())
+        prefetch = self.options.prefetch if self.hand.is_quick() else 0
+        return self.options.concurrency + prefetch - self.hand.count()
 
     def _claim(self) -> None:
         now = time.monotonic()
@@ -321,7 +263,7 @@ class Dispatcher:
                 continue
             # before the claim: what is heard from here on may be of messages that it does not see
             self._may_hold_more[name] = False
-            slots = max(0, self.options.concurrency - self._held())
+            slots = max(0, self.options.concurrency - self.hand.count())
             lease = self.options.lease.total_seconds()
             tasks = claim.claim(name, room, slots=slots, lease=lease, worker_id=self.worker_id)
             self.tally.last_claim_at = time.monotonic()
@@ -346,145 +288,63 @@ class Dispatcher:
             step = task.step
             handler = registry.handler(step.handler)
             if handler is None or not self._knows(task.spec, step):
-                self._pile.append(self._unknown(task))
+                self._pile.append(unknown.judge(task))
                 self.wake.set()
                 continue
-            self._let_go_of(task.id)
-            job = self.jobs[task.id] = Job(task, handler)
+            self.hand.let_go_of(task.id)
+            job = self.hand.add(task, handler)
             if task.is_lost:
                 self._pile.append(outcome.lost(task))
                 self.wake.set()
             elif task.lost_count:
-                self._suspects.append(job)
+                self.hand.suspects.append(job)
             else:
                 self._runners.submit(job)
 
-    def _let_go_of(self, task_id: int) -> None:
-        """End an older attempt of a task here: its lease ran out, and now it was claimed anew by this very worker."""
-        job = self.jobs.pop(task_id, None)
-        if job is None:
-            return
-        if job in self._suspects:
-            self._suspects.remove(job)
-        if not job.withdraw() and job.ended_at is None:
-            job.interrupt()
-            self._overtime.add(job)
-
-    def _unknown(self, task: ClaimedTask) -> Outcome:
-        """Put a task aside whose code this process does not have; after a time it fails with a clear word."""
-        limit = conf.UNKNOWN_HANDLER_LIMIT.total_seconds()
-        # a task may be old because it waited or was tried for long: that says nothing about who knows it
-        if task.age < limit or claim.seconds_unknown(task) < limit:
-            # short at first, so that a worker that knows the code is not beaten to it again and again by this one
-            longest = conf.UNKNOWN_HANDLER_DELAY.total_seconds()
-            delay = random.uniform(0.5, 1.0) * min(longest, FIRST_UNKNOWN_DELAY * 2.0 ** min(task.attempt, 30))  # noqa: S311
-            reason = f"{claim.UNKNOWN} {task.step.handler!r} in this process"
-            return outcome.released(task, reason, delay=delay)
-        message = (
-            f"no worker knows handler {task.step.handler!r} of flow {task.spec.slug!r}; "
-            "start a worker with the code that declares it, or cancel the run"
-        )
-        return outcome.failed(task, outcome.ErrorRecord.of(UnregisteredHandler(message)), is_retryable=False)
-
-    # tasks whose worker vanished
-
-    def _add_suspect(self, task: ClaimedTask) -> None:
-        """A lost task may begin here now, when there is a slot and its begin is recorded."""
-        # the settle counted the loss; a row read later would say the same
-        task.failure_count += task.is_begun
-        task.lost_count += 1
-        task.is_lost, task.is_begun = False, False
-        job = self.jobs[task.id] = Job(task, self.jobs[task.id].handler)
-        self._suspects.append(job)
-        self.wake.set()
+    # jobs in hand
 
     def _start_suspects(self) -> None:
-        """Begin tasks that were lost before: never prefetched, and recorded first, so that they cannot kill for ever.
-
-        One that was lost twice begins only while no other such task runs: if it kills the process it
-        takes no neighbour's attempt with it.
-        """
-        chosen: list[Job] = []
-        running = self._running() + [job for job in self.jobs.values() if self._is_about_to_begin(job)]
-        free = self.options.concurrency - len(running) - len(self._overtime)
-        dangerous = any(job.task.lost_count > 1 for job in running)
-        for job in list(self._suspects):
-            if free <= 0:
-                break
-            is_dangerous = job.task.lost_count > 1
-            if is_dangerous and dangerous:
-                continue
-            dangerous = dangerous or is_dangerous
-            free -= 1
-            self._suspects.remove(job)
-            chosen.append(job)
-        if not chosen:
-            return
+        """Begin tasks that were lost before, recorded first, so that they cannot kill for ever."""
+        chosen = self.hand.choose_suspects()
         begun = claim.begin([job.task for job in chosen])
         for job in chosen:
             if job.task.id in begun:
                 self._runners.submit(job)
             else:
                 # somebody holds its row, or its lease is over: the next round, a heartbeat or the release tells
-                self._suspects.append(job)
-
-    @staticmethod
-    def _is_about_to_begin(job: Job) -> bool:
-        """Say whether a lost task's new begin is recorded, though no thread has taken it yet."""
-        task = job.task
-        return job.begun_at is None and task.is_begun and task.lost_count > 0 and not task.is_lost
-
-    # jobs in hand
-
-    def _running(self) -> list[Job]:
-        return [job for job in self.jobs.values() if job.begun_at is not None and job.ended_at is None]
+                self.hand.suspects.append(job)
 
     def _mark_begun(self) -> None:
         """Record the begin of prefetched tasks that run for a while, so that losing them counts."""
-        before = time.monotonic() - MARK_AFTER
-        unmarked = [job.task for job in self._running() if not job.task.is_begun and (job.begun_at or 0) < before]
-        if unmarked:
-            claim.begin(unmarked)
-            for task in unmarked:
-                task.is_begun = True
+        unmarked = self.hand.unmarked()
+        claim.begin(unmarked)
+        for task in unmarked:
+            task.is_begun = True
 
     def _release_unbegun(self, older_than: float, reason: str) -> None:
         """Hand back what waits for a slot too long."""
-        before = time.monotonic() - older_than
-        for job in list(self.jobs.values()):
-            if job.begun_at is None and job.claimed_at <= before and not job.is_reported and not job.task.is_lost:
-                if job in self._suspects:
-                    self._suspects.remove(job)
-                if job.withdraw():
-                    job.is_reported = True
-                    self._pile.append(outcome.released(job.task, reason))
-                    self.wake.set()
+        for job in self.hand.withdraw_waiting(time.monotonic() - older_than):
+            self._pile.append(outcome.released(job.task, reason))
+            self.wake.set()
 
     def _stop_what_was_ended(self) -> None:
         """Stop handlers whose attempt is over; what they still return is recorded as late."""
         if self._controlled:
             controlled, self._controlled = self._controlled, set()
-            tasks = [job.task for job in self.jobs.values() if job.task.run_id in controlled and not job.task.is_lost]
+            jobs = self.hand.jobs.values()
+            tasks = [job.task for job in jobs if job.task.run_id in controlled and not job.task.is_lost]
             pulse = claim.heartbeat(tasks, self.options.lease.total_seconds())
             self._ended_elsewhere.extend((task, pulse.ended[task.id]) for task in tasks if task.id in pulse.ended)
         while self._ended_elsewhere:
             task, status = self._ended_elsewhere.popleft()
-            job = self.jobs.get(task.id)
-            if job is None or job.task is not task or job.ended_at is not None:
-                continue
-            logger.info("attempt ended elsewhere: %s", status, extra=log_fields(task))
-            if job.withdraw():
-                del self.jobs[task.id]
-                if job in self._suspects:
-                    self._suspects.remove(job)
-            else:
-                job.interrupt()
+            if self.hand.end_elsewhere(task):
+                logger.info("attempt ended elsewhere: %s", status, extra=log_fields(task))
 
     # sleeping and stopping
 
     def _nap(self) -> float:
         """Seconds until something is due by itself."""
-        if self.wake.is_set() or (self.is_stopping and not self.jobs and not self._pile):
+        if self.wake.is_set() or (self.is_stopping and not self.hand.jobs and not self._pile):
             return 0.0
         now = time.monotonic()
         due = [self._next_poll]
@@ -494,16 +354,7 @@ class Dispatcher:
             due.append(now + 0.02)
         if self._stop_at is not None:
             due.append(self._stop_at)
-        for job in self.jobs.values():
-            if job.ended_at is not None:
-                continue
-            if job.timeout is not None and not job.is_reported:
-                due.append(job.deadline or now + job.timeout)  # it may begin as soon as we sleep
-            if job.begun_at is None:
-                if not job.is_reported and not job.task.is_lost:
-                    due.append(job.claimed_at + PATIENCE)
-            elif not job.task.is_begun:
-                due.append(job.begun_at + MARK_AFTER)
+        due += self.hand.due(now)
         if any(may for may in self._may_hold_more.values()) and not self.is_stopping and self._room() > 0:
             return 0.0
         return max(0.0, min(due) - now)
@@ -519,11 +370,11 @@ class Dispatcher:
         if now >= self._stop_at:
             self._give_up()
             return True
-        return not self.jobs and not self._pile and not self._finished
+        return not self.hand.jobs and not self._pile and not self._finished
 
     def _is_drained(self) -> bool:
         """Say whether nothing is in hand and the queues hold nothing, not even for later."""
-        if self.jobs or self._pile or self._finished or any(self._may_hold_more.values()):
+        if self.hand.jobs or self._pile or self._finished or any(self._may_hold_more.values()):
             return False
         self._next_poll = min(self._next_poll, time.monotonic() + DRAIN_POLL)
         queues = self.options.queues
@@ -531,7 +382,7 @@ class Dispatcher:
 
     def _give_up(self) -> None:
         """The grace time is over: hand back what still runs; what cannot be handed back is left to its lease."""
-        for job in self._running():
+        for job in self.hand.running():
             if not job.is_reported:
                 job.is_reported = True
                 job.interrupt()

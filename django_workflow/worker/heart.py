@@ -53,7 +53,7 @@ class Heart:
     def beat(self) -> float:
         """Extend what is held, stop what was ended elsewhere; return the seconds until the next beat."""
         began = time.monotonic()
-        jobs = {job.task.id: job for job in list(self._dispatcher.jobs.values())}
+        jobs = {job.task.id: job for job in list(self._dispatcher.hand.jobs.values())}
         progress = {key: job.context.progress for key, job in jobs.items() if job.context.progress is not None}
         pulse = claim.heartbeat([job.task for job in jobs.values()], self._lease, progress)
         self._dispatcher.hear_ended((jobs[key].task, status) for key, status in pulse.ended.items())

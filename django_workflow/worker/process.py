@@ -12,10 +12,11 @@ from types import FrameType
 from django_workflow import db
 from django_workflow.engine import publish
 from django_workflow.worker import registration
-from django_workflow.worker.dispatcher import Dispatcher, WorkerOptions
+from django_workflow.worker.dispatcher import Dispatcher
 from django_workflow.worker.ear import Ear
 from django_workflow.worker.heart import Heart
 from django_workflow.worker.keeper import Keeper
+from django_workflow.worker.options import WorkerOptions
 
 logger = logging.getLogger("django_workflow.worker")
 

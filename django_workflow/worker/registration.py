@@ -7,7 +7,7 @@ import os
 import socket
 
 from django_workflow import db
-from django_workflow.worker.dispatcher import WorkerOptions
+from django_workflow.worker.options import WorkerOptions
 
 REGISTER = """
     INSERT INTO django_workflow_worker (hostname, pid, queues, concurrency, lease_seconds)

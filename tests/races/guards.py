@@ -362,13 +362,13 @@ def sigterm_is_graceful(set: Set) -> None:
     set(WorkerProcess, "stop_on_signals", lambda self: None)
 
 
-@guard("dispatcher._unknown puts a task aside whose code this process does not have", "the task fails")
+@guard("unknown.judge puts a task aside whose code this process does not have", "the task fails")
 def unknown_code_is_put_aside(set: Set) -> None:
     from django_workflow.engine import outcome
-    from django_workflow.worker.dispatcher import Dispatcher
+    from django_workflow.worker import unknown
 
     error = outcome.ErrorRecord("UnregisteredHandler", "no such handler")
-    set(Dispatcher, "_unknown", lambda self, task: outcome.failed(task, error, is_retryable=False))
+    set(unknown, "judge", lambda task: outcome.failed(task, error, is_retryable=False))
 
 
 @guard("dispatcher._settle_one_stuck: who was waited for in vain goes to the end of the pile", "it stays the first")
@@ -398,11 +398,11 @@ def hint_outlives_the_claim(set: Set) -> None:
     set(Dispatcher, "_accept", forget)
 
 
-@guard("dispatcher._let_go_of stops an older attempt of a task in this process", "it goes on unnoticed")
+@guard("hand.let_go_of stops an older attempt of a task in this process", "it goes on unnoticed")
 def older_attempts_are_let_go(set: Set) -> None:
-    from django_workflow.worker.dispatcher import Dispatcher
+    from django_workflow.worker.hand import Hand
 
-    set(Dispatcher, "_let_go_of", lambda self, task_id: None)
+    set(Hand, "let_go_of", lambda self, task_id: None)
 
 
 @guard("connections.close_ended before each handler", "the handler finds out")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from django_workflow.worker.dispatcher import WorkerOptions
+from django_workflow.worker.options import WorkerOptions
 from django_workflow.worker.process import WorkerProcess
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,7 +16,7 @@ import pytest
 from django.db import connection, connections
 
 from django_workflow import db
-from django_workflow.worker.dispatcher import WorkerOptions
+from django_workflow.worker.options import WorkerOptions
 from django_workflow.worker.process import WorkerProcess
 from tests.waiting import eventually
 

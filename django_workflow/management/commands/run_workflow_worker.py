@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django_workflow.conf import conf
 from django_workflow.definition.names import QUEUE_RULE, is_queue_name
 from django_workflow.worker import executors, status_line
-from django_workflow.worker.dispatcher import WorkerOptions
+from django_workflow.worker.options import WorkerOptions
 from django_workflow.worker.process import WorkerProcess
 from django_workflow.worker.supervisor import Supervisor, child_command
 
