@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django_workflow import db, queue
 from django_workflow.conf import conf
-from django_workflow.engine import close, ends, publish
+from django_workflow.engine import close, ends, held, publish
 from django_workflow.engine.advance import Advance, Joins, LockedRun, read_joins
 from django_workflow.engine.claim import ClaimedTask, Taker, equip_taken
 from django_workflow.engine.ends import Ending
@@ -202,7 +202,7 @@ class _Settling:
         ends.record_attempts(endings)
         steps = ends.end_step_runs(endings, self.advance.events)
         self.advance.cancelled |= close.cancel_tasks(steps.closed)
-        self.advance.queues |= ends.release_held(steps.freed)
+        self.advance.queues |= held.release_held(steps.freed)
         ends.write_task_events(endings, self.advance.events)
         return steps.ended
 
