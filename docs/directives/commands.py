@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import ClassVar
 
-from directives import text
 from django.core.management import load_command_class
 from django.core.management.base import BaseCommand
 from docutils import nodes
 from docutils.parsers.rst import Directive
+
+from directives import text
 
 
 class Command(Directive):
@@ -18,27 +19,28 @@ class Command(Directive):
     required_arguments: ClassVar[int] = 1
 
     def run(self) -> list[nodes.Node]:
+        """Return the nodes."""
         name = self.arguments[0]
         command = load_command_class("django_workflow", name)
         shown = [text.paragraph(command.help)]
         options = own_options(command)
-        usage = " ".join(["python manage.py", name, *(f"[{_written(action)}]" for action in options)])
-        shown.append(text.code(usage, "text"))
+        shown.append(text.code(f"python manage.py {name} [options]", "text"))
         rows = [(f"`{_written(action)}`", _described(action)) for action in options]
         return [*shown, text.table(("Option", "Meaning"), rows)] if rows else shown
 
 
 def own_options(command: BaseCommand) -> list[argparse.Action]:
     """Return the options that the command itself adds."""
-    common = {item.dest for item in BaseCommand().create_parser("", "")._actions}
-    return [item for item in command.create_parser("manage.py", "")._actions if item.dest not in common]
+    parser = argparse.ArgumentParser(add_help=False)
+    command.add_arguments(parser)
+    return list(parser._actions)  # noqa: SLF001  argparse offers no other way to look at them
 
 
 def _written(action: argparse.Action) -> str:
     word = action.option_strings[-1] if action.option_strings else action.dest
     if action.nargs == 0:
         return word
-    value = action.metavar or action.dest.upper()
+    value = action.metavar or ("N" if action.type is int else "NAME")
     return f"{word} {value}{' …' if action.nargs in ('+', '*') else ''}"
 
 

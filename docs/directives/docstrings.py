@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 BETWEEN = re.compile(r"(?<=[.;]) (?=[a-z_]+(?:, [a-z_]+)*: )")
@@ -10,11 +11,12 @@ ENTRY = re.compile(r"([a-z_]+(?:, [a-z_]+)*): (.+)")
 SENTENCE = re.compile(r"(?:Returns|Raises|Further options|Call|The |A |Options)\b")
 
 
-def describe_parameters(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+def describe_parameters(*event: Any) -> None:
     """Turn such paragraphs into definition lists of reStructuredText, in place."""
+    lines: list[str] = event[-1]
     written: list[str] = []
     inside = False
-    for line in [part for line in lines for part in (BETWEEN.split(line) if ENTRY.fullmatch(line) else [line])]:
+    for line in _one_entry_each(lines):
         match = ENTRY.fullmatch(line)
         if match:
             if not inside:
@@ -33,6 +35,12 @@ def describe_parameters(app: Any, what: str, name: str, obj: Any, options: Any, 
     lines[:] = written
 
 
-def shorten_twins(app: Any, what: str, name: str, obj: Any, *rest: Any) -> tuple[str, str] | None:
+def _one_entry_each(lines: list[str]) -> Iterator[str]:
+    for line in lines:
+        yield from BETWEEN.split(line) if ENTRY.fullmatch(line) else [line]
+
+
+def shorten_twins(*event: Any) -> tuple[str, str] | None:
     """Spare the reader the signature of an async twin, which is that of the function it is a twin of."""
+    obj = event[3]
     return ("(…)", "") if (getattr(obj, "__doc__", "") or "").startswith("Async twin") else None

@@ -5,16 +5,18 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 
-from directives import text
-from django_workflow import exceptions
 from docutils import nodes
 from docutils.parsers.rst import Directive
+
+from directives import text
+from django_workflow import exceptions
 
 
 class Errors(Directive):
     """Every public error with its meaning and its fields."""
 
     def run(self) -> list[nodes.Node]:
+        """Return the nodes."""
         rows = [
             (f"`{cls.__name__}`", " ".join((inspect.getdoc(cls) or "").split()), ", ".join(_fields(cls)))
             for cls in public_errors()

@@ -9,16 +9,18 @@ from dataclasses import MISSING, fields
 from datetime import timedelta
 from typing import Any
 
-from directives import text
-from django_workflow.conf import Defaults
 from docutils import nodes
 from docutils.parsers.rst import Directive
+
+from directives import text
+from django_workflow.conf import Defaults
 
 
 class Settings(Directive):
     """One entry per key: its name, type, default, and the comment that describes it."""
 
     def run(self) -> list[nodes.Node]:
+        """Return the nodes."""
         comments = dict(_comments())
         listed = nodes.definition_list()
         for item in fields(Defaults):

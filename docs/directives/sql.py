@@ -6,9 +6,10 @@ import textwrap
 from importlib import import_module
 from typing import ClassVar
 
-from directives import text
 from docutils import nodes
 from docutils.parsers.rst import Directive
+
+from directives import text
 
 
 class Sql(Directive):
@@ -17,6 +18,7 @@ class Sql(Directive):
     required_arguments: ClassVar[int] = 1
 
     def run(self) -> list[nodes.Node]:
+        """Return the nodes."""
         module, _, name = self.arguments[0].rpartition(".")
         statement = getattr(import_module(f"django_workflow.{module}"), name)
         return [text.code(textwrap.dedent(statement).strip(), "postgresql")]

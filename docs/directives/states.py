@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from html import escape
 from typing import ClassVar
 
-from directives import text
-from django_workflow import statuses
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
+
+from directives import text
+from django_workflow import statuses
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class States(Directive):
     required_arguments: ClassVar[int] = 1
 
     def run(self) -> list[nodes.Node]:
+        """Return the nodes."""
         machine = MACHINES[directives.choice(self.arguments[0], tuple(MACHINES))]
         rows = [(f"`{name}`", _listed(machine, name)) for name in machine.open]
         rows += [(f"`{name}`", "nothing: terminal") for name in machine.terminal]
@@ -65,10 +67,11 @@ def picture_of(machine: Machine) -> str:
     ends_at = LEFT + WIDTH + 72
     width = ends_at + len(machine.terminal) * (WIDTH + BETWEEN)
     height = TOP + len(machine.open) * (HEIGHT + GAP) - GAP + 12
+    label = f"{escape(machine.title)}; the table below says the same"
+    size = f'viewBox="0 0 {width} {height}" style="max-width: {width}px"'
     return "".join(
         [
-            f'<svg class="states" role="img" viewBox="0 0 {width} {height}" style="max-width: {width}px" '
-            f'aria-label="{escape(machine.title)}; the table below says the same">',
+            f'<svg class="states" role="img" {size} aria-label="{label}">',
             f"<title>{escape(machine.title)}</title>",
             f'<text class="head" x="{LEFT + WIDTH / 2}" y="22">open</text>',
             f'<text class="head" x="{(ends_at + width - BETWEEN) / 2}" y="22">may end as one of</text>',

@@ -5,22 +5,24 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 
-from directives import text
 from django.apps import apps
 from django.db import connection, models
 from docutils import nodes
 from docutils.parsers.rst import Directive
+
+from directives import text
 
 
 class Tables(Directive):
     """One part per model, in the order they are declared."""
 
     def run(self) -> list[nodes.Node]:
+        """Return the nodes."""
         return [node for model in apps.get_app_config("django_workflow").get_models() for node in _describe(model)]
 
 
 def _describe(model: type[models.Model]) -> Iterator[nodes.Node]:
-    meta = model._meta
+    meta = model._meta  # noqa: SLF001  Django's documented way to look at a model
     yield nodes.rubric("", "", nodes.Text(f"{model.__name__} · "), nodes.literal(text=meta.db_table))
     yield text.paragraph((inspect.getdoc(model) or "").replace("\n\n", " "))
     yield text.table(("Column", "Type", "Remark"), [_column(field) for field in meta.local_fields])

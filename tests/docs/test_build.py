@@ -15,4 +15,4 @@ def test_documentation_builds_without_warnings(tmp_path):
     pages = {path.relative_to(tmp_path).with_suffix(".md") for path in tmp_path.rglob("*.html")}
     assert {path.relative_to(DOCS) for path in DOCS.rglob("*.md") if "_build" not in path.parts} <= pages
     states = (tmp_path / "reference" / "statuses.html").read_text()
-    assert states.count("<svg class=\"states\"") == 3
+    assert states.count('<svg class="states"') == 3

@@ -1,5 +1,6 @@
 import doctest
 import inspect
+import logging.config
 
 import pytest
 from django.core.management import call_command
@@ -26,6 +27,7 @@ def test_examples_of_a_page_run_in_order(page, db, settings, monkeypatch):
             # blank lines before it, so that tracebacks name the page's own lines
             exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)
             check_workflow_settings(block, names, settings, monkeypatch)
+            check_logging(block, names)
         else:
             run_session(block, names)
     call_tests(names, with_workers=False)
@@ -60,6 +62,15 @@ def check_workflow_settings(block, names, settings, monkeypatch):
             patch.setitem(settings.DATABASES, alias, database)
         patch.setattr(settings, "DJANGO_WORKFLOW", names["DJANGO_WORKFLOW"], raising=False)
         assert check_settings() == [], block.place
+
+
+def check_logging(block, names):
+    """What a page tells to log with formats records of tasks, and all others."""
+    if "LOGGING = " in block.text:
+        told = logging.config.DictConfigurator(names["LOGGING"])
+        for formatter in told.config["formatters"].values():
+            record = logging.LogRecord("django_workflow", logging.WARNING, "", 1, "it failed", None, None)
+            assert "it failed" in told.configure_formatter(formatter).format(record)
 
 
 def run_session(block, names):
