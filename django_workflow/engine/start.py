@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django_workflow import db, payload
 from django_workflow.conf import conf
+from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine import publish
 from django_workflow.engine.advance import Advance, LockedRun
@@ -164,9 +165,12 @@ def _insert(runs: Sequence[_NewRun], spec: FlowSpec, flow_id: int) -> tuple[list
     return ids, made
 
 
+DUE_VERSIONS = """
+    SELECT DISTINCT version_id FROM django_workflow_run WHERE status = 'scheduled' AND due_at <= clock_timestamp()
+"""
 LOCK_DUE_RUNS = """
     SELECT id, status, version_id, open_steps, task_count, is_local FROM django_workflow_run
-    WHERE status = 'scheduled' AND due_at <= clock_timestamp()
+    WHERE status = 'scheduled' AND due_at <= clock_timestamp() AND version_id = ANY(%s::bigint[])
     ORDER BY id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 """
 BEGIN_RUNS = """
@@ -176,10 +180,17 @@ BEGIN_RUNS = """
 
 
 def begin_due(limit: int = 500) -> int:
-    """Begin scheduled runs whose time has come; returns how many."""
+    """Begin scheduled runs whose time has come; returns how many.
+
+    Runs of versions that name conditions this process has no code for stay scheduled: in a rolling
+    deploy a keeper of the new release begins them.
+    """
+    versions = [version_id for (version_id,) in db.rows(DUE_VERSIONS) if _can_decide(version_id)]
+    if not versions:
+        return 0
     advance = Advance()
     with db.atomic():
-        runs = [LockedRun(*row) for row in db.rows(LOCK_DUE_RUNS, [limit])]
+        runs = [LockedRun(*row) for row in db.rows(LOCK_DUE_RUNS, [versions, limit])]
         if not runs:
             return 0
         inputs: dict[UUID, str] = dict(db.rows(BEGIN_RUNS, [[run.id for run in runs]]))
@@ -192,3 +203,9 @@ def begin_due(limit: int = 500) -> int:
         advance.write()
     db.notify(notifications(queues=advance.queues, runs=[run.id for run in runs]))
     return len(runs)
+
+
+def _can_decide(version_id: int) -> bool:
+    """Say whether this process has code for whatever the version's steps ask when they are activated."""
+    conditions = [step.when.callable for step in publish.spec_of(version_id).steps.values() if step.when is not None]
+    return all(name is None or registry.has_callable(name) for name in conditions)
