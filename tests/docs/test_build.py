@@ -1,9 +1,10 @@
+import re
 import subprocess
 import sys
 
 import pytest
 
-from tests.docs.pages import DOCS
+from tests.docs.pages import DOCS, ROOT
 
 
 def test_documentation_builds_without_warnings(tmp_path):
@@ -16,3 +17,12 @@ def test_documentation_builds_without_warnings(tmp_path):
     assert {path.relative_to(DOCS) for path in DOCS.rglob("*.md") if "_build" not in path.parts} <= pages
     states = (tmp_path / "reference" / "statuses.html").read_text()
     assert states.count('<svg class="states"') == 3
+
+
+def test_links_of_the_readme_lead_somewhere():
+    text = (ROOT / "README.md").read_text()
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
+    titles = re.findall(r"^#+ (.*)", text, re.MULTILINE)
+    headings = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+    assert links
+    assert [link for link in links if not (link[1:] in headings if link[0] == "#" else (ROOT / link).exists())] == []
