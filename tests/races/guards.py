@@ -7,12 +7,13 @@ Worker processes remove the guard that BREAK_GUARD names (tests/chaos/site/apps.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 #: Sets an attribute for the length of a test: `monkeypatch.setattr`, or `setattr` in a process of its own.
-Set = Callable[[Any, str, Any], None]
+Put = Callable[[Any, str, Any], None]
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,16 @@ class Guard:
 
     what: str
     how: str
-    remove: Callable[[Set], None]
+    remove: Callable[[Put], None]
 
 
 GUARDS: dict[str, Guard] = {}
 
 
-def guard(what: str, how: str) -> Callable[[Callable[[Set], None]], Callable[[Set], None]]:
+def guard(what: str, how: str) -> Callable[[Callable[[Put], None]], Callable[[Put], None]]:
     """Register the decorated function as the removal of a guard that has its name."""
 
-    def register(function: Callable[[Set], None]) -> Callable[[Set], None]:
+    def register(function: Callable[[Put], None]) -> Callable[[Put], None]:
         GUARDS[function.__name__] = Guard(what, how, function)
         return function
 
@@ -50,18 +51,18 @@ def without(text: str, part: str, instead: str = "") -> str:
 
 
 @guard("queue.READ: pgmq.read hides what it returns", "a plain SELECT of the visible messages")
-def reading_hides(set: Set) -> None:
+def reading_hides(put: Put) -> None:
     from django_workflow import queue
 
     plain = """
         SELECT msg_id, (message->>'task')::bigint FROM pgmq.q_wfq_default, (SELECT %s, %s) AS unused
         WHERE vt <= clock_timestamp() ORDER BY msg_id LIMIT %s
     """
-    set(queue, "READ", plain)
+    put(queue, "READ", plain)
 
 
 @guard("claim: pgmq.read and TAKE are two statements, so that TAKE's snapshot is the younger one", "TAKE reads itself")
-def read_before_take(set: Set) -> None:
+def read_before_take(put: Put) -> None:
     from django_workflow import queue
     from django_workflow.engine import claim
 
@@ -74,49 +75,49 @@ def read_before_take(set: Set) -> None:
         flags=re.DOTALL,
     )
     assert count == 1, "TAKE has changed"
-    set(claim, "TAKE", merged)
-    set(queue, "read", lambda name, lease, limit: [(0, 0)])
+    put(claim, "TAKE", merged)
+    put(queue, "read", lambda name, lease, limit: [(0, 0)])
 
 
 @guard("claim.TAKE: SKIP LOCKED", "dropped")
-def take_skips_locked(set: Set) -> None:
+def take_skips_locked(put: Put) -> None:
     from django_workflow.engine import claim
 
-    set(claim, "TAKE", without(claim.TAKE, " SKIP LOCKED"))
+    put(claim, "TAKE", without(claim.TAKE, " SKIP LOCKED"))
 
 
 @guard("claim.READ_UNTAKEN reads without a lock: a locked row is not an absent one", "FOR NO KEY UPDATE SKIP LOCKED")
-def dropping_reads_unlocked(set: Set) -> None:
+def dropping_reads_unlocked(put: Put) -> None:
     from django_workflow.engine import claim
 
-    set(claim, "READ_UNTAKEN", claim.READ_UNTAKEN + " FOR NO KEY UPDATE SKIP LOCKED")
+    put(claim, "READ_UNTAKEN", claim.READ_UNTAKEN + " FOR NO KEY UPDATE SKIP LOCKED")
 
 
 @guard("claim.TAKE: the task's message_id is the message's", "dropped")
-def one_valid_message(set: Set) -> None:
+def one_valid_message(put: Put) -> None:
     from django_workflow.engine import claim
 
-    set(claim, "TAKE", without(claim.TAKE, " AND t.message_id = w.message_id"))
+    put(claim, "TAKE", without(claim.TAKE, " AND t.message_id = w.message_id"))
 
 
 @guard("claim.TAKE takes running tasks whose message reappeared", "queued ones only")
-def running_tasks_are_taken(set: Set) -> None:
+def running_tasks_are_taken(put: Put) -> None:
     from django_workflow.engine import claim
 
-    set(claim, "TAKE", without(claim.TAKE, "t.status IN ('queued', 'running')", "t.status = 'queued'"))
+    put(claim, "TAKE", without(claim.TAKE, "t.status IN ('queued', 'running')", "t.status = 'queued'"))
 
 
 @guard("claim.TAKE keeps the begin mark of a lost attempt, and marks only what finds a free slot", "all are marked")
-def begin_marks_tell(set: Set) -> None:
+def begin_marks_tell(put: Put) -> None:
     from django_workflow.engine import claim
 
     merged, count = re.subn(r"begun_at = CASE.*?END\n", "begun_at = clock_timestamp()\n", claim.TAKE, flags=re.DOTALL)
     assert count == 1, "TAKE has changed"
-    set(claim, "TAKE", merged)
+    put(claim, "TAKE", merged)
 
 
 @guard("outcome.lost counts an attempt that had begun", "never counted")
-def losses_are_counted(set: Set) -> None:
+def losses_are_counted(put: Put) -> None:
     from django_workflow.engine import outcome
 
     lost = outcome.lost
@@ -126,43 +127,43 @@ def losses_are_counted(set: Set) -> None:
         result.is_counted = False
         return result
 
-    set(outcome, "lost", uncounted)
+    put(outcome, "lost", uncounted)
 
 
 @guard("claim.BEGIN_IF_LEASED skips rows that others hold: only the holder of a run's lock waits for tasks", "it waits")
-def begin_skips_locked(set: Set) -> None:
+def begin_skips_locked(put: Put) -> None:
     from django_workflow.engine import claim
 
-    set(claim, "BEGIN_IF_LEASED", without(claim.BEGIN_IF_LEASED, " SKIP LOCKED"))
+    put(claim, "BEGIN_IF_LEASED", without(claim.BEGIN_IF_LEASED, " SKIP LOCKED"))
 
 
 # the fence
 
 
 @guard("ends.END_IF_LEASED: lease_id", "dropped from the WHERE")
-def end_is_fenced(set: Set) -> None:
+def end_is_fenced(put: Put) -> None:
     from django_workflow.engine import ends
 
-    set(ends, "END_IF_LEASED", without(ends.END_IF_LEASED, " AND t.lease_id = e.lease_id"))
+    put(ends, "END_IF_LEASED", without(ends.END_IF_LEASED, " AND t.lease_id = e.lease_id"))
 
 
 @guard("claim: lease ids are random, for numbers repeat after a crash", "the lease id is a number that repeats")
-def leases_are_random(set: Set) -> None:
+def leases_are_random(put: Put) -> None:
     from django_workflow.engine import claim
 
-    set(claim, "new_lease_id", lambda: 1)
+    put(claim, "new_lease_id", lambda: 1)
 
 
 @guard("ends: END_IF_LEASED, REQUEUE_IF_LEASED: status = 'running'", "dropped from both")
-def ended_is_ended(set: Set) -> None:
+def ended_is_ended(put: Put) -> None:
     from django_workflow.engine import ends
 
-    set(ends, "END_IF_LEASED", without(ends.END_IF_LEASED, " AND t.status = 'running'"))
-    set(ends, "REQUEUE_IF_LEASED", without(ends.REQUEUE_IF_LEASED, " AND t.status = 'running'"))
+    put(ends, "END_IF_LEASED", without(ends.END_IF_LEASED, " AND t.status = 'running'"))
+    put(ends, "REQUEUE_IF_LEASED", without(ends.REQUEUE_IF_LEASED, " AND t.status = 'running'"))
 
 
 @guard("ends.end_tasks tells what it applied by task and lease", "by task alone")
-def fence_is_per_lease(set: Set) -> None:
+def fence_is_per_lease(put: Put) -> None:
     from django_workflow.engine import ends
 
     end_tasks = ends.end_tasks
@@ -171,121 +172,138 @@ def fence_is_per_lease(set: Set) -> None:
         tasks = {task_id for task_id, _ in end_tasks(endings)}
         return {item.outcome.task.fence for item in endings if item.outcome.task.id in tasks}
 
-    set(ends, "end_tasks", by_task)
+    put(ends, "end_tasks", by_task)
 
 
 @guard("ends.first_of_each: of two outcomes of one attempt the first counts", "both go on")
-def first_outcome_counts(set: Set) -> None:
+def first_outcome_counts(put: Put) -> None:
     from django_workflow.engine import ends
 
-    set(ends, "first_of_each", lambda endings: (list(endings), []))
+    put(ends, "first_of_each", lambda endings: (list(endings), []))
 
 
 @guard("ends.INSERT_ATTEMPTS: NOT EXISTS", "dropped")
-def one_row_per_attempt(set: Set) -> None:
+def one_row_per_attempt(put: Put) -> None:
     from django_workflow.engine import ends
 
-    set(ends, "INSERT_ATTEMPTS", without(ends.INSERT_ATTEMPTS, "NOT EXISTS", "true OR EXISTS"))
+    put(ends, "INSERT_ATTEMPTS", without(ends.INSERT_ATTEMPTS, "NOT EXISTS", "true OR EXISTS"))
 
 
 @guard("claim.BEGIN_IF_LEASED: lease_id", "dropped from the WHERE")
-def begin_is_fenced(set: Set) -> None:
+def begin_is_fenced(put: Put) -> None:
     from django_workflow.engine import claim
 
-    set(claim, "BEGIN_IF_LEASED", without(claim.BEGIN_IF_LEASED, " AND t.lease_id = b.lease_id"))
+    put(claim, "BEGIN_IF_LEASED", without(claim.BEGIN_IF_LEASED, " AND t.lease_id = b.lease_id"))
 
 
 # locks of runs
 
 
 @guard("settle.LOCK_RUNS: FOR NO KEY UPDATE, in a statement before anything is read", "a read without a lock")
-def run_is_locked_first(set: Set) -> None:
+def run_is_locked_first(put: Put) -> None:
     from django_workflow.engine import settle
 
-    set(settle, "LOCK_RUNS", without(settle.LOCK_RUNS, "FOR NO KEY UPDATE", "OFFSET 0"))
+    put(settle, "LOCK_RUNS", without(settle.LOCK_RUNS, "FOR NO KEY UPDATE", "OFFSET 0"))
     lock_runs = settle.lock_runs
     # SKIP LOCKED belongs to the lock
-    set(settle, "lock_runs", lambda run_ids, wait_ms=None: lock_runs(run_ids, wait_ms=wait_ms or 1_000))
+    put(settle, "lock_runs", lambda run_ids, wait_ms=None: lock_runs(run_ids, wait_ms=wait_ms or 1_000))
+
+
+@guard("settle: counters are read after the run's lock, in a younger snapshot", "before it")
+def counters_are_read_under_the_lock(put: Put) -> None:
+    from django_workflow import db
+    from django_workflow.engine import ends, settle
+
+    lock_runs, early = settle.lock_runs, threading.local()
+
+    def read_then_lock(run_ids: Any, wait_ms: int | None = None) -> Any:
+        sql = "SELECT id FROM django_workflow_steprun WHERE run_id = ANY(%s::uuid[])"
+        ids = [row[0] for row in db.rows(sql, [list(run_ids)])]
+        early.counts = {row[0]: ends._Count(*row[1:]) for row in db.rows(ends.READ_STEP_RUNS, [ids])}
+        return lock_runs(run_ids, wait_ms=wait_ms)
+
+    put(settle, "lock_runs", read_then_lock)
+    put(ends, "_read_counts", lambda over: early.counts)
 
 
 @guard("settle.lock_runs: SKIP LOCKED where nobody waits", "it waits for every run")
-def settle_skips_locked_runs(set: Set) -> None:
+def settle_skips_locked_runs(put: Put) -> None:
     from django_workflow.engine import settle
 
     lock_runs = settle.lock_runs
-    set(settle, "lock_runs", lambda run_ids, wait_ms=None: lock_runs(run_ids, wait_ms=wait_ms or 60_000))
+    put(settle, "lock_runs", lambda run_ids, wait_ms=None: lock_runs(run_ids, wait_ms=wait_ms or 60_000))
 
 
 @guard("settle._settle_apart splits a pile that is refused", "the error is raised")
-def piles_are_split(set: Set) -> None:
+def piles_are_split(put: Put) -> None:
     from django_workflow.engine import settle
 
     def refuse(outcomes: Any, wait_ms: Any, error: Exception) -> None:
         raise error
 
-    set(settle, "_settle_apart", refuse)
+    put(settle, "_settle_apart", refuse)
 
 
 @guard("start.INSERT_RUNS: ON CONFLICT DO NOTHING", "dropped")
-def second_start_finds_the_first(set: Set) -> None:
+def second_start_finds_the_first(put: Put) -> None:
     from django_workflow.engine import start
 
-    set(start, "INSERT_RUNS", without(start.INSERT_RUNS, "ON CONFLICT DO NOTHING"))
+    put(start, "INSERT_RUNS", without(start.INSERT_RUNS, "ON CONFLICT DO NOTHING"))
 
 
 @guard("start.INSERT_RUNS: ORDER BY the idempotency key", "dropped")
-def keys_are_inserted_in_order(set: Set) -> None:
+def keys_are_inserted_in_order(put: Put) -> None:
     from django_workflow.engine import start
 
-    set(start, "INSERT_RUNS", without(start.INSERT_RUNS, "ORDER BY n.key, n.id"))
+    put(start, "INSERT_RUNS", without(start.INSERT_RUNS, "ORDER BY n.key, n.id"))
 
 
 @guard("db.drawing: spare ids belong to the session that drew them", "to the thread")
-def drawn_ids_end_with_their_session(set: Set) -> None:
+def drawn_ids_end_with_their_session(put: Put) -> None:
     from django_workflow.db import drawing
 
-    set(drawing, "_session", lambda: None)
+    put(drawing, "_session", lambda: None)
 
 
 # heartbeats
 
 
 @guard("heart: heartbeats extend leases", "the heart does not beat")
-def heart_beats(set: Set) -> None:
+def heart_beats(put: Put) -> None:
     from django_workflow.worker.heart import Heart
 
-    set(Heart, "beat", lambda self: 3_600.0)
+    put(Heart, "beat", lambda self: 3_600.0)
 
 
 @guard("claim._judge_unlocked: a skipped row is read without a lock", "what is skipped counts as lost")
-def skipped_is_not_lost(set: Set) -> None:
+def skipped_is_not_lost(put: Put) -> None:
     from django_workflow.engine import claim
 
     def judge(rest: Any, pulse: Any) -> None:
         pulse.ended |= {task.id: "lost" for task in rest}
 
-    set(claim, "_judge_unlocked", judge)
+    put(claim, "_judge_unlocked", judge)
 
 
 @guard("claim.LOCK_LEASED: lease_id", "dropped from the JOIN")
-def heartbeat_is_fenced(set: Set) -> None:
+def heartbeat_is_fenced(put: Put) -> None:
     from django_workflow.engine import claim
 
-    set(claim, "LOCK_LEASED", without(claim.LOCK_LEASED, " AND t.lease_id = h.lease_id"))
+    put(claim, "LOCK_LEASED", without(claim.LOCK_LEASED, " AND t.lease_id = h.lease_id"))
 
 
 @guard("claim.heartbeat extends the message that the row names", "none: the claimed one is gone")
-def heartbeat_follows_the_row(set: Set) -> None:
+def heartbeat_follows_the_row(put: Put) -> None:
     from django_workflow.engine import claim
 
-    set(claim, "LOCK_LEASED", without(claim.LOCK_LEASED, "t.message_id", "NULL::bigint"))
+    put(claim, "LOCK_LEASED", without(claim.LOCK_LEASED, "t.message_id", "NULL::bigint"))
 
 
 # the keeper
 
 
 @guard("timers.reconcile looks again under the lock (LOOK_AGAIN)", "it believes what it saw before")
-def keeper_looks_again(set: Set) -> None:
+def keeper_looks_again(put: Put) -> None:
     from django_workflow.engine import timers
 
     missing = timers._without_message
@@ -296,83 +314,92 @@ def keeper_looks_again(set: Set) -> None:
             believed.extend(missing(tasks))
         return believed
 
-    set(timers, "_without_message", believe)
+    put(timers, "_without_message", believe)
 
 
 @guard("timers.reconcile hides a running task's new message for a lease", "it is visible at once")
-def running_tasks_stay_hidden(set: Set) -> None:
+def running_tasks_stay_hidden(put: Put) -> None:
     from django_workflow.engine import timers
 
     send_for = timers._send_for
-    set(timers, "_send_for", lambda tasks: send_for([(task_id, name, 0.0) for task_id, name, _ in tasks]))
+    put(timers, "_send_for", lambda tasks: send_for([(task_id, name, 0.0) for task_id, name, _ in tasks]))
 
 
 @guard("timers.reconcile sends anew for tasks whose message is gone", "it does not")
-def keeper_sends_again(set: Set) -> None:
+def keeper_sends_again(put: Put) -> None:
     from django_workflow.engine import timers
 
-    set(timers, "_send_for", lambda tasks: set())
+    put(timers, "_send_for", lambda tasks: set())
+
+
+@guard("flow.execute holds a local run's lease before the run can be seen", "only afterwards")
+def local_lease_comes_first(put: Put) -> None:
+    from contextlib import nullcontext
+
+    from django_workflow import flow
+
+    put(flow, "local_lease", lambda run_id: nullcontext())
 
 
 @guard("timers.LOCK_SUSPECTS: SKIP LOCKED", "dropped")
-def keeper_skips_locked(set: Set) -> None:
+def keeper_skips_locked(put: Put) -> None:
     from django_workflow.engine import timers
 
-    set(timers, "LOCK_SUSPECTS", without(timers.LOCK_SUSPECTS, " SKIP LOCKED"))
+    put(timers, "LOCK_SUSPECTS", without(timers.LOCK_SUSPECTS, " SKIP LOCKED"))
 
 
 @guard("timers.LOCK_DUE_TASKS: FOR NO KEY UPDATE SKIP LOCKED", "a read without a lock")
-def due_tasks_are_locked(set: Set) -> None:
+def due_tasks_are_locked(put: Put) -> None:
     from django_workflow.engine import timers
 
-    set(timers, "LOCK_DUE_TASKS", without(timers.LOCK_DUE_TASKS, "FOR NO KEY UPDATE OF t SKIP LOCKED"))
+    put(timers, "LOCK_DUE_TASKS", without(timers.LOCK_DUE_TASKS, "FOR NO KEY UPDATE OF t SKIP LOCKED"))
 
 
 @guard("keeper.TRY_LOCK: a session advisory lock", "everybody has it")
-def one_keeper(set: Set) -> None:
+def one_keeper(put: Put) -> None:
     from django_workflow.worker import keeper
 
-    set(keeper, "TRY_LOCK", "SELECT true FROM (SELECT %s) AS unused")
+    put(keeper, "TRY_LOCK", "SELECT true FROM (SELECT %s) AS unused")
 
 
 # the worker
 
 
 @guard("dispatcher._recover: errors of the database end a round, not the worker", "they end the worker")
-def worker_recovers(set: Set) -> None:
+def worker_recovers(put: Put) -> None:
     from django_workflow.worker.dispatcher import Dispatcher
 
     def give_up(self: Any, error: Exception) -> None:
         raise error
 
-    set(Dispatcher, "_recover", give_up)
+    put(Dispatcher, "_recover", give_up)
 
 
 @guard("dispatcher._release_unbegun: a stopping worker hands back what has not begun", "it keeps it")
-def stopping_releases(set: Set) -> None:
+def stopping_releases(put: Put) -> None:
     from django_workflow.worker.dispatcher import Dispatcher
 
-    set(Dispatcher, "_release_unbegun", lambda self, older_than, reason: None)
+    put(Dispatcher, "_release_unbegun", lambda self, older_than, reason: None)
 
 
 @guard("process: SIGTERM lets running handlers finish", "the process ends at once")
-def sigterm_is_graceful(set: Set) -> None:
+def sigterm_is_graceful(put: Put) -> None:
     from django_workflow.worker.process import WorkerProcess
 
-    set(WorkerProcess, "stop_on_signals", lambda self: None)
+    put(WorkerProcess, "stop_on_signals", lambda self: None)
 
 
 @guard("unknown.judge puts a task aside whose code this process does not have", "the task fails")
-def unknown_code_is_put_aside(set: Set) -> None:
+def unknown_code_is_put_aside(put: Put) -> None:
     from django_workflow.engine import outcome
     from django_workflow.worker import unknown
 
     error = outcome.ErrorRecord("UnregisteredHandler", "no such handler")
-    set(unknown, "judge", lambda task: outcome.failed(task, error, is_retryable=False))
+    put(unknown, "judge", lambda task: outcome.failed(task, error, is_retryable=False))
 
 
 @guard("dispatcher._settle_one_stuck: who was waited for in vain goes to the end of the pile", "it stays the first")
-def stuck_runs_take_turns(set: Set) -> None:
+def stuck_runs_take_turns(put: Put) -> None:
     from django_workflow.worker.dispatcher import Dispatcher
 
     settle_one = Dispatcher._settle_one_stuck
@@ -382,11 +409,11 @@ def stuck_runs_take_turns(set: Set) -> None:
         settle_one(self)
         self._pile.sort(key=before.index)
 
-    set(Dispatcher, "_settle_one_stuck", same_again)
+    put(Dispatcher, "_settle_one_stuck", same_again)
 
 
 @guard("dispatcher._claim forgets hints before the claim, not after it", "after it")
-def hint_outlives_the_claim(set: Set) -> None:
+def hint_outlives_the_claim(put: Put) -> None:
     from django_workflow.worker.dispatcher import Dispatcher
 
     accept = Dispatcher._accept
@@ -395,25 +422,25 @@ def hint_outlives_the_claim(set: Set) -> None:
         self._may_hold_more = dict.fromkeys(self._may_hold_more, False)
         accept(self, tasks)
 
-    set(Dispatcher, "_accept", forget)
+    put(Dispatcher, "_accept", forget)
 
 
 @guard("hand.let_go_of stops an older attempt of a task in this process", "it goes on unnoticed")
-def older_attempts_are_let_go(set: Set) -> None:
+def older_attempts_are_let_go(put: Put) -> None:
     from django_workflow.worker.hand import Hand
 
-    set(Hand, "let_go_of", lambda self, task_id: None)
+    put(Hand, "let_go_of", lambda self, task_id: None)
 
 
 @guard("connections.close_ended before each handler", "the handler finds out")
-def ended_connections_are_replaced(set: Set) -> None:
+def ended_connections_are_replaced(put: Put) -> None:
     from django_workflow.worker import connections
 
-    set(connections, "close_ended", lambda: None)
+    put(connections, "close_ended", lambda: None)
 
 
 @guard("dispatcher.run recovers from errors of its end as from those of a round", "only of a round")
-def stopping_survives_the_database(set: Set) -> None:
+def stopping_survives_the_database(put: Put) -> None:
     from django_workflow.worker.dispatcher import Dispatcher
 
     is_over, recover = Dispatcher._is_over, Dispatcher._recover
@@ -429,12 +456,12 @@ def stopping_survives_the_database(set: Set) -> None:
             raise error
         recover(self, error)
 
-    set(Dispatcher, "_is_over", marked)
-    set(Dispatcher, "_recover", recover_in_rounds)
+    put(Dispatcher, "_is_over", marked)
+    put(Dispatcher, "_recover", recover_in_rounds)
 
 
 @guard("invoke.call_atomic rolls back where settle made a failure of its success", "it commits")
-def refused_writes_go_too(set: Set) -> None:
+def refused_writes_go_too(put: Put) -> None:
     from django_workflow.worker import invoke
 
     settle = invoke.settle
@@ -444,21 +471,21 @@ def refused_writes_go_too(set: Set) -> None:
         settled.done = list(outcomes)
         return settled
 
-    set(invoke, "settle", hide_the_failure)
+    put(invoke, "settle", hide_the_failure)
 
 
 @guard("dispatcher._leave_to_lease forgets what cannot be settled", "it is tried again for ever")
-def unsettled_is_left_to_its_lease(set: Set) -> None:
+def unsettled_is_left_to_its_lease(put: Put) -> None:
     from django_workflow.worker.dispatcher import Dispatcher
 
     def keep(self: Any, item: Any) -> None:
         self._pile = [item, *self._pile]
 
-    set(Dispatcher, "_leave_to_lease", keep)
+    put(Dispatcher, "_leave_to_lease", keep)
 
 
 @guard("settle._settle_apart goes on with the other half where one outcome is refused for good", "it raises")
-def others_go_on_beside_what_is_refused(set: Set) -> None:
+def others_go_on_beside_what_is_refused(put: Put) -> None:
     from django_workflow.engine import settle
 
     def first_half_first(outcomes: Any, wait_ms: Any, error: Exception) -> Any:
@@ -471,4 +498,40 @@ def others_go_on_beside_what_is_refused(set: Set) -> None:
             result.add(settle.settle(half, wait_ms=wait_ms))
         return result
 
-    set(settle, "_settle_apart", first_half_first)
+    put(settle, "_settle_apart", first_half_first)
+
+
+@guard("start.begin_due leaves runs alone whose conditions this process does not have", "it begins all")
+def unknown_conditions_wait(put: Put) -> None:
+    from django_workflow.engine import start
+
+    put(start, "_can_decide", lambda version_id: True)
+
+
+@guard("process.stop_on_signals: a handler only puts into a SimpleQueue", "it sets the event itself")
+def signals_take_no_lock(put: Put) -> None:
+    import signal
+
+    from django_workflow.worker.process import WorkerProcess
+
+    def handle_at_once(self: Any) -> None:
+        signal.signal(signal.SIGTERM, lambda number, frame: self.stop())
+
+    put(WorkerProcess, "stop_on_signals", handle_at_once)
+
+
+@guard("supervisor._take_signals: whoever rests starts no more after a stop", "rests are not cleared")
+def stopped_supervisors_start_nobody(put: Put) -> None:
+    from django_workflow.worker.supervisor import Supervisor
+
+    class Lasting(dict[int, float]):
+        def clear(self) -> None:
+            pass
+
+    init = Supervisor.__init__
+
+    def make(self: Any, *args: Any, **options: Any) -> None:
+        init(self, *args, **options)
+        self._resting = Lasting()
+
+    put(Supervisor, "__init__", make)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 
 import pytest
 
 from django_workflow import db, queue
-from django_workflow.engine import timers
+from django_workflow import flow as flow_module
+from django_workflow.definition.registry import registry
+from django_workflow.engine import start, timers
 from django_workflow.models import Task
 from django_workflow.worker import keeper
 from django_workflow.worker.keeper import Keeper
@@ -105,3 +108,37 @@ def test_two_keepers_send_a_delayed_task_once(single, session):
     one.commit()
     assert two.do(timers.send_due_tasks) == 0
     assert messages() == 5
+
+
+@pytest.mark.guard("local_lease_comes_first")
+def test_a_keeper_that_meets_a_local_run_at_its_start_does_not_take_it_for_lost(single, session, monkeypatch):
+    keeping, execute_now = session(), flow_module.execute_run
+
+    def execute_after_the_keeper(run_id, **options):
+        keeping.do(timers.end_lost_local_runs)
+        execute_now(run_id, **options)
+
+    monkeypatch.setattr(flow_module, "execute_run", execute_after_the_keeper)
+    assert single.execute().status == "succeeded"
+
+
+@pytest.mark.guard("unknown_conditions_wait")
+def test_a_keeper_of_an_old_release_leaves_a_new_ones_scheduled_run_alone(flow, session):
+    @flow.step(when=is_wanted)
+    def only():
+        return 1
+
+    run = flow.start(delay=timedelta(0))
+    condition = flow.spec.steps["only"].when.callable
+    code = registry._callables.pop(condition)  # as if this process were of the old release
+    session().do(start.begin_due)
+    assert run.status == "scheduled"
+    registry.add_callable(condition, code)
+    session().do(start.begin_due)
+    (task,) = take()
+    succeed(task)
+    assert run.status == "succeeded"
+
+
+def is_wanted(input):
+    return input is None

@@ -15,7 +15,7 @@ from tests.races.verbs import assert_nothing_is_left_open, succeed, take
 WAIT = 10_000
 
 
-@pytest.mark.guard("run_is_locked_first")
+@pytest.mark.guard("run_is_locked_first", "counters_are_read_under_the_lock")
 def test_the_last_two_items_of_a_map_at_once_give_the_full_output(flow, session):
     @flow.map(over="input")
     def each(item):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections import Counter
 from datetime import timedelta
@@ -17,6 +21,7 @@ from django_workflow.worker.heart import Heart
 from tests.chaos.site.workflows import GATE, deploy, gated, record
 from tests.races import sessions as sessions_module
 from tests.races.verbs import assert_nothing_is_left_open, expire_leases, is_settled, lock_run, messages, task_of
+from tests.races.workers import ROOT, SITE
 from tests.waiting import eventually
 
 LOCK_GATE = "SELECT pg_advisory_lock(%s)"
@@ -387,3 +392,63 @@ def test_a_task_that_cannot_be_settled_at_all_does_not_stop_the_others(workers, 
     later = flow.start_many(range(20))
     soon(lambda: all(is_settled(run) for run in later), "later ones settle, too")
     assert first.status == "running"
+
+
+@pytest.fixture
+def alarm():
+    """End a test whose main thread hangs."""
+
+    def give_up(number, frame):
+        raise TimeoutError("the main thread hangs")
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, 5.0)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.guard("signals_take_no_lock")
+def test_a_signal_that_interrupts_the_very_event_it_would_set_does_not_hang(workers, alarm):
+    worker = workers.thread()
+    worker.process.stop_on_signals()
+    with worker.dispatcher.wake._cond:  # where `wait`, `set` and `clear` are for some of their time
+        signal.raise_signal(signal.SIGTERM)
+    soon(lambda: not worker.is_alive(), "the worker stops")
+
+
+# the first child dies at once, a later one would stay
+CHILD = """
+import signal, sys
+with open(sys.argv[1], "a") as births:
+    births.write("x")
+if len(open(sys.argv[1]).read()) == 1:
+    sys.exit(1)
+signal.pause()
+"""
+SUPERVISE = """
+import django, sys
+django.setup()
+from django_workflow.worker.supervisor import Supervisor
+sys.exit(Supervisor([sys.executable, "-c", *sys.argv[1:]], 1).run())
+"""
+
+
+@pytest.mark.guard("stopped_supervisors_start_nobody")
+def test_a_supervisor_that_is_stopped_while_a_child_rests_ends(broken_guard, tmp_path):
+    births = tmp_path / "births"
+    births.touch()
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": SITE}
+    command = [sys.executable, "-c", SUPERVISE, CHILD, str(births)]
+    supervisor = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        assert "starting another" in supervisor.stderr.readline()
+        supervisor.send_signal(signal.SIGTERM)
+        assert supervisor.wait(sessions_module.SECONDS) == 0
+        assert births.read_text() == "x", "another child was started after the stop"
+    finally:
+        # the child, in a group of its own, goes with its parent's signal
+        supervisor.terminate()
+        supervisor.wait(10)
