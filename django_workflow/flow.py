@@ -22,6 +22,9 @@ from django_workflow.models import Run
 from django_workflow.statuses import SUCCEEDED
 from django_workflow.worker.local import execute_run, local_lease
 
+#: Longest idempotency key, in characters.
+MAX_KEY = 200
+
 
 def twin(method: Any) -> Any:
     """Return the async twin of a blocking function or method; all twins are made here."""
@@ -69,7 +72,7 @@ class Startable:
             input, idempotency_key, run_id, delay.total_seconds() if delay is not None else None, at,
             _checked_labels(labels), title, by,
         )  # fmt: skip
-        _check_times([request])
+        _check_requests([request])
         return RunHandle(start(self.current_spec(), [request])[0])
 
     def start_many(
@@ -98,7 +101,7 @@ class Startable:
             StartRequest(value, key, None, seconds, at, checked, title, by)
             for value, key in zip(values, keys, strict=True)
         ]
-        _check_times(requests[:1])
+        _check_requests(requests)
         return [RunHandle(run_id) for run_id in start(self.current_spec(), requests)]
 
     def execute(
@@ -149,10 +152,12 @@ def _checked_labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:
     return labels or {}
 
 
-def _check_times(requests: Sequence[StartRequest]) -> None:
+def _check_requests(requests: Sequence[StartRequest]) -> None:
     for request in requests:
         if request.delay is not None and request.at is not None:
             raise ValueError("a start takes delay= or at=, not both")
+        if request.idempotency_key is not None and not 0 < len(request.idempotency_key) <= MAX_KEY:
+            raise ValueError(f"an idempotency key has 1 to {MAX_KEY} characters, not {len(request.idempotency_key)}")
         if request.at is not None and request.at.tzinfo is None:
             raise ValueError("at= needs a time zone; use django.utils.timezone")
 

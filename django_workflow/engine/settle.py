@@ -200,10 +200,10 @@ class _Settling:
     def count_down(self, endings: Sequence[Ending]) -> dict[UUID, list[StepEnd]]:
         """Write attempts and step runs; return the steps that ended, by run."""
         ends.record_attempts(endings)
+        ends.write_task_events(endings, self.advance.events)
         steps = ends.end_step_runs(endings, self.advance.events)
         self.advance.cancelled |= close.cancel_tasks(steps.closed)
         self.advance.queues |= held.release_held(steps.freed)
-        ends.write_task_events(endings, self.advance.events)
         return steps.ended
 
     def decide(

@@ -243,7 +243,9 @@ class Dispatcher:
         elif item.error is not None:
             self.tally.failed += 1
             extra = log_fields(item.task) | {"outcome": item.kind}
-            logger.warning("%s: %s", item.error.error_class, item.error.message, extra=extra)
+            place = f"{item.task.spec.slug}.{item.task.step.name}"
+            told = (item.kind, item.task.attempt, item.task.run_id, item.error.error_class, item.error.message)
+            logger.warning("%s %s (attempt %d of run %s): %s: %s", place, *told, extra=extra)
 
     # claiming
 

@@ -259,7 +259,9 @@ class Runners:
     def submit(self, job: Job) -> None:
         """Hand a job to the runner its step names."""
         name = job.task.step.executor or self._default
-        if name in (THREAD, LOOP):
+        if job.task.step.atomic:
+            name = THREAD  # handler and settle share this process's transaction
+        elif name in (THREAD, LOOP):
             name = LOOP if job.handler.is_async else THREAD
         try:
             (self._made.get(name) or self._make(name)).submit(job)

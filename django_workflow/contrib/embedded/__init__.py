@@ -11,5 +11,5 @@ As a Django database engine (the server starts at the first connection and stays
     }
 
 or by hand, through ``django_workflow.contrib.embedded.launcher.Cluster``. The binaries come from the extra
-``django-workflow[embedded]``.
+``embedded``.
 """

