@@ -104,24 +104,34 @@ def test_late_result_is_recorded_as_superseded_and_changes_nothing(flow, work):
 
 def test_handler_that_cannot_be_stopped_keeps_its_slot(flow, make_flow, work):
     may_end = threading.Event()
-    order = []
 
     @flow.step(timeout=SHORT, retry=ONCE)
     def blocked():
         may_end.wait(20)
-        order.append("end of the blocked one")
 
     other = make_flow()
-    other.step(name="next")(lambda: order.append("next"))
+    other.step(name="next")(lambda: "done")
     handle = flow.start()
-    work(concurrency=1, prefetch=0)
+    busy = work(concurrency=1, prefetch=0)
     assert handle.wait(20).status == "failed"
     waiting = other.start()
-    eventually(lambda: waiting.run.tasks.get().status == "queued")
-    assert order == []
+    assert busy.dispatcher.tally.claimed == 1
+    free = work(concurrency=1, prefetch=0)
+    assert waiting.wait(20)["next"] == "done"
+    assert waiting.run.tasks.get().worker_id == free.process.worker_id
+    assert not Attempt.objects.filter(outcome="released").exists()
     may_end.set()
-    assert waiting.wait(20).is_success
-    assert order[-1] == "next"
+
+
+@pytest.mark.parametrize("kind", ["thread", "coroutine"])
+def test_deadline_wakes_a_worker_that_sleeps(flow, work, settings, kind):
+    settings.DJANGO_WORKFLOW = {"POLL_INTERVAL": timedelta(minutes=5)}
+    declare(flow, kind, timeout=SHORT, retry=ONCE)
+    handle = flow.start()
+    work()
+    assert handle.wait(20).error["class"] == "TimedOut"
+    attempt = Attempt.objects.get(run_id=handle.id)
+    assert attempt.ended_at - attempt.begun_at < timedelta(milliseconds=800)
 
 
 def test_context_and_heartbeat_tell_a_handler_to_stop(flow, drain):
