@@ -110,7 +110,7 @@ def test_cancels_and_completions_in_any_order_leave_every_run_consistent(flow, s
     def after(each):
         return each
 
-    runs = flow.start_many([[1, 2]] * 30)
+    runs = flow.start_many([[1, 2]] * 60)
     tasks = take()
     barrier = threading.Barrier(3)
 
