@@ -131,7 +131,7 @@ def serve_client(contender: Contender) -> None:
     for line in sys.stdin:
         try:
             reply: dict[str, Any] = {"ok": answer(contender, json.loads(line))}
-        except Exception as error:  # noqa: BLE001  told to the driver
+        except Exception as error:
             reply = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(reply), file=answers, flush=True)
 
