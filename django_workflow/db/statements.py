@@ -59,17 +59,22 @@ class _Block:
 
     def __init__(self) -> None:
         self.pending: list[Statement] = []
+        self.notifications: list[tuple[str, str]] = []
         self._has_begun = False
         self._stack = ExitStack()
 
     @contextmanager
     def run(self) -> Iterator[None]:
-        """Hold what the block executes, and send it at its end."""
+        """Hold what the block executes, and send it at its end, the notifications after its commit."""
         with ExitStack() as self._stack:
             yield
             if connection().in_atomic_block:
                 self._begin()  # at least a savepoint: what is refused must not end the caller's transaction
+            if self.pending and self.notifications and not self._has_begun and psycopg.Pipeline.is_supported():
+                self._flush_and_notify()
             self._flush()
+        if self.notifications:
+            after_commit(lambda: notify(self.notifications))
 
     def send(self) -> None:
         """Send what is pending, because something is about to be read."""
@@ -85,6 +90,16 @@ class _Block:
         pending, self.pending = self.pending, []
         if pending:
             _run(*combined(pending))
+
+    def _flush_and_notify(self) -> None:
+        """Send the statement and, behind its own commit, the notification, without waiting in between."""
+        wrapper = connection()
+        wrapper.ensure_connection()
+        with wrapper.wrap_database_errors, wrapper.connection.pipeline() as pipeline:
+            self._flush()
+            pipeline.sync()  # here the statement commits, durably; what follows is a transaction of its own
+            _run(NOTIFY, _columns(self.notifications))
+        self.notifications = []
 
 
 class _Current(threading.local):
@@ -227,4 +242,16 @@ def notify(notifications: Sequence[tuple[str, str]]) -> None:
     runs inside a durable transaction. A lost notification costs latency, never truth.
     """
     if notifications:
-        rows(NOTIFY, [[channel for channel, _ in notifications], [payload for _, payload in notifications]])
+        rows(NOTIFY, _columns(notifications))
+
+
+def notify_after_commit(notifications: Sequence[tuple[str, str]]) -> None:
+    """Send notifications as `notify` does, once what the caller is doing has committed."""
+    if _block.current is not None:
+        _block.current.notifications += notifications
+    elif notifications:
+        after_commit(lambda: notify(notifications))
+
+
+def _columns(notifications: Sequence[tuple[str, str]]) -> list[list[str]]:
+    return [[channel for channel, _ in notifications], [payload for _, payload in notifications]]

@@ -40,7 +40,7 @@ def cancel(run_ids: Sequence[UUID], *, reason: str = "", by: str = "") -> None:
                 raise AlreadySettled(f"Run {run_id} has already ended {status}.", run_id=run_id, status=status)
         open_ids = [run_id for run_id, run in runs.items() if run.status != CANCELLED]
         cancelled = end_runs(open_ids, CANCELLED, "run.cancelled", reason=reason or "cancelled", by=by)
-    db.after_commit(lambda: db.notify(notifications(runs=open_ids, cancelled=cancelled)))
+    db.notify_after_commit(notifications(runs=open_ids, cancelled=cancelled))
 
 
 def end_runs(run_ids: Sequence[UUID], status: str, event: str, *, reason: str, by: str = "") -> set[UUID]:

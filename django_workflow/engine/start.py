@@ -85,10 +85,8 @@ def start(spec: FlowSpec, requests: Sequence[StartRequest]) -> list[UUID]:
         for run in made:
             run.activate(advance, spec)
         advance.write()
-    # the runs' own notification is left to their first change: nobody can watch what was not there
-    messages = notifications(queues=advance.queues)
-    if messages:
-        db.after_commit(lambda: db.notify(messages))
+        # the runs' own notification is left to their first change: nobody can watch what was not there
+        db.notify_after_commit(notifications(queues=advance.queues))
     return ids
 
 
