@@ -34,6 +34,13 @@ def committed(workflow_queues: None) -> Iterator[None]:
     eventually(lambda: not db.rows(OTHERS), f"sessions that nobody closed: {db.rows(OTHERS)}", seconds=5)
 
 
+def listeners() -> int:
+    """Return how many workers are up: they listen last."""
+    return db.rows(
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%' AND datname = current_database()"
+    )[0][0]
+
+
 class ThreadedWorker:
     """A whole worker (dispatcher, heart, ear, keeper) in a thread of this process."""
 

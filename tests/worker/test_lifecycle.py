@@ -14,6 +14,7 @@ from django_workflow import Retry, db, testing
 from django_workflow.definition.registry import registry
 from django_workflow.models import Attempt, Task, Worker
 from tests.waiting import eventually
+from tests.worker.conftest import listeners
 
 SECOND = timedelta(seconds=1)
 SOON = timedelta(milliseconds=10)
@@ -101,12 +102,6 @@ def test_notification_wakes_an_idle_worker(flow, work, settings):
     began = time.monotonic()
     assert flow.start().wait(20).is_success
     assert time.monotonic() - began < 5
-
-
-def listeners():
-    return db.rows(
-        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%' AND datname = current_database()"
-    )[0][0]
 
 
 def is_idle():

@@ -14,7 +14,7 @@ import pytest
 from django_workflow import testing
 from django_workflow.models import Attempt, Task, Worker
 from tests.waiting import eventually
-from tests.worker.conftest import ROOT
+from tests.worker.conftest import ROOT, listeners
 from tests.worker.site import workflows
 from tests.worker.site.workflows import patient, quick, stubborn, tell, told
 
@@ -89,8 +89,7 @@ def test_second_sigterm_ends_at_once_and_hands_back_what_runs(command):
 
 def test_ctrl_c_stops_like_sigterm(command):
     worker = command("--queues", "patient")
-    eventually(Worker.objects.exists, "a worker")
-    eventually(lambda: quick.start([]) and Task.objects.exists())
+    eventually(listeners, "a worker that listens")
     worker.popen.send_signal(signal.SIGINT)
     code, output = worker.end(10)
     assert code == 0, output
