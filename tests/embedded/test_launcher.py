@@ -141,7 +141,9 @@ def test_unfinished_cluster_of_a_killed_start_is_made_anew(cluster):
 
 def test_server_outlives_its_starter_and_the_starters_ctrl_c(cluster):
     code = (
-        "import sys; from django_workflow.contrib.embedded.launcher import ensure_running; "
+        # a shell starts background jobs with SIGINT ignored, and its children inherit that
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from django_workflow.contrib.embedded.launcher import ensure_running; "
         f"ensure_running({str(cluster.folder)!r}); print('up', flush=True); sys.stdin.read()"
     )
     starter = subprocess.Popen(
