@@ -255,7 +255,7 @@ def second_start_finds_the_first(put: Put) -> None:
 def keys_are_inserted_in_order(put: Put) -> None:
     from django_workflow.engine import start
 
-    put(start, "INSERT_RUNS", without(start.INSERT_RUNS, "ORDER BY n.key, n.id"))
+    put(start, "INSERT_RUNS", without(start.INSERT_RUNS, "ORDER BY n.key, n.place"))
 
 
 @guard("db.drawing: spare ids belong to the session that drew them", "to the thread")

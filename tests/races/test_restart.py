@@ -7,7 +7,7 @@ import pytest
 from tests.chaos.harness import site
 from tests.waiting import eventually
 
-RUNS = 300
+RUNS = 200
 
 
 @pytest.mark.guard("worker_recovers")

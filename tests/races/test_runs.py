@@ -188,19 +188,17 @@ def test_ids_that_were_drawn_before_a_crash_are_not_used_after_it(single, sessio
 @pytest.mark.guard("keys_are_inserted_in_order")
 def test_starts_of_many_keys_in_opposite_order_do_not_deadlock(single, session):
     spec = single.current_spec()
-    keys = [f"key {number:04}" for number in range(400)]
-    barrier = threading.Barrier(2)
 
-    def start_all(order):
-        barrier.wait()
-        return start(spec, [StartRequest(idempotency_key=key) for key in order])
+    def start_all(keys):
+        return start(spec, [StartRequest(idempotency_key=key) for key in keys])
 
-    one, two = session(), session()
-    for turn in range(3):
-        mine = [f"{turn} {key}" for key in keys]
-        racing = [one.start(start_all, mine), two.start(start_all, mine[::-1])]
-        try:
-            forward, backward = (future.result(20) for future in racing)
-        except OperationalError as error:
-            raise AssertionError(str(error)) from error
-        assert forward == backward[::-1]
+    between, one, two = session(), session(), session()
+    between.begin()
+    between.do(start_all, ["m"])
+    forward = one.start_and_block(start_all, ["a", "m", "z"])  # at "m", with "a" in hand
+    backward = two.start_and_block(start_all, ["z", "m", "a"])  # at "a"; in its own order at "m", with "z" in hand
+    between.rollback()
+    try:
+        assert forward.result(10) == backward.result(10)[::-1]
+    except OperationalError as error:
+        raise AssertionError(str(error)) from error

@@ -266,7 +266,8 @@ def test_a_timed_out_handler_that_returns_while_the_next_attempt_runs_changes_no
 
 
 @pytest.mark.guard("older_attempts_are_let_go")
-def test_a_worker_that_claims_its_own_task_anew_stops_its_older_attempt(workers, flow, monkeypatch):
+def test_a_worker_that_claims_its_own_task_anew_stops_its_older_attempt(workers, flow, monkeypatch, settings):
+    settings.DJANGO_WORKFLOW = {"POLL_INTERVAL": timedelta(seconds=0.1)}
     entered, was_told = threading.Semaphore(0), threading.Event()
 
     @flow.step
