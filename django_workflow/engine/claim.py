@@ -97,7 +97,22 @@ def claim(queue_name: str, limit: int, *, slots: int, lease: float, worker_id: i
     found = db.rows(TAKE, [message_ids, task_ids, begins, lease_id, worker_id, INLINE_BYTES, INLINE_BYTES])
     taken = {row[3] for row in found}
     _drop_dead(queue_name, [pair for pair in messages if pair[0] not in taken])
-    return _equip(found, queue_name, lease_id)
+    return _equip(_readable(found, lease_id), queue_name, lease_id)
+
+
+UNMARK_IF_LEASED = """
+    UPDATE django_workflow_task SET begun_at = NULL
+    WHERE id = ANY(%s::bigint[]) AND lease_id = %s AND status = 'running'
+"""
+
+
+def _readable(found: list[db.Row], lease_id: int) -> list[db.Row]:
+    """Leave out tasks of versions that this release cannot read; they stay to their lease, which is not counted."""
+    unreadable = {version for version in {row[14] for row in found} if publish.readable_spec(version) is None}
+    if not unreadable:
+        return found
+    db.execute(UNMARK_IF_LEASED, [[row[0] for row in found if row[14] in unreadable], lease_id])
+    return [row for row in found if row[14] not in unreadable]
 
 
 def _drop_dead(queue_name: str, untaken: Sequence[tuple[int, int | None]]) -> None:

@@ -205,5 +205,8 @@ def begin_due(limit: int = 500) -> int:
 
 def _can_decide(version_id: int) -> bool:
     """Say whether this process has code for whatever the version's steps ask when they are activated."""
-    conditions = [step.when.callable for step in publish.spec_of(version_id).steps.values() if step.when is not None]
+    spec = publish.readable_spec(version_id)
+    if spec is None:
+        return False
+    conditions = [step.when.callable for step in spec.steps.values() if step.when is not None]
     return all(name is None or registry.has_callable(name) for name in conditions)
