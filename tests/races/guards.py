@@ -535,3 +535,10 @@ def stopped_supervisors_start_nobody(put: Put) -> None:
         self._resting = Lasting()
 
     put(Supervisor, "__init__", make)
+
+
+@guard("claim._readable leaves out tasks of versions that this release cannot read", "the claim raises")
+def unreadable_versions_are_left_out(put: Put) -> None:
+    from django_workflow.engine import claim
+
+    put(claim, "_readable", lambda found, lease_id: found)

@@ -11,7 +11,6 @@ from django_workflow.engine import claim
 from django_workflow.engine.start import StartRequest, start
 from django_workflow.models import Task
 from tests.races.verbs import (
-    LEASE,
     QUEUE,
     assert_nothing_is_left_open,
     attempts_of,
@@ -175,4 +174,22 @@ def test_a_worker_that_marks_begins_never_waits_for_whoever_ends_the_tasks(singl
     # a begin that waited here, holding the first task, could meet a cancel that waits for the first
     assert session().do(claim.begin, [tasks[first.id], tasks[second.id]]) == {tasks[first.id].id}
     ending.commit()
-    assert LEASE > 0
+
+
+OF_A_NEWER_RELEASE = """
+    WITH written AS (
+        INSERT INTO django_workflow_flowversion (flow_id, number, fingerprint, spec, created_at)
+        SELECT v.flow_id, v.number + 1, 'newer', jsonb_set(v.spec, '{steps,0,unheard_of}', 'true'), now()
+        FROM django_workflow_flowversion v JOIN django_workflow_run r ON r.version_id = v.id WHERE r.id = %s
+        RETURNING id
+    )
+    UPDATE django_workflow_run SET version_id = written.id FROM written WHERE django_workflow_run.id = %s
+"""
+
+
+@pytest.mark.guard("unreadable_versions_are_left_out")
+def test_a_version_that_an_old_release_cannot_read_takes_no_neighbours_with_it(single):
+    newer, *others = single.start_many(range(3))
+    db.execute(OF_A_NEWER_RELEASE, [newer.id, newer.id])
+    assert {task.run_id for task in take()} == {run.id for run in others}
+    assert task_of(newer).begun_at is None, "losing it must not be counted"
