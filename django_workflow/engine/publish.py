@@ -21,7 +21,6 @@ from django_workflow.definition.spec import FlowSpec
 from django_workflow.exceptions import UnknownFlow
 from django_workflow.models import FlowDefinition, FlowVersion, Queue
 
-
 logger = logging.getLogger("django_workflow")
 
 

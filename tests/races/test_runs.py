@@ -110,23 +110,29 @@ def test_cancels_and_completions_in_any_order_leave_every_run_consistent(flow, s
     def after(each):
         return each
 
-    runs = flow.start_many([[1, 2]] * 60)
-    tasks = take()
+    runs = flow.start_many([[1, 2]] * 80)
+    tasks = take(200)
     barrier = threading.Barrier(3)
 
     def cancel():
-        barrier.wait()
         for run in runs:
+            barrier.wait()
             run.cancel()
 
-    def complete(mine):
-        barrier.wait()
-        for task in mine:
-            succeed(task, wait_ms=WAIT)
+    def complete(items):
+        by_run = {task.run_id: task for task in items}
+        for run in runs:
+            barrier.wait()
+            succeed(by_run[run.id], wait_ms=WAIT)
 
-    racing = [session().start(cancel), session().start(complete, tasks[::2]), session().start(complete, tasks[1::2])]
-    for future in racing:
-        future.result(20)
+    racing = [
+        session().start(work, *mine) for work, *mine in ((cancel,), (complete, tasks[::2]), (complete, tasks[1::2]))
+    ]
+    try:
+        for future in racing:
+            future.result(20)
+    finally:
+        barrier.abort()
     assert set(Run.objects.values_list("status", "open_steps")) == {("cancelled", 0)}
     assert not Task.objects.unsettled().exists()
     assert_nothing_is_left_open()
