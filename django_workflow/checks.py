@@ -9,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
+from psycopg import IsolationLevel
 
 from django_workflow.conf import KEYS, SETTING, Defaults
 from django_workflow.definition.names import QUEUE_RULE, is_queue_name
@@ -49,6 +50,10 @@ def _check_database(values: Mapping[str, Any]) -> list[CheckMessage]:
         if alias not in settings.DATABASES:
             problems.append(_error("E003", key, f"names {alias!r}, which is not in DATABASES"))
             continue
+        level = settings.DATABASES[alias].get("OPTIONS", {}).get("isolation_level", IsolationLevel.READ_COMMITTED)
+        if level != IsolationLevel.READ_COMMITTED:
+            hint = "Use another alias for it, with PostgreSQL's default isolation level."
+            problems.append(_error("E010", key, f"names {alias!r}, whose isolation_level is not READ COMMITTED", hint))
         engine = settings.DATABASES[alias].get("ENGINE", "")
         if any(other in engine for other in ("sqlite", "mysql", "oracle")):
             hint = "Put the workflow tables on a PostgreSQL database and name its alias here."

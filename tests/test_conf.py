@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from psycopg import IsolationLevel
 
 from django_workflow import Retry
 from django_workflow.checks import check_settings
@@ -91,6 +92,12 @@ def test_the_check_reports_a_queue_that_cannot_be(settings):
 def test_the_check_reports_a_database_that_is_not_postgresql(settings):
     settings.DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3"}}
     assert [item.id for item in check_settings()] == ["django_workflow.E004"]
+
+
+def test_the_check_reports_another_isolation_level(settings):
+    engine = "django.db.backends.postgresql"
+    settings.DATABASES = {"default": {"ENGINE": engine, "OPTIONS": {"isolation_level": IsolationLevel.SERIALIZABLE}}}
+    assert [item.id for item in check_settings()] == ["django_workflow.E010"]
 
 
 def test_all_mistakes_are_reported_at_once(settings):

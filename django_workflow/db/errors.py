@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from django.db.utils import DatabaseError, InterfaceError, OperationalError
 
-#: SQLSTATE classes after which the same statements may simply be tried again.
-RETRYABLE_STATES = ("08", "40", "53", "57P")
+#: SQLSTATEs, or beginnings of them, after which the same statements may simply be tried again: lost connections,
+#: a server that is read-only for a failover, deadlocks and serialisation failures, lack of resources, shutdowns.
+RETRYABLE_STATES = ("08", "25006", "40", "53", "57P")
 LOCK_NOT_AVAILABLE = "55P03"
 
 
