@@ -77,14 +77,15 @@ MEASURES = (
         title="rows inserted and updated per step, 1,000 runs of a 3-step chain",
         unit="",
         play=written("chain", 3, "rows"),
-        must=at_most(10),
     ),
-    # Without a bound: a longer chain shows what a further step costs, and what the run itself.
+    # The bound is of a step, and in a short chain a third of the run's own rows counts with each: its row, its end
+    # and its two events. Ten steps show the step.
     Measure(
         name="cost.rows_of_ten",
         title="the same for a 10-step chain",
         unit="",
         play=written("long_chain", 10, "rows"),
+        must=at_most(10),
     ),
     Measure(
         name="cost.wal",
