@@ -52,6 +52,8 @@ def together() -> Iterator[None]:
             yield
     finally:
         _block.current = None
+    # outside of the block: a notification is no part of what takes effect together
+    notify_after_commit(block.notifications)
 
 
 class _Block:
@@ -65,14 +67,12 @@ class _Block:
 
     @contextmanager
     def run(self) -> Iterator[None]:
-        """Hold what the block executes, and send it at its end, the notifications after its commit."""
+        """Hold what the block executes, and send it at its end."""
         with ExitStack() as self._stack:
             yield
             if connection().in_atomic_block:
                 self._begin()  # at least a savepoint: what is refused must not end the caller's transaction
             self._flush()
-        if self.notifications:
-            after_commit(lambda: notify(self.notifications))
 
     def send(self) -> None:
         """Send what is pending, because something is about to be read."""
