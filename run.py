@@ -6,7 +6,7 @@ usage: python3 run.py COMMAND [ARGUMENTS]
 commands:
   setup   make .venv and install the project into it; the others do this by themselves when needed
   demo    run the example project's workflows and show what happened
-  test    run the tests; arguments go to pytest, --all includes the slow ones (chaos, browser)
+  test    run the tests; arguments go to pytest, --all includes the long ones (slow, chaos, browser)
   bench   measure; arguments go to python -m tests.perf
   stop    stop the PostgreSQL that the others have started
 

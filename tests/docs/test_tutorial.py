@@ -128,6 +128,7 @@ def reader(tmp_path):
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_tutorial_works_as_it_is_written(reader):
     lines = TUTORIAL.read_text().splitlines()
     for block in blocks(TUTORIAL):
