@@ -44,7 +44,7 @@ class Startable:
     slug: str
 
     def current_spec(self) -> FlowSpec:
-        """Return the definition that a start uses now; raises `DefinitionError`."""
+        """Return the definition that a start uses now, which each kind of flow knows; raises `DefinitionError`."""
         raise NotImplementedError
 
     def start(
