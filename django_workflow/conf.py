@@ -1,6 +1,6 @@
 """The settings of this package: `DJANGO_WORKFLOW` in a site's settings, documented and defaulted here.
 
-Values are read at access, so `override_settings` works in tests. Unknown keys are reported by a
+Values are read at first access and again after `override_settings`. Unknown keys are reported by a
 system check (`django_workflow.checks`).
 """
 
@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
+from django.core.signals import setting_changed
 
 SETTING = "DJANGO_WORKFLOW"
 
@@ -66,15 +67,23 @@ _DEFAULTS = Defaults()
 
 
 class Configuration:
-    """Reads one key of `DJANGO_WORKFLOW`, or its default, at each access."""
+    """Reads the keys of `DJANGO_WORKFLOW`, or their defaults; a start asks for a dozen of them."""
 
     def __getattr__(self, name: str) -> Any:
         if name not in KEYS:
             raise AttributeError(f"django_workflow has no setting {name!r}; known: {', '.join(KEYS)}")
-        return getattr(django_settings, SETTING, {}).get(name, getattr(_DEFAULTS, name))
+        value = getattr(django_settings, SETTING, {}).get(name, getattr(_DEFAULTS, name))
+        self.__dict__[name] = value
+        return value
+
+    def forget(self, *, setting: str, **kwargs: Any) -> None:
+        """Receiver of `setting_changed`, which `override_settings` sends."""
+        if setting == SETTING:
+            self.__dict__.clear()
 
 
 if TYPE_CHECKING:
     conf: Defaults
 else:
     conf = Configuration()
+    setting_changed.connect(conf.forget)

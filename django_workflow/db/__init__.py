@@ -13,6 +13,7 @@ from django_workflow.db.sessions import (
 )
 from django_workflow.db.statements import (
     Row,
+    Statement,
     after_commit,
     array,
     atomic,
@@ -31,6 +32,7 @@ from django_workflow.db.statements import (
 __all__ = [
     "Listener",
     "Row",
+    "Statement",
     "after_commit",
     "allows_migrate",
     "array",

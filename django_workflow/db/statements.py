@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -101,22 +103,85 @@ def combined(statements: Sequence[Statement]) -> Statement:
     """Return one statement that does what all of `statements` do."""
     if len(statements) == 1:
         return statements[0]
-    parts = [f"part_{number} AS MATERIALIZED ({sql})" for number, (sql, _) in enumerate(statements)]
+    return _combined(tuple(sql for sql, _ in statements)), [value for _, params in statements for value in params]
+
+
+@functools.lru_cache(maxsize=500)
+def _combined(texts: tuple[str, ...]) -> str:
+    parts = [f"part_{number} AS MATERIALIZED ({sql})" for number, sql in enumerate(texts)]
     # a SELECT is executed only as far as somebody reads it
     read = [
         f"(SELECT count(*) FROM part_{number})"  # noqa: S608  numbered here
-        for number, (sql, _) in enumerate(statements)
+        for number, sql in enumerate(texts)
         if sql.lstrip()[:6].upper() == "SELECT"
     ]
-    sql = " ".join(["WITH", ", ".join(parts), "SELECT", ", ".join(read) or "1"])
-    return sql, [value for _, params in statements for value in params]
+    return " ".join(["WITH", ", ".join(parts), "SELECT", ", ".join(read) or "1"])
+
+
+@functools.lru_cache(maxsize=500)
+def _numbered(sql: str) -> bytes:
+    """Return a statement with the server's numbered placeholders.
+
+    psycopg would rewrite statements above 4,096 bytes at each execution, and many of ours are longer.
+    """
+    first, *rest = sql.split("%s")
+    text = first + "".join(f"${number}{part}" for number, part in enumerate(rest, start=1))
+    return text.replace("%%", "%").encode()
+
+
+#: A set passed column by column, and its rows' numbers.
+UNNEST = re.compile(r"unnest\((%s::\w+\[\](?:,\s*%s::\w+\[\])*)\)(\s+WITH ORDINALITY)?")
+#: Sets of at most so many rows are passed as values.
+FEW = 2
+
+
+def as_values(sql: str, params: Sequence[Any]) -> Statement:
+    """Return the statement with its sets written as VALUES where each has but one row or two.
+
+    The planner knows nothing of an array that is still to come: it plans such a statement anew at each
+    execution, which takes longer than a single start. With VALUES it keeps one plan.
+    """
+    sets = _sets(sql)
+    counts = tuple(len(params[first]) if isinstance(params[first], list) else 0 for first, _ in sets)
+    if not counts or not all(0 < count <= FEW for count in counts):
+        return sql, params
+    values = list(params)
+    for (first, width), count in zip(reversed(sets), reversed(counts), strict=True):
+        columns = params[first : first + width]
+        values[first : first + width] = [_text(column[row]) for row in range(count) for column in columns]
+    return _written_as_values(sql, counts), values
+
+
+@functools.lru_cache(maxsize=500)
+def _sets(sql: str) -> list[tuple[int, int]]:
+    """Return where each set's parameters begin in the statement, and how many they are."""
+    return [(sql.count("%s", 0, found.start()), found[1].count("%s")) for found in UNNEST.finditer(sql)]
+
+
+@functools.lru_cache(maxsize=500)
+def _written_as_values(sql: str, counts: Sequence[int]) -> str:
+    left = iter(counts)
+
+    def values(found: re.Match[str]) -> str:
+        row = found[1].replace("[]", "")
+        rows = [f"({row}, {place}::bigint)" if found[2] else f"({row})" for place in range(1, next(left) + 1)]
+        return f"(VALUES {', '.join(rows)})"
+
+    return UNNEST.sub(values, sql)
+
+
+def _text(value: Any) -> str | None:
+    """Return a value as text: the statement says its type, and a plan serves for small and large numbers alike."""
+    return None if value is None else str(value)
 
 
 def _run(sql: str, params: Sequence[Any]) -> Any:
     """Execute one statement and return its cursor."""
     wrapper = connection()
-    values = [array(item) if isinstance(item, list) else item for item in params]
     is_worker = tune_for_worker(wrapper)
+    if not is_worker:
+        sql, params = as_values(sql, params)
+    values = [array(item) if isinstance(item, list) else item for item in params]
     if not is_worker and (wrapper.queries_logged or wrapper.execute_wrappers):
         # tests that count queries and tools that trace them see Django's cursors
         cursor = wrapper.cursor()
@@ -140,9 +205,9 @@ class _Cursor:
         before = connection.prepare_threshold
         connection.prepare_threshold = 0 if has_own_session(wrapper) else None
         try:
-            self._cursor = psycopg.Cursor(connection)
+            self._cursor = psycopg.RawCursor(connection)
             with wrapper.wrap_database_errors:
-                self._cursor.execute(sql, values)
+                self._cursor.execute(_numbered(sql), values)
         finally:
             connection.prepare_threshold = before
 

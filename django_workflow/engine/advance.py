@@ -159,12 +159,12 @@ class Advance:
         self.queues.update(queued)
         for name, tasks in queued.items():
             for chunk in _chunks(tasks):
-                db.execute(SEND_AND_INSERT_TASKS, [*queue.sending(name, [task.id for task in chunk]), *_columns(chunk)])
+                db.execute(*queue.sending(INSERT_SENT_TASKS, _columns(chunk), name, [task.id for task in chunk]))
         for name, tasks in taken.items():
             assert self.taker is not None
-            message = queue.sending(name, [task.id for task in tasks], self.taker.lease)
-            lease = [self.taker.lease_id, self.taker.worker_id]
-            db.execute(SEND_AND_INSERT_TAKEN_TASKS, [*message, *lease, *_columns(tasks)])
+            params = [self.taker.lease_id, self.taker.worker_id, *_columns(tasks)]
+            ids = [task.id for task in tasks]
+            db.execute(*queue.sending(INSERT_TAKEN_TASKS, params, name, ids, self.taker.lease))
         for chunk in _chunks(silent):
             db.execute(INSERT_TASKS, _columns(chunk))
 
@@ -205,7 +205,7 @@ def _wake_step_runs(woken: Sequence[tuple[Any, ...]]) -> None:
 
 INSERT_ARRIVALS = """
     INSERT INTO django_workflow_arrival (run_id, step, source, is_cascade)
-    SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bool[])
+    SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bool[]) AS n(run_id, step, source, is_cascade)
 """
 
 
@@ -220,16 +220,14 @@ INSERT_TASKS = """
     FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[])
          AS n(id, run_id, step_run_id, index, status, reason, queue, item)
 """
-SEND_AND_INSERT_TASKS = f"""
-    WITH sent AS MATERIALIZED ({queue.SENT})
+INSERT_SENT_TASKS = """
     INSERT INTO django_workflow_task (id, run_id, step_run_id, index, status, hold_reason, queue, item, message_id)
     SELECT n.id, n.run_id, n.step_run_id, n.index, n.status, n.reason, n.queue, n.item::jsonb, sent.message_id
     FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[])
          AS n(id, run_id, step_run_id, index, status, reason, queue, item)
     JOIN sent ON sent.task_id = n.id
-"""  # noqa: S608  two constants
-SEND_AND_INSERT_TAKEN_TASKS = f"""
-    WITH sent AS MATERIALIZED ({queue.SENT})
+"""
+INSERT_TAKEN_TASKS = """
     INSERT INTO django_workflow_task
         (lease_id, worker_id, attempt, begun_at, id, run_id, step_run_id, index, status, hold_reason, queue, item,
          message_id)
@@ -238,7 +236,7 @@ SEND_AND_INSERT_TAKEN_TASKS = f"""
     FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[])
          AS n(id, run_id, step_run_id, index, status, reason, queue, item)
     JOIN sent ON sent.task_id = n.id
-"""  # noqa: S608  two constants
+"""
 
 
 def _columns(tasks: Sequence[NewTask]) -> list[list[Any]]:

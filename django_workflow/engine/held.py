@@ -18,11 +18,10 @@ SET_HELD = """
     UPDATE django_workflow_task t SET status = %s, hold_reason = %s
     WHERE t.id = ANY(%s::bigint[]) AND t.status = 'held'
 """
-SEND_HELD = f"""
-    WITH sent AS MATERIALIZED ({queue.SENT})
+QUEUE_SENT = """
     UPDATE django_workflow_task t SET status = 'queued', hold_reason = '', message_id = sent.message_id
     FROM sent WHERE t.id = sent.task_id AND t.status = 'held'
-"""  # noqa: S608  two constants
+"""
 
 
 def release_held(freed: dict[int, tuple[int, str, bool]]) -> set[str]:
@@ -50,5 +49,5 @@ def release_held(freed: dict[int, tuple[int, str, bool]]) -> set[str]:
     if local:
         db.execute(SET_HELD, [QUEUED, "", local])
     for queue_name, ids in to_send.items():
-        db.execute(SEND_HELD, queue.sending(queue_name, ids))
+        db.execute(*queue.sending(QUEUE_SENT, [], queue_name, ids))
     return set(to_send)

@@ -26,12 +26,24 @@ INSERT_EVENTS = """
     ) last ON true
     ORDER BY e.place
 """
+# of runs that are made by the same statement
+INSERT_FIRST_EVENTS = """
+    INSERT INTO django_workflow_event (run_id, number, type, step, task_id, data)
+    SELECT e.run_id, e.number, e.type, e.step, e.task_id, e.data::jsonb
+    FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::bigint[], %s::text[])
+         WITH ORDINALITY AS e(run_id, number, type, step, task_id, data, place)
+    ORDER BY e.place
+"""
 
 
 @dataclass
 class EventLog:
-    """What happened in one verb, in order."""
+    """What happened in one verb, in order.
 
+    are_first: the runs are new, so that nobody has numbered events of theirs before.
+    """
+
+    are_first: bool = False
     level: int = field(default_factory=lambda: LEVELS.index(conf.EVENT_LEVEL))
     entries: list[tuple[UUID, str, str, int | None, str | None]] = field(default_factory=list)
 
@@ -63,5 +75,6 @@ class EventLog:
             counts[entry[0]] += 1
             ordinals.append(counts[entry[0]])
         runs, kinds, steps, tasks, data = (list(column) for column in zip(*self.entries, strict=True))
-        db.execute(INSERT_EVENTS, [runs, ordinals, kinds, steps, tasks, data])
+        sql = INSERT_FIRST_EVENTS if self.are_first else INSERT_EVENTS
+        db.execute(sql, [runs, ordinals, kinds, steps, tasks, data])
         self.entries.clear()

@@ -15,6 +15,7 @@ from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine import publish
 from django_workflow.engine.advance import Advance, LockedRun
+from django_workflow.engine.records import EventLog
 from django_workflow.engine.routing import Decision, RunFacts, decide
 from django_workflow.engine.settle import notifications
 from django_workflow.ids import uuid7
@@ -79,7 +80,7 @@ def start(spec: FlowSpec, requests: Sequence[StartRequest]) -> list[UUID]:
     flow_id, version_id = publish.version_of(spec)
     publish.ensure_queues(publish.queues_of(spec))
     runs = [_NewRun.of(spec, version_id, request) for request in requests]
-    advance = Advance()
+    advance = Advance(EventLog(are_first=True))
     with db.together():
         ids, made = _insert(runs, spec, flow_id)
         for run in made:

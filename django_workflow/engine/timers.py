@@ -60,10 +60,9 @@ LOCK_DUE_TASKS = """
     WHERE t.message_id IS NULL AND t.due_at <= clock_timestamp() AND t.status = 'queued' AND NOT r.is_local
     ORDER BY t.id LIMIT %s FOR NO KEY UPDATE OF t SKIP LOCKED
 """
-SEND_FOR_TASKS = f"""
-    WITH sent AS MATERIALIZED ({queue.SENT})
+POINT_AT_SENT = """
     UPDATE django_workflow_task t SET message_id = sent.message_id FROM sent WHERE t.id = sent.task_id
-"""  # noqa: S608  two constants
+"""
 
 
 def send_due_tasks() -> int:
@@ -81,7 +80,7 @@ def _send_for(tasks: list[tuple[int, str, float]]) -> set[str]:
     for task_id, name, delay in tasks:
         groups[name, delay].append(task_id)
     for (name, delay), ids in groups.items():
-        db.execute(SEND_FOR_TASKS, queue.sending(name, ids, delay))
+        db.execute(*queue.sending(POINT_AT_SENT, [], name, ids, delay))
     return {name for name, _ in groups}
 
 

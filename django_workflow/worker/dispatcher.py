@@ -128,10 +128,11 @@ class Dispatcher:
         if self.is_stopping:
             self._release_unbegun(0.0, "the worker is stopping")
         else:
-            self._claim()
             self._release_unbegun(PATIENCE, "it did not begin in time")
         self._start_suspects()
         self._mark_begun()
+        if not self.is_stopping:
+            self._claim()  # nearly last: what this thread does after it keeps handlers from their first line
         self._notify()
 
     def _notify(self) -> None:
@@ -300,6 +301,7 @@ class Dispatcher:
                 self.wake.set()
             elif task.lost_count:
                 self.hand.suspects.append(job)
+                self.wake.set()
             else:
                 self._runners.submit(job)
 
