@@ -75,8 +75,9 @@ SEND_MANY = """
 """
 # a batch goes through five functions of pgmq, one message through one: 0.2 ms of an idle system's latency
 SEND_ONE = """
-    SELECT %s::bigint AS task_id, pgmq.send(%s, jsonb_build_object('task', %s::bigint), NULL::jsonb,
-                                            clock_timestamp() + make_interval(secs => %s::float8)) AS message_id
+    SELECT %s::bigint AS task_id,
+           (SELECT * FROM pgmq.send(%s, jsonb_build_object('task', %s::bigint), NULL::jsonb,
+                                    clock_timestamp() + make_interval(secs => %s::float8))) AS message_id
 """
 
 

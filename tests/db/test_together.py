@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from django.db import ProgrammingError, connection, transaction
 
 from django_workflow.db import execute, notify_after_commit, rows, together
+from django_workflow.db.statements import as_values
 
 INSERT = "INSERT INTO django_workflow_queue (name) VALUES (%s)"
 NAMES = "SELECT name FROM django_workflow_queue WHERE name LIKE 'together_%%' ORDER BY name"
@@ -71,3 +74,27 @@ def test_a_notification_waits_for_the_callers_commit(db, django_capture_on_commi
     with django_capture_on_commit_callbacks() as callbacks, together():
         notify_after_commit(HINT)
     assert len(callbacks) == 1
+
+
+SETS = """
+    WITH a AS (SELECT * FROM unnest(%s::bigint[], %s::text[]) WITH ORDINALITY AS a(id, name, place)),
+         b AS (SELECT * FROM unnest(%s::timestamptz[]) AS b(at))
+    SELECT a.*, b.at, %s::text, %s::bigint[] FROM a, b ORDER BY a.place
+"""
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def test_small_sets_are_passed_as_values_and_large_ones_as_arrays():
+    small = [[7], ['a "quoted" \\ text'], [NOON], "between", [1, 2]]
+    sql, params = as_values(SETS, small)
+    assert "unnest" not in sql
+    assert params == ["7", 'a "quoted" \\ text', str(NOON), "between", [1, 2]]
+    large = [[1, 2, 3], ["a", "b", "c"], [NOON], "between", []]
+    assert as_values(SETS, large) == (SETS, large)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_a_set_means_the_same_however_it_is_passed(db, count):
+    ids, names = list(range(count)), [None, "b", "c"][:count]
+    expected = [(number, name, number + 1, NOON, "x", [5]) for number, name in zip(ids, names, strict=True)]
+    assert rows(SETS, [ids, names, [NOON], "x", [5]]) == expected
