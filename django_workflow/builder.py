@@ -150,7 +150,6 @@ class FlowBuilder:
         """Validate the whole draft and make it a version; the same draft again gives the same version."""
         compiled = cls._stored(flow).current_spec()
         _, version_id = publish.version_of(compiled)
-        publish.ensure_queues(publish.queues_of(compiled))
         return FlowVersion.objects.using(conf.DATABASE).get(pk=version_id)
 
     @classmethod

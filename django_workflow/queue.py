@@ -175,4 +175,4 @@ def _table(queue: str) -> str:
 
 def advance(queue: str, time: timedelta) -> None:
     """Let `time` pass for the hidden messages of a queue."""
-    db.execute(f"UPDATE pgmq.{_table(queue)} SET vt = vt - %s WHERE vt > clock_timestamp()", [time])  # noqa: S608
+    db.execute(f"UPDATE pgmq.{_table(queue)} SET vt = vt - %s::interval WHERE vt > clock_timestamp()", [time])  # noqa: S608

@@ -45,9 +45,9 @@ def run_until_idle(*, limit: int = 10_000) -> int:
 
 
 MOVE = (
-    "UPDATE django_workflow_task SET due_at = due_at - %s WHERE due_at IS NOT NULL AND status = 'queued'",
-    "UPDATE django_workflow_run SET due_at = due_at - %s WHERE status = 'scheduled'",
-    "UPDATE django_workflow_run SET deadline_at = deadline_at - %s WHERE ended_at IS NULL",
+    "UPDATE django_workflow_task SET due_at = due_at - %s::interval WHERE due_at IS NOT NULL AND status = 'queued'",
+    "UPDATE django_workflow_run SET due_at = due_at - %s::interval WHERE status = 'scheduled'",
+    "UPDATE django_workflow_run SET deadline_at = deadline_at - %s::interval WHERE ended_at IS NULL",
 )
 
 

@@ -12,7 +12,6 @@ from django_workflow.db.sessions import (
     serve_worker,
 )
 from django_workflow.db.statements import (
-    Row,
     Statement,
     after_commit,
     array,
@@ -28,6 +27,7 @@ from django_workflow.db.statements import (
     together,
     without_waiting_for_flush,
 )
+from django_workflow.db.wire import Row
 
 __all__ = [
     "Listener",

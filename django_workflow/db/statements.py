@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import psycopg
 from django.db import transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_workflow.conf import conf
-from django_workflow.db.sessions import connection, has_own_session, tune_for_worker
+from django_workflow.db import wire
+from django_workflow.db.sessions import connection, tune_for_worker
+from django_workflow.db.wire import Row
 
-Row = tuple[Any, ...]
 Statement = tuple[str, Sequence[Any]]
 
 
@@ -24,8 +23,7 @@ def rows(sql: str, params: Sequence[Any] = ()) -> list[Row]:
     """Execute one statement and return its rows; lists among `params` are passed as arrays, cast in the SQL."""
     if _block.current is not None:
         _block.current.send()
-    found: list[Row] = _run(sql, params).fetchall()
-    return found
+    return _run(sql, params, reads=True)
 
 
 def execute(sql: str, params: Sequence[Any] = ()) -> None:
@@ -33,7 +31,7 @@ def execute(sql: str, params: Sequence[Any] = ()) -> None:
     if _block.current is not None:
         _block.current.pending.append((sql, params))
     else:
-        _run(sql, params)
+        _run(sql, params, reads=False)
 
 
 @contextmanager
@@ -89,7 +87,7 @@ class _Block:
     def _flush(self) -> None:
         pending, self.pending = self.pending, []
         if pending:
-            _run(*combined(pending))
+            _run(*combined(pending), reads=False)
 
 
 class _Current(threading.local):
@@ -118,17 +116,6 @@ def _combined(texts: tuple[str, ...]) -> str:
     return " ".join(["WITH", ", ".join(parts), "SELECT", ", ".join(read) or "1"])
 
 
-@functools.lru_cache(maxsize=500)
-def _numbered(sql: str) -> bytes:
-    """Return a statement with the server's numbered placeholders.
-
-    psycopg would rewrite statements above 4,096 bytes at each execution, and many of ours are longer.
-    """
-    first, *rest = sql.split("%s")
-    text = first + "".join(f"${number}{part}" for number, part in enumerate(rest, start=1))
-    return text.replace("%%", "%").encode()
-
-
 #: A set passed column by column, and its rows' numbers.
 UNNEST = re.compile(r"unnest\((%s::\w+\[\](?:,\s*%s::\w+\[\])*)\)(\s+WITH ORDINALITY)?")
 #: Sets of at most so many rows are passed as values.
@@ -142,13 +129,19 @@ def as_values(sql: str, params: Sequence[Any]) -> Statement:
     execution, which takes longer than a single start. With VALUES it keeps one plan.
     """
     sets = _sets(sql)
-    counts = tuple(len(params[first]) if isinstance(params[first], list) else 0 for first, _ in sets)
-    if not counts or not all(0 < count <= FEW for count in counts):
+    if not sets:
         return sql, params
-    values = list(params)
-    for (first, width), count in zip(reversed(sets), reversed(counts), strict=True):
-        columns = params[first : first + width]
-        values[first : first + width] = [_text(column[row]) for row in range(count) for column in columns]
+    counts = tuple([len(params[first]) if isinstance(params[first], list) else 0 for first, _ in sets])
+    if max(counts) > FEW or not min(counts):
+        return sql, params
+    values: list[Any] = []
+    end = 0
+    for (first, width), count in zip(sets, counts, strict=True):
+        values += params[end:first]
+        end = first + width
+        for row in range(count):
+            values += [column[row] for column in params[first:end]]
+    values += params[end:]
     return _written_as_values(sql, counts), values
 
 
@@ -171,49 +164,29 @@ def _written_as_values(sql: str, counts: Sequence[int]) -> str:
 
 
 def _text(value: Any) -> str | None:
-    """Return a value as text: the statement says its type, and a plan serves for small and large numbers alike."""
-    return None if value is None else str(value)
+    """Return a parameter as the text that PostgreSQL reads; the statement says its type."""
+    return array(value) if isinstance(value, list) else None if value is None else str(value)
 
 
-def _run(sql: str, params: Sequence[Any]) -> Any:
-    """Execute one statement and return its cursor."""
+def _run(sql: str, params: Sequence[Any], *, reads: bool) -> list[Row]:
+    """Execute one statement and return its rows, if they are wanted."""
     wrapper = connection()
     is_worker = tune_for_worker(wrapper)
     if not is_worker:
+        wrapper.ensure_connection()
         sql, params = as_values(sql, params)
-    values = [array(item) if isinstance(item, list) else item for item in params]
-    if not is_worker and (wrapper.queries_logged or wrapper.execute_wrappers):
-        # tests that count queries and tools that trace them see Django's cursors
-        cursor = wrapper.cursor()
-        cursor.execute(sql, values)
-        return cursor
-    wrapper.ensure_connection()
+    values = [value if type(value) is str else _text(value) for value in params]
     wrapper.validate_no_broken_transaction()
-    return _Cursor(wrapper, sql, values)
-
-
-class _Cursor:
-    """A cursor that binds on the server and prepares its statements; errors are Django's.
-
-    Behind a pooler that shares sessions nothing is prepared; Django asks such sites to set
-    DISABLE_SERVER_SIDE_CURSORS, and that tells it here, too.
-    """
-
-    def __init__(self, wrapper: BaseDatabaseWrapper, sql: str, values: Sequence[Any]) -> None:
-        self._wrapper = wrapper
-        connection = wrapper.connection
-        before = connection.prepare_threshold
-        connection.prepare_threshold = 0 if has_own_session(wrapper) else None
-        try:
-            self._cursor = psycopg.RawCursor(connection)
-            with wrapper.wrap_database_errors:
-                self._cursor.execute(_numbered(sql), values)
-        finally:
-            connection.prepare_threshold = before
-
-    def fetchall(self) -> list[Row]:
-        with self._wrapper.wrap_database_errors:
-            return self._cursor.fetchall()
+    # tests that count queries and tools that trace them see Django's cursors
+    is_watched = not is_worker and (wrapper.queries_logged or wrapper.execute_wrappers)
+    session = None if is_watched else wire.session(wrapper)
+    if session is None:
+        with wrapper.cursor() as cursor:
+            cursor.execute(sql, values)
+            return cursor.fetchall() if reads else []
+    with wrapper.wrap_database_errors:
+        result = session.execute(wrapper.connection, sql, values)
+        return session.rows(result) if reads else []
 
 
 def array(values: list[Any]) -> str:
@@ -281,6 +254,7 @@ def without_waiting_for_flush() -> None:
     rows("SELECT set_config('synchronous_commit', 'off', true)")
 
 
+NOTIFY_ONE = "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, %s)"
 NOTIFY = """
     SELECT set_config('synchronous_commit', 'off', true), pg_notify(channel, payload)
     FROM unnest(%s::text[], %s::text[]) AS n(channel, payload)
@@ -296,7 +270,9 @@ def notify(notifications: Sequence[tuple[str, str]]) -> None:
     for its answer it cost eight concurrent callers a fifth of their rate. A lost notification costs
     latency, never truth.
     """
-    if notifications:
+    if len(notifications) == 1:
+        rows(NOTIFY_ONE, notifications[0])
+    elif notifications:
         rows(NOTIFY, [[channel for channel, _ in notifications], [payload for _, payload in notifications]])
 
 
@@ -304,5 +280,7 @@ def notify_after_commit(notifications: Sequence[tuple[str, str]]) -> None:
     """Send notifications as `notify` does, once what the caller is doing has committed."""
     if _block.current is not None:
         _block.current.notifications += notifications
-    elif notifications:
+    elif in_transaction():
         after_commit(lambda: notify(notifications))
+    else:
+        notify(notifications)

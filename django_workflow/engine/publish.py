@@ -33,7 +33,7 @@ class Published:
 
     def forget(self) -> None:
         """Forget everything: the database was emptied or migrated."""
-        self.versions: dict[tuple[str, str, str], tuple[int, int]] = {}
+        self.versions: dict[tuple[str, str, str, str], tuple[int, int]] = {}
         self.specs: dict[tuple[str, int], FlowSpec] = {}
         self.queues: set[tuple[str, str]] = set()
         db.forget_drawn_ids()
@@ -43,11 +43,12 @@ published = Published()
 
 
 def version_of(spec: FlowSpec) -> tuple[int, int]:
-    """Return the ids of the flow and of the version that holds `spec`, publishing it where it is new."""
-    key = (conf.DATABASE, spec.slug, spec.fingerprint)
+    """Return the ids of the flow and of the version that holds `spec`; what is new is published, queues included."""
+    key = (conf.DATABASE, conf.DEFAULT_QUEUE, spec.slug, spec.fingerprint)
     known = published.versions.get(key)
     if known is None:
         known = _elsewhere(lambda: _publish_version(spec))
+        ensure_queues(queues_of(spec))
         if not db.in_test_transaction():
             published.versions[key] = known
             published.specs[key[0], known[1]] = spec
@@ -91,11 +92,9 @@ def queues_of(spec: FlowSpec) -> set[str]:
 
 def publish_declared() -> None:
     """Publish every flow declared in this process, and its queues."""
-    names = {conf.DEFAULT_QUEUE}
+    ensure_queues({conf.DEFAULT_QUEUE}.union(*(queues_of(flow.spec) for flow in registry.flows())))
     for flow in registry.flows():
-        names |= queues_of(flow.spec)
         version_of(flow.spec)
-    ensure_queues(names)
 
 
 def publish_after_migrate(sender: Any, using: str = "default", **kwargs: Any) -> None:

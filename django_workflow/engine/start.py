@@ -78,7 +78,6 @@ def start(spec: FlowSpec, requests: Sequence[StartRequest]) -> list[UUID]:
     if not requests:
         return []
     flow_id, version_id = publish.version_of(spec)
-    publish.ensure_queues(publish.queues_of(spec))
     runs = [_NewRun.of(spec, version_id, request) for request in requests]
     advance = Advance(EventLog(are_first=True))
     with db.together():

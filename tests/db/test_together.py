@@ -88,7 +88,7 @@ def test_small_sets_are_passed_as_values_and_large_ones_as_arrays():
     small = [[7], ['a "quoted" \\ text'], [NOON], "between", [1, 2]]
     sql, params = as_values(SETS, small)
     assert "unnest" not in sql
-    assert params == ["7", 'a "quoted" \\ text', str(NOON), "between", [1, 2]]
+    assert params == [7, 'a "quoted" \\ text', NOON, "between", [1, 2]]
     large = [[1, 2, 3], ["a", "b", "c"], [NOON], "between", []]
     assert as_values(SETS, large) == (SETS, large)
 

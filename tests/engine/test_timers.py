@@ -39,7 +39,8 @@ def depth():
 
 def ago(run_id, time):
     """Let a run have ended `time` ago."""
-    db.execute("UPDATE django_workflow_run SET ended_at = clock_timestamp() - %s WHERE id = %s", [time, run_id])
+    sql = "UPDATE django_workflow_run SET ended_at = clock_timestamp() - %s::interval WHERE id = %s"
+    db.execute(sql, [time, run_id])
 
 
 def test_delayed_task_is_sent_when_it_is_due_and_not_before(waiting, db):
