@@ -24,7 +24,8 @@ if TYPE_CHECKING:
         WaitTimeout,
         WorkflowError,
     )
-    from django_workflow.flow import Flow, RunHandle, RunResult, acancel, await_, cancel, wait
+    from django_workflow.flow import Flow
+    from django_workflow.runs import RunHandle, RunResult, acancel, await_, cancel, wait
     from django_workflow.worker.context import Context
 
 #: Where each public word lives. Imported when first used: models need Django's apps to be ready.
@@ -37,7 +38,8 @@ _WORDS = {
         "AlreadySettled DefinitionError ExpressionError NotSupported PayloadError RunFailed RunNotFound "
         "TypeViolation UnknownFlow UnregisteredHandler WaitTimeout WorkflowError"
     ),
-    "flow": "Flow RunHandle RunResult acancel await_ cancel wait",
+    "flow": "Flow",
+    "runs": "RunHandle RunResult acancel await_ cancel wait",
     "worker.context": "Context",
 }
 _HOMES = {word: module for module, words in _WORDS.items() for word in words.split()}

@@ -16,9 +16,10 @@ from django_workflow.definition.registry import Handler, registry
 from django_workflow.definition.retry import Retry
 from django_workflow.engine import publish
 from django_workflow.exceptions import DefinitionError, NotSupported, UnknownFlow, UnregisteredHandler
-from django_workflow.flow import RunHandle, RunResult, Startable
+from django_workflow.flow import Startable
 from django_workflow.models import FlowDefinition, FlowVersion, Run
 from django_workflow.models.triggers import RETENTION_SETTING
+from django_workflow.runs import RunHandle, RunResult
 
 StepFunction = Callable[..., Any] | str
 

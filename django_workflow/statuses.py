@@ -49,6 +49,8 @@ RUN_STATUSES: Final = (SCHEDULED, RUNNING, PAUSED, SUCCEEDED, FAILED, CANCELLED,
 STEP_RUN_STATUSES: Final = (WAITING, RUNNING, SUCCEEDED, FAILED, SKIPPED, CANCELLED)
 TASK_STATUSES: Final = (QUEUED, HELD, RUNNING, SUSPENDED, SUCCEEDED, FAILED, SKIPPED, CANCELLED)
 ATTEMPT_OUTCOMES: Final = (SUCCEEDED, FAILED, TIMED_OUT, LOST, RELEASED, CANCELLED)
+#: Why a task was born settled: its output was carried over from the run that is retried, or an operator gave it.
+TASK_ORIGINS: Final = ("carried", "override")
 HOLD_REASONS: Final = (PAUSED, "parallel")
 
 

@@ -13,8 +13,8 @@ from django_workflow import db, queue
 from django_workflow.engine import claim, publish, start, timers
 from django_workflow.engine.outcome import Outcome, lost
 from django_workflow.engine.settle import settle
-from django_workflow.flow import AnyRun, RunResult, handle
 from django_workflow.models import StepRun
+from django_workflow.runs import AnyRun, RunResult, handle
 from django_workflow.statuses import SUCCEEDED
 from django_workflow.worker.local import WAIT_MS, perform
 

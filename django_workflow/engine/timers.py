@@ -204,6 +204,8 @@ DELETE_WORKERS = """
 """
 #: What belongs to a run, leaves first; retention owns all of it. Tasks are found through their step runs.
 DELETE_OF_RUNS = (
+    "DELETE FROM django_workflow_tasklog WHERE run_id = ANY(%s::uuid[])",
+    "DELETE FROM django_workflow_dismissal WHERE run_id = ANY(%s::uuid[])",
     """
     DELETE FROM django_workflow_attempt WHERE task_id IN (
         SELECT t.id FROM django_workflow_steprun s JOIN django_workflow_task t ON t.step_run_id = s.id

@@ -2,18 +2,21 @@
 
 from django_workflow.models.coordination import Queue, Worker
 from django_workflow.models.definition import FlowDefinition, FlowVersion
-from django_workflow.models.event import Event
-from django_workflow.models.runtime import Arrival, Attempt, Run, StepRun, Task
+from django_workflow.models.event import Event, Message
+from django_workflow.models.runtime import Arrival, Attempt, Dismissal, Run, StepRun, Task, TaskLog
 
 __all__ = [
     "Arrival",
     "Attempt",
+    "Dismissal",
     "Event",
     "FlowDefinition",
     "FlowVersion",
+    "Message",
     "Queue",
     "Run",
     "StepRun",
     "Task",
+    "TaskLog",
     "Worker",
 ]

@@ -12,6 +12,7 @@ class Queue(models.Model):
 
     name = models.CharField(max_length=40, unique=True)
     created_at = models.DateTimeField(db_default=ClockTimestamp())
+    paused_at = models.DateTimeField(null=True, blank=True, help_text="No worker takes its tasks since then.")
 
     class Meta:
         ordering = ("name",)

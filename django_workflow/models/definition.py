@@ -27,6 +27,7 @@ class FlowDefinition(models.Model):
         blank=True,
         help_text="Step name to options that replace the author's at the next start.",
     )
+    paused_at = models.DateTimeField(null=True, blank=True, help_text="Its runs are held since then.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

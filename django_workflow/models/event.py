@@ -1,11 +1,11 @@
-"""What happened: engine events, written by the verbs."""
+"""What happened: engine events, written by the verbs, and messages, sent by users."""
 
 from __future__ import annotations
 
 import pgtrigger
 from django.db import models
 
-from django_workflow.models.fields import ClockTimestamp
+from django_workflow.models.fields import ClockTimestamp, CurrentTransaction
 from django_workflow.models.runtime import Run, reference
 from django_workflow.models.triggers import deleted_by_retention_only, never_updated
 
@@ -15,6 +15,7 @@ class Event(models.Model):
 
     run = reference(Run, related_name="events")
     number = models.IntegerField()
+    xid = models.BigIntegerField(db_default=CurrentTransaction(), editable=False)
     created_at = models.DateTimeField(db_default=ClockTimestamp())
     task = reference("django_workflow.Task", null=True, blank=True, related_name="events")
     type = models.CharField(max_length=40)
@@ -26,6 +27,7 @@ class Event(models.Model):
         constraints = [
             models.UniqueConstraint(fields=("run", "number"), name="events_of_a_run_are_numbered"),
         ]
+        indexes = [models.Index(fields=("xid", "id"), name="dw_event_cursor")]
         triggers: list[pgtrigger.Trigger] = [
             never_updated("event"),
             deleted_by_retention_only("event"),
@@ -33,3 +35,22 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} {self.step}".strip()
+
+
+class Message(models.Model):
+    """A durable message on a channel; readers do not consume it."""
+
+    xid = models.BigIntegerField(db_default=CurrentTransaction(), editable=False)
+    created_at = models.DateTimeField(db_default=ClockTimestamp())
+    channel = models.CharField(max_length=40)
+    message = models.JSONField(null=True)
+
+    class Meta:
+        ordering = ("id",)
+        indexes = [
+            models.Index(fields=("channel", "xid", "id"), name="dw_message_cursor"),
+            models.Index(fields=("created_at",), name="dw_message_created"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.channel} {self.pk}"

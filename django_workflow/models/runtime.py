@@ -32,6 +32,7 @@ class Run(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     flow = reference(FlowDefinition, related_name="runs")
     version = reference(FlowVersion, related_name="runs")
+    retry_of = reference("self", null=True, blank=True, related_name="retries")
     open_steps = models.IntegerField(default=0, db_default=0, help_text="Step runs that are running.")
     task_count = models.IntegerField(default=0, db_default=0, help_text="Tasks made by map steps, for the limit.")
     is_local = models.BooleanField(
@@ -41,6 +42,10 @@ class Run(models.Model):
     due_at = models.DateTimeField(null=True, blank=True, help_text="A scheduled run starts then.")
     deadline_at = models.DateTimeField(null=True, blank=True, help_text="An unsettled run ends timed out then.")
     started_at = models.DateTimeField(null=True, blank=True)
+    paused_at = models.DateTimeField(null=True, blank=True, help_text="Its clock stands still since then.")
+    is_paused_with_flow = models.BooleanField(
+        default=False, db_default=False, help_text="Resuming the flow resumes it, too."
+    )
     ended_at = models.DateTimeField(null=True, blank=True)
     status = models.CharField(max_length=10, choices=statuses.choices(statuses.RUN_STATUSES))
     title = models.CharField(max_length=200, blank=True, default="", db_default="")
@@ -70,6 +75,8 @@ class Run(models.Model):
             ),
             models.Index(fields=("due_at",), condition=Q(status="scheduled"), name="dw_run_scheduled"),
             models.Index(fields=("ended_at",), condition=Q(ended_at__isnull=False), name="dw_run_ended"),
+            models.Index(fields=("id",), condition=Q(status="failed"), name="dw_run_failed"),
+            models.Index(fields=("retry_of",), condition=Q(retry_of__isnull=False), name="dw_run_retry_of"),
         ]
         triggers: list[pgtrigger.Trigger] = [status_machine("run", statuses.RUN_MOVES)]
 
@@ -133,6 +140,10 @@ class Task(models.Model):
     hold_reason = models.CharField(
         max_length=10, blank=True, default="", db_default="", choices=statuses.choices(statuses.HOLD_REASONS)
     )
+    origin = models.CharField(
+        max_length=10, blank=True, default="", db_default="", choices=statuses.choices(statuses.TASK_ORIGINS),
+        help_text="Where it came from, if no worker executed it: an earlier run, or an operator.",
+    )  # fmt: skip
     queue = models.CharField(max_length=40)
     item = models.JSONField(null=True, blank=True)
     output = models.JSONField(null=True, blank=True)
@@ -206,3 +217,42 @@ class Arrival(models.Model):
 
     def __str__(self) -> str:
         return f"{self.source} → {self.step}"
+
+
+class Dismissal(models.Model):
+    """An operator's word that a dead letter, a failed task of a failed run, needs nothing more."""
+
+    task = models.OneToOneField(Task, on_delete=models.DO_NOTHING, db_constraint=False, related_name="dismissal")
+    run = reference(Run, related_name="dismissals")
+    created_at = models.DateTimeField(db_default=ClockTimestamp())
+    by = models.CharField(max_length=150, blank=True, default="")
+    reason = models.TextField()
+
+    class Meta:
+        indexes = [models.Index(fields=("run",), name="dw_dismissal_run")]
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class TaskLog(models.Model):
+    """One line that a handler logged."""
+
+    run = reference(Run, related_name="logs")
+    task = reference(Task, related_name="logs")
+    attempt = models.IntegerField()
+    level = models.SmallIntegerField(help_text="As in Python's logging: 20 is info, 40 error.")
+    created_at = models.DateTimeField()
+    logger = models.CharField(max_length=200)
+    message = models.TextField()
+
+    class Meta:
+        verbose_name = "log line"
+        ordering = ("id",)
+        indexes = [
+            models.Index(fields=("run", "id"), name="dw_log_run"),
+            models.Index(fields=("task",), name="dw_log_task"),
+        ]
+
+    def __str__(self) -> str:
+        return self.message

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from django_workflow.flow import handle
+from django_workflow.runs import handle
 from example_project.audit.flow import audit
 from example_project.database import prepare
 from example_project.demo.output import DemoFailed, say, shown

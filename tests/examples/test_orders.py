@@ -9,8 +9,8 @@ from decimal import Decimal
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from django_workflow.flow import handle
 from django_workflow.models import Run
+from django_workflow.runs import handle
 from django_workflow.testing import advance, assert_settled, run_until_idle
 from example_project.history import history
 from example_project.models import Order, Payment, Product, Shipment

@@ -1,0 +1,149 @@
+"""The public face of runs: hold one, wait for it, read its result, control it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+
+from django_workflow.conf import conf
+from django_workflow.engine import control, results, waiting
+from django_workflow.exceptions import RunFailed, RunNotFound
+from django_workflow.models import Run
+from django_workflow.statuses import SUCCEEDED
+
+
+def twin(method: Any) -> Any:
+    """Return the async twin of a blocking function or method; all twins are made here."""
+
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        return await sync_to_async(method, thread_sensitive=True)(*args, **kwargs)
+
+    call.__name__ = f"a{method.__name__}"
+    call.__qualname__ = call.__name__
+    call.__doc__ = f"Async twin of `{method.__name__}`."
+    return call
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a settled run came to.
+
+    status: one of the terminal statuses. output: what the leaf steps gave, by step.
+    errors: records of the failures, with step, class and message; error: what ended the run, or None.
+    counts: tasks per step that was executed: one for each pass, one per item of a map.
+    """
+
+    status: str
+    output: Any
+    errors: list[dict[str, Any]]
+    error: dict[str, Any] | None
+    counts: dict[str, int]
+    run_id: UUID
+    run: Run = field(repr=False)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.output[key]
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the run succeeded."""
+        return self.status == SUCCEEDED
+
+    def raise_for_status(self) -> RunResult:
+        """Return this result if the run succeeded, else raise `RunFailed` with step, class and message."""
+        if not self.is_success:
+            what = self.error or {"step": "", "class": self.status, "message": ""}
+            place = f" at step {what['step']!r}" if what["step"] else ""
+            raise RunFailed(f"run {self.run_id} {self.status}{place}: {what['class']}: {what['message']}", result=self)
+        return self
+
+
+class RunHandle:
+    """A run by its id: cheap to make, reads the database when asked."""
+
+    def __init__(self, run_id: UUID) -> None:
+        self.id = run_id
+        self._run: Run | None = None
+
+    def __repr__(self) -> str:
+        return f"<RunHandle {self.id}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunHandle) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    @property
+    def run(self) -> Run:
+        """The run's row, read at first access; `refresh` reads it again."""
+        if self._run is None:
+            self.refresh()
+        assert self._run is not None
+        return self._run
+
+    @property
+    def status(self) -> str:
+        """The run's status now."""
+        return self.refresh().run.status
+
+    def refresh(self) -> RunHandle:
+        """Read the run's row again; raises `RunNotFound`."""
+        self._run = Run.objects.using(conf.DATABASE).select_related("flow").filter(pk=self.id).first()
+        if self._run is None:
+            raise RunNotFound(f"There is no run {self.id}.", run_id=self.id)
+        return self
+
+    def result(self) -> RunResult:
+        """Return what the run has come to so far."""
+        run = self.refresh().run
+        return RunResult(run_id=self.id, run=run, **results.of(run))
+
+    def wait(self, timeout: timedelta | float | None = None) -> RunResult:
+        """Wait until the run settles and return its result.
+
+        timeout: a timedelta or seconds; past it `WaitTimeout` is raised and the run goes on.
+        """
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        waiting.until_settled(self.id, seconds)
+        return self.result()
+
+    def cancel(self, reason: str = "", by: str = "") -> RunHandle:
+        """End the run as cancelled; running handlers are told to stop, their results are not applied."""
+        control.cancel([self.id], reason=reason, by=by)
+        return self.refresh()
+
+    arefresh = twin(refresh)
+    aresult = twin(result)
+    await_ = twin(wait)
+    acancel = twin(cancel)
+
+
+AnyRun = RunHandle | Run | UUID | str
+
+
+def handle(run: AnyRun) -> RunHandle:
+    """Return a handle for a run given as handle, row or id."""
+    if isinstance(run, RunHandle):
+        return run
+    if isinstance(run, Run):
+        return RunHandle(run.pk)
+    return RunHandle(run if isinstance(run, UUID) else UUID(run))
+
+
+def cancel(run: AnyRun, reason: str = "", by: str = "") -> RunHandle:
+    """End a run as cancelled; see `RunHandle.cancel`."""
+    return handle(run).cancel(reason, by)
+
+
+def wait(run: AnyRun, timeout: timedelta | float | None = None) -> RunResult:
+    """Wait until a run settles; see `RunHandle.wait`."""
+    return handle(run).wait(timeout)
+
+
+acancel = twin(cancel)
+await_ = twin(wait)
