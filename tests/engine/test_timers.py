@@ -11,13 +11,28 @@ from django.db import transaction
 from django_workflow import Retry, RetryAfter, db, queue, testing
 from django_workflow.engine import claim, start, timers
 from django_workflow.engine.start import StartRequest
-from django_workflow.models import Attempt, Event, FlowDefinition, FlowVersion, Queue, Run, StepRun, Task, Worker
+from django_workflow.models import (
+    Attempt,
+    Dismissal,
+    Event,
+    FlowDefinition,
+    FlowVersion,
+    Message,
+    Queue,
+    Run,
+    StepRun,
+    Task,
+    TaskLog,
+    Worker,
+)
 from django_workflow.worker.keeper import Keeper
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 #: What is defined stays; all else goes with the runs.
 DEFINITIONS = {FlowDefinition, FlowVersion, Queue}
+#: Messages belong to no run.
+NOT_OF_RUNS = {Message}
 
 
 @pytest.fixture
@@ -60,12 +75,12 @@ def test_due_task_of_a_local_run_is_left_to_its_process(waiting, db):
 
 
 def test_what_is_due_tells_what_and_when(simple, waiting, db):
-    assert timers.what_is_due() == (False, False, False, None)
+    assert timers.what_is_due() == (False, False, False, False, None)
     waiting.start()
     testing.run_until_idle()
     waiting.start(delay=HOUR / 2)
-    tasks, runs, deadlines, seconds = timers.what_is_due()
-    assert (tasks, runs, deadlines) == (False, False, False)
+    tasks, runs, deadlines, pauses, seconds = timers.what_is_due()
+    assert (tasks, runs, deadlines, pauses) == (False, False, False, False)
     assert seconds == pytest.approx(1800, abs=10)
     Run.objects.filter(status="scheduled").update(due_at="2020-01-01T00:00Z")
     Run.objects.filter(status="running").update(deadline_at="2020-01-01T00:00Z")
@@ -139,12 +154,15 @@ def test_prune_deletes_old_runs_whole(flow, db):
     flow.step(name="side", depends_on=["root"])(lambda: None)
     flow.step(name="join", depends_on=["each", "side"])(lambda ctx: ctx.emit("mine"))
     old, young = (flow.execute().run_id for _ in range(2))
+    for task in Task.objects.filter(status="failed"):
+        Dismissal.objects.create(task=task, run_id=task.run_id, reason="known")
+        TaskLog.objects.create(task=task, run_id=task.run_id, attempt=1, level=20, created_at=task.ended_at)
     Worker.objects.create(hostname="gone", pid=1, concurrency=1, lease_seconds=1, heartbeat_at="2020-01-01T00:00Z")
     ago(old, 8 * DAY)
     assert {model.__name__ for model in kept_by_retention() if not model.objects.exists()} == set()
     assert timers.prune(7 * DAY) == 1
     assert [run.pk for run in Run.objects.all()] == [young]
-    for model in (StepRun, Task, Attempt, Event):
+    for model in (StepRun, Task, Attempt, Event, TaskLog, Dismissal):
         assert set(model.objects.values_list("run_id", flat=True)) == {young}, model
     ago(young, 8 * DAY)
     timers.prune(7 * DAY)
@@ -153,7 +171,7 @@ def test_prune_deletes_old_runs_whole(flow, db):
 
 def kept_by_retention():
     """Every table of ours that grows with what runs: a new one must find its owner in `prune`."""
-    return set(apps.get_app_config("django_workflow").get_models()) - DEFINITIONS
+    return set(apps.get_app_config("django_workflow").get_models()) - DEFINITIONS - NOT_OF_RUNS
 
 
 def test_prune_keeps_unsettled_runs_however_old(waiting, db):
