@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from django_workflow.definition.outcomes import Fail, RetryAfter, Skip
     from django_workflow.definition.registry import condition, handler
     from django_workflow.definition.retry import Retry
+    from django_workflow.engine.pausing import pause_flow, pause_queue, resume_flow, resume_queue
     from django_workflow.exceptions import (
         AlreadySettled,
         DefinitionError,
@@ -20,12 +21,28 @@ if TYPE_CHECKING:
         RunNotFound,
         TypeViolation,
         UnknownFlow,
+        UnknownQueue,
         UnregisteredHandler,
         WaitTimeout,
         WorkflowError,
     )
     from django_workflow.flow import Flow
-    from django_workflow.runs import RunHandle, RunResult, acancel, await_, cancel, wait
+    from django_workflow.runs import (
+        RunHandle,
+        RunResult,
+        acancel,
+        apause,
+        apause_flow,
+        apause_queue,
+        aresume,
+        aresume_flow,
+        aresume_queue,
+        await_,
+        cancel,
+        pause,
+        resume,
+        wait,
+    )
     from django_workflow.worker.context import Context
 
 #: Where each public word lives. Imported when first used: models need Django's apps to be ready.
@@ -34,12 +51,16 @@ _WORDS = {
     "definition.outcomes": "Fail RetryAfter Skip",
     "definition.registry": "condition handler",
     "definition.retry": "Retry",
+    "engine.pausing": "pause_flow pause_queue resume_flow resume_queue",
     "exceptions": (
         "AlreadySettled DefinitionError ExpressionError NotSupported PayloadError RunFailed RunNotFound "
-        "TypeViolation UnknownFlow UnregisteredHandler WaitTimeout WorkflowError"
+        "TypeViolation UnknownFlow UnknownQueue UnregisteredHandler WaitTimeout WorkflowError"
     ),
     "flow": "Flow",
-    "runs": "RunHandle RunResult acancel await_ cancel wait",
+    "runs": (
+        "RunHandle RunResult acancel apause apause_flow apause_queue aresume aresume_flow aresume_queue "
+        "await_ cancel pause resume wait"
+    ),
     "worker.context": "Context",
 }
 _HOMES = {word: module for module, words in _WORDS.items() for word in words.split()}
@@ -63,15 +84,28 @@ __all__ = [
     "Skip",
     "TypeViolation",
     "UnknownFlow",
+    "UnknownQueue",
     "UnregisteredHandler",
     "WaitTimeout",
     "WorkflowError",
     "acancel",
+    "apause",
+    "apause_flow",
+    "apause_queue",
+    "aresume",
+    "aresume_flow",
+    "aresume_queue",
     "await_",
     "cancel",
     "condition",
     "execute_dynamic",
     "handler",
+    "pause",
+    "pause_flow",
+    "pause_queue",
+    "resume",
+    "resume_flow",
+    "resume_queue",
     "wait",
 ]
 

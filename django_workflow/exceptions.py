@@ -53,6 +53,10 @@ class UnknownFlow(WorkflowError):
     """No flow of that name is known here."""
 
 
+class UnknownQueue(WorkflowError):
+    """There is no queue of that name."""
+
+
 class UnregisteredHandler(WorkflowError):
     """A step names a handler that is not registered in this process."""
 

@@ -102,16 +102,19 @@ def _after(send: str, sql: str) -> str:
 # the flush is left to the claim that follows: a read lost in a crash only shows the message again
 READ = """
     SELECT msg_id, (message->>'task')::bigint
-    FROM (SELECT set_config('synchronous_commit', 'off', true)) AS s, pgmq.read(%s, %s::int, %s::int)
+    FROM (SELECT set_config('synchronous_commit', 'off', true)) AS s,
+         pgmq.read(%s, %s::int, CASE WHEN EXISTS (
+             SELECT 1 FROM django_workflow_queue WHERE name = %s AND paused_at IS NOT NULL
+         ) THEN 0 ELSE %s::int END)
 """
 
 
 def read(queue: str, lease: float, limit: int) -> list[tuple[int, int | None]]:
     """Read up to `limit` visible messages and hide them for `lease` seconds.
 
-    Returns pairs of message id and task id, oldest first.
+    Returns pairs of message id and task id, oldest first; of a paused queue none.
     """
-    found = db.rows(READ, [PREFIX + queue, max(1, round(lease)), limit])
+    found = db.rows(READ, [PREFIX + queue, max(1, round(lease)), queue, limit])
     return sorted((message, task) for message, task in found)
 
 

@@ -10,7 +10,8 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 
 from django_workflow.conf import conf
-from django_workflow.engine import control, results, waiting
+from django_workflow.engine import control, pausing, results, waiting
+from django_workflow.engine.pausing import pause_flow, pause_queue, resume_flow, resume_queue
 from django_workflow.exceptions import RunFailed, RunNotFound
 from django_workflow.models import Run
 from django_workflow.statuses import SUCCEEDED
@@ -117,7 +118,19 @@ class RunHandle:
         control.cancel([self.id], reason=reason, by=by)
         return self.refresh()
 
+    def pause(self, reason: str = "", by: str = "") -> RunHandle:
+        """Hold the run: nothing of it is claimed any more, what runs finishes, its clock stands still."""
+        pausing.pause([self.id], reason=reason, by=by)
+        return self.refresh()
+
+    def resume(self, reason: str = "", by: str = "") -> RunHandle:
+        """Let the paused run go on, with the delays that remained."""
+        pausing.resume([self.id], reason=reason, by=by)
+        return self.refresh()
+
     arefresh = twin(refresh)
+    apause = twin(pause)
+    aresume = twin(resume)
     aresult = twin(result)
     await_ = twin(wait)
     acancel = twin(cancel)
@@ -140,10 +153,26 @@ def cancel(run: AnyRun, reason: str = "", by: str = "") -> RunHandle:
     return handle(run).cancel(reason, by)
 
 
+def pause(run: AnyRun, reason: str = "", by: str = "") -> RunHandle:
+    """Hold a run; see `RunHandle.pause`."""
+    return handle(run).pause(reason, by)
+
+
+def resume(run: AnyRun, reason: str = "", by: str = "") -> RunHandle:
+    """Let a paused run go on; see `RunHandle.resume`."""
+    return handle(run).resume(reason, by)
+
+
 def wait(run: AnyRun, timeout: timedelta | float | None = None) -> RunResult:
     """Wait until a run settles; see `RunHandle.wait`."""
     return handle(run).wait(timeout)
 
 
 acancel = twin(cancel)
+apause = twin(pause)
+aresume = twin(resume)
+apause_flow = twin(pause_flow)
+aresume_flow = twin(resume_flow)
+apause_queue = twin(pause_queue)
+aresume_queue = twin(resume_queue)
 await_ = twin(wait)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django_workflow import db, payload, queue
 from django_workflow.conf import conf
-from django_workflow.definition.spec import FlowSpec
+from django_workflow.definition.spec import FlowSpec, StepSpec
 from django_workflow.engine import close
 from django_workflow.engine.claim import Taker
 from django_workflow.engine.records import EventLog
@@ -26,7 +26,7 @@ CHUNK = 5_000
 
 @dataclass(slots=True)
 class LockedRun:
-    """A run whose lock this transaction holds, with what its row says."""
+    """A run whose lock this transaction holds, with what its row says; `paused_queues` are those of the database."""
 
     id: UUID
     status: str
@@ -34,6 +34,11 @@ class LockedRun:
     open_steps: int
     task_count: int
     is_local: bool
+    paused_queues: Sequence[str] | None = None
+
+    def may_take(self, queue_name: str) -> bool:
+        """Say whether tasks of a queue may be claimed as they are made."""
+        return not self.is_local and queue_name not in (self.paused_queues or ())
 
 
 @dataclass(slots=True)
@@ -115,7 +120,12 @@ class Advance:
             status, reason = (QUEUED, "") if index < limit else (HELD, "parallel")
             if status == QUEUED and run.status == PAUSED:
                 status, reason = HELD, PAUSED
-            elif status == QUEUED and not run.is_local and self.taker and self.taker.wants(spec, step, queue_name):
+            elif (
+                status == QUEUED
+                and self.taker
+                and run.may_take(queue_name)
+                and self.taker.wants(spec, step, queue_name)
+            ):
                 status = RUNNING
                 self.taker.take(
                     spec, step, id=task_id, run_id=run.id, step_run_id=step_run_id, index=index, item=item,

@@ -59,10 +59,13 @@ class ClaimedTask:
 # second statement of a claim: its snapshot is younger than the read, so every message's task is seen
 TAKE = """
     WITH locked AS MATERIALIZED (
-        SELECT t.id, t.run_id, t.step_run_id, t.status, t.lease_id, t.begun_at, t.lost_count, w.begins
+        SELECT t.id, t.step_run_id, t.status, t.lease_id, t.begun_at, t.lost_count, w.begins, r.version_id, r.input
         FROM unnest(%s::bigint[], %s::bigint[], %s::bool[]) AS w(message_id, task_id, begins)
         JOIN django_workflow_task t ON t.id = w.task_id AND t.message_id = w.message_id
-        WHERE t.status IN ('queued', 'running')
+        JOIN django_workflow_run r ON r.id = t.run_id
+        JOIN django_workflow_flowdefinition f ON f.id = r.flow_id
+        WHERE (t.status = 'running' OR t.status = 'queued' AND f.paused_at IS NULL AND NOT EXISTS (
+                   SELECT 1 FROM django_workflow_queue WHERE name = %s AND paused_at IS NOT NULL))
         ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED
     )
     UPDATE django_workflow_task t
@@ -71,12 +74,11 @@ TAKE = """
                         WHEN l.lost_count = 0 AND l.begins THEN clock_timestamp() END
     FROM locked l
     JOIN django_workflow_steprun s ON s.id = l.step_run_id
-    JOIN django_workflow_run r ON r.id = l.run_id
     WHERE t.id = l.id
     RETURNING t.id, t.run_id, t.step_run_id, t.message_id, t.index, t.attempt, t.failure_count, t.lost_count,
-              t.item, t.begun_at IS NOT NULL, l.status = 'running', l.lease_id, s.step, s.iteration, r.version_id,
+              t.item, t.begun_at IS NOT NULL, l.status = 'running', l.lease_id, s.step, s.iteration, l.version_id,
               extract(epoch FROM clock_timestamp() - t.created_at)::float8,
-              coalesce(pg_column_size(r.input) <= %s, true), CASE WHEN pg_column_size(r.input) <= %s THEN r.input END
+              coalesce(pg_column_size(l.input) <= %s, true), CASE WHEN pg_column_size(l.input) <= %s THEN l.input END
 """
 READ_UNTAKEN = "SELECT id, status, message_id FROM django_workflow_task WHERE id = ANY(%s::bigint[])"
 
@@ -94,7 +96,8 @@ def claim(queue_name: str, limit: int, *, slots: int, lease: float, worker_id: i
     lease_id = new_lease_id()
     message_ids, task_ids = (list(column) for column in zip(*messages, strict=True))
     begins = [place < slots for place in range(len(messages))]
-    found = db.rows(TAKE, [message_ids, task_ids, begins, lease_id, worker_id, INLINE_BYTES, INLINE_BYTES])
+    params = [message_ids, task_ids, begins, queue_name, lease_id, worker_id, INLINE_BYTES, INLINE_BYTES]
+    found = db.rows(TAKE, params)
     taken = {row[3] for row in found}
     _drop_dead(queue_name, [pair for pair in messages if pair[0] not in taken])
     return _equip(_readable(found, lease_id), queue_name, lease_id)

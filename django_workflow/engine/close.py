@@ -8,7 +8,8 @@ from uuid import UUID
 
 from django_workflow import db, queue
 
-#: NOTIFY channel on which workers hear that a run was cancelled or paused; the payload is its id.
+#: NOTIFY channel on which workers hear that a run was cancelled or paused, or a queue paused; the payload is the
+#: run's id or the queue's name, which has no dash.
 CONTROL_CHANNEL = "django_workflow_control"
 
 # the lock is a step of its own so that each row's status before the end is known

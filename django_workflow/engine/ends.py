@@ -130,10 +130,13 @@ END_IF_LEASED = """
     WHERE t.id = e.id AND t.lease_id = e.lease_id AND t.status = 'running'
     RETURNING t.id, e.lease_id, t.message_id
 """
+# a paused run's clock stands still: a delay that begins meanwhile counts from the pause on
 REQUEUE_IF_LEASED = """
     UPDATE django_workflow_task t
     SET status = e.status, hold_reason = e.hold_reason, failure_count = e.failure_count, lost_count = e.lost_count,
-        due_at = CASE WHEN e.delay > 0 THEN clock_timestamp() + make_interval(secs => e.delay) END,
+        due_at = CASE WHEN e.delay > 0 THEN
+                     CASE WHEN e.status = 'held' THEN (SELECT paused_at FROM django_workflow_run WHERE id = t.run_id)
+                          ELSE clock_timestamp() END + make_interval(secs => e.delay) END,
         message_id = CASE WHEN e.keeps_message THEN t.message_id END,
         lease_id = CASE WHEN e.keeps_lease THEN t.lease_id END,
         worker_id = CASE WHEN e.keeps_lease THEN t.worker_id END, begun_at = NULL

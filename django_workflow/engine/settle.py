@@ -123,8 +123,9 @@ def _settle_apart(outcomes: Sequence[Outcome], wait_ms: int | None, error: Excep
 # own statement, before anything is read: what the runs' other tasks did is visible only to a
 # snapshot taken after this lock was got
 LOCK_RUNS = """
-    SELECT id, status, version_id, open_steps, task_count, is_local FROM django_workflow_run
-    WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
+    SELECT id, status, version_id, open_steps, task_count, is_local,
+           (SELECT array_agg(name) FROM django_workflow_queue WHERE paused_at IS NOT NULL)
+    FROM django_workflow_run WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
 """
 
 

@@ -28,6 +28,7 @@ WHAT_IS_DUE = """
         EXISTS (SELECT 1 FROM django_workflow_run
                 WHERE status IN ('scheduled', 'running', 'paused') AND deadline_at <= clock_timestamp()
                   AND status <> 'paused'),
+        EXISTS (SELECT 1 FROM django_workflow_flowdefinition WHERE paused_at IS NOT NULL),
         extract(epoch FROM least(
             (SELECT min(due_at) FROM django_workflow_task
              WHERE message_id IS NULL AND due_at > clock_timestamp() AND status = 'queued'),
@@ -36,10 +37,10 @@ WHAT_IS_DUE = """
 """
 
 
-def what_is_due() -> tuple[bool, bool, bool, float | None]:
-    """Return whether tasks, scheduled runs and deadlines are due, and the seconds until the next task or run is."""
-    tasks, runs, deadlines, seconds = db.rows(WHAT_IS_DUE)[0]
-    return tasks, runs, deadlines, seconds
+def what_is_due() -> tuple[bool, bool, bool, bool, float | None]:
+    """Return whether tasks, scheduled runs and deadlines are due, whether a flow is paused, and seconds to the next."""
+    tasks, runs, deadlines, pauses, seconds = db.rows(WHAT_IS_DUE)[0]
+    return tasks, runs, deadlines, pauses, seconds
 
 
 HAS_DELAYED = """

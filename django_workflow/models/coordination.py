@@ -13,6 +13,8 @@ class Queue(models.Model):
     name = models.CharField(max_length=40, unique=True)
     created_at = models.DateTimeField(db_default=ClockTimestamp())
     paused_at = models.DateTimeField(null=True, blank=True, help_text="No worker takes its tasks since then.")
+    paused_by = models.CharField(max_length=150, blank=True, default="", db_default="")
+    pause_reason = models.TextField(blank=True, default="", db_default="")
 
     class Meta:
         ordering = ("name",)

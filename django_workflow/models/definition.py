@@ -28,6 +28,8 @@ class FlowDefinition(models.Model):
         help_text="Step name to options that replace the author's at the next start.",
     )
     paused_at = models.DateTimeField(null=True, blank=True, help_text="Its runs are held since then.")
+    paused_by = models.CharField(max_length=150, blank=True, default="", db_default="")
+    pause_reason = models.TextField(blank=True, default="", db_default="")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

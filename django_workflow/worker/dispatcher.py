@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from uuid import UUID
 
 from django_workflow import db, queue
@@ -55,7 +55,7 @@ class Dispatcher:
         self._runners = Runners(options.concurrency, options.executor, self._report)
         self._may_hold_more = dict.fromkeys(options.queues, True)
         self._next_poll = 0.0
-        self._controlled: set[UUID] = set()
+        self._controlled: set[UUID | str] = set()
         self._ended_elsewhere: deque[tuple[ClaimedTask, str]] = deque()
         self._notified_at: dict[str, float] = {}
         self._to_notify: list[tuple[str, str]] = []
@@ -74,9 +74,9 @@ class Dispatcher:
             self._may_hold_more[queue_name] = True
             self.wake.set()
 
-    def hear_control(self, run_id: UUID) -> None:
-        """A notification says that a run was cancelled or paused."""
-        self._controlled.add(run_id)
+    def hear_control(self, paused_or_ended: UUID | str) -> None:
+        """A notification says that a run was cancelled or paused, or a queue paused."""
+        self._controlled.add(paused_or_ended)
         self.wake.set()
 
     def hear_ended(self, ended: Iterable[tuple[ClaimedTask, str]]) -> None:
@@ -124,11 +124,14 @@ class Dispatcher:
         """Settle, claim, hand out: one round of the loop."""
         self._collect()
         self._settle_pile()
+        if self._controlled:
+            self._obey()
         self._stop_what_was_ended()
         if self.is_stopping:
-            self._release_unbegun(0.0, "the worker is stopping")
+            self._release_unbegun(lambda job: True, "the worker is stopping")
         else:
-            self._release_unbegun(PATIENCE, "it did not begin in time")
+            now = time.monotonic()
+            self._release_unbegun(lambda job: job.claimed_at <= now - PATIENCE, "it did not begin in time")
         self._start_suspects()
         self._mark_begun()
         if not self.is_stopping:
@@ -325,20 +328,24 @@ class Dispatcher:
         for task in unmarked:
             task.is_begun = True
 
-    def _release_unbegun(self, older_than: float, reason: str) -> None:
-        """Hand back what waits for a slot too long."""
-        for job in self.hand.withdraw_waiting(time.monotonic() - older_than):
+    def _release_unbegun(self, is_meant: Callable[[Job], bool], reason: str) -> None:
+        """Hand back what waits for a slot."""
+        for job in self.hand.withdraw_waiting(is_meant):
             self._pile.append(outcome.released(job.task, reason))
             self.wake.set()
 
+    def _obey(self) -> None:
+        """Look at the tasks of runs and queues that were paused, of runs that were cancelled."""
+        controlled, self._controlled = self._controlled, set()
+        jobs = self.hand.jobs.values()
+        tasks = [job.task for job in jobs if job.task.run_id in controlled and not job.task.is_lost]
+        pulse = claim.heartbeat(tasks, self.options.lease.total_seconds())
+        self._ended_elsewhere.extend((task, pulse.ended[task.id]) for task in tasks if task.id in pulse.ended)
+        self._stop_what_was_ended()
+        self._release_unbegun(lambda job: not controlled.isdisjoint((job.task.run_id, job.task.queue)), "it was paused")
+
     def _stop_what_was_ended(self) -> None:
         """Stop handlers whose attempt is over; what they still return is recorded as late."""
-        if self._controlled:
-            controlled, self._controlled = self._controlled, set()
-            jobs = self.hand.jobs.values()
-            tasks = [job.task for job in jobs if job.task.run_id in controlled and not job.task.is_lost]
-            pulse = claim.heartbeat(tasks, self.options.lease.total_seconds())
-            self._ended_elsewhere.extend((task, pulse.ended[task.id]) for task in tasks if task.id in pulse.ended)
         while self._ended_elsewhere:
             task, status = self._ended_elsewhere.popleft()
             if self.hand.end_elsewhere(task):

@@ -1,4 +1,4 @@
-"""Listening: queues with new messages, runs that were cancelled or paused."""
+"""Listening: queues with new messages, runs that were cancelled or paused, queues that were paused."""
 
 from __future__ import annotations
 
@@ -55,4 +55,4 @@ class Ear:
             if channel == CHANNEL:
                 self._dispatcher.hear(payload)
             else:
-                self._dispatcher.hear_control(UUID(payload))
+                self._dispatcher.hear_control(UUID(payload) if "-" in payload else payload)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from django_workflow.definition.registry import Handler
 from django_workflow.engine.claim import ClaimedTask
@@ -78,11 +78,11 @@ class Hand:
         if job.begun_at is not None:
             self._slowest = max(job.ended_at - job.begun_at, self._slowest * 0.99)
 
-    def withdraw_waiting(self, claimed_before: float) -> Iterator[Job]:
-        """Withdraw the jobs that were claimed before that moment and have not begun."""
+    def withdraw_waiting(self, is_meant: Callable[[Job], bool]) -> Iterator[Job]:
+        """Withdraw those of the jobs meant that have not begun."""
         for job in list(self.jobs.values()):
             waits = job.begun_at is None and not job.is_reported and not job.task.is_lost
-            if waits and job.claimed_at <= claimed_before:
+            if waits and is_meant(job):
                 if job in self.suspects:
                     self.suspects.remove(job)
                 if job.withdraw():

@@ -10,6 +10,7 @@ from uuid import UUID
 from django_workflow import db
 from django_workflow.conf import conf
 from django_workflow.engine import start, timers
+from django_workflow.engine.pausing import pause_with_flow
 
 logger = logging.getLogger("django_workflow.keeper")
 
@@ -60,7 +61,7 @@ class Keeper:
             self._is_leader = bool(db.rows(TRY_LOCK, [LOCK])[0][0])
             if not self._is_leader:
                 return CANDIDATE_EVERY
-        tasks, runs, deadlines, next_due = timers.what_is_due()
+        tasks, runs, deadlines, pauses, next_due = timers.what_is_due()
         moved = 0
         if tasks:
             moved += timers.send_due_tasks()
@@ -68,6 +69,8 @@ class Keeper:
             moved += start.begin_due()
         if deadlines:
             moved += timers.end_overdue_runs()
+        if pauses:
+            moved += pause_with_flow()
         if time.monotonic() >= self._repair_at:
             self._repair()
         if moved:
