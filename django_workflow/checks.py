@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import timedelta
@@ -17,8 +18,8 @@ from django_workflow.definition.retry import Retry
 from django_workflow.definition.validate import MAX_DURATION_CEILING, MAX_TASKS_CEILING, retry_problems
 from django_workflow.engine.records import LEVELS
 
-#: Keys whose value may be zero: no prefetching, no grace.
-MAY_BE_ZERO = frozenset({"PREFETCH", "GRACE"})
+#: Keys whose value may be zero: no prefetching, no grace, no log lines.
+MAY_BE_ZERO = frozenset({"PREFETCH", "GRACE", "LOG_LINES"})
 CEILINGS = {"MAX_DURATION": MAX_DURATION_CEILING, "MAX_TASKS": MAX_TASKS_CEILING}
 
 
@@ -67,6 +68,8 @@ def _check_names(values: Mapping[str, Any]) -> list[CheckMessage]:
     problems: list[CheckMessage] = []
     if values.get("EVENT_LEVEL", "step") not in LEVELS:
         problems.append(_error("E005", "EVENT_LEVEL", f"must be one of {', '.join(LEVELS)}"))
+    if values.get("LOG_LEVEL", "INFO") not in logging.getLevelNamesMapping():
+        problems.append(_error("E011", "LOG_LEVEL", "must be the name of a level, such as INFO"))
     if not is_queue_name(values.get("DEFAULT_QUEUE", "default")):
         problems.append(_error("E008", "DEFAULT_QUEUE", f"is no queue's name: {QUEUE_RULE}"))
     return problems

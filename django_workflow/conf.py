@@ -46,6 +46,10 @@ class Defaults:
     ATOMIC_TIMEOUT: timedelta = timedelta(seconds=60)
     #: Which engine events are stored: "run", "step" or "task".
     EVENT_LEVEL: str = "step"
+    #: Most lines that one attempt's handler may log into the table of log lines; 0 turns capturing off.
+    LOG_LINES: int = 1_000
+    #: Least level of these lines, by name; what the site's LOGGING filters out never gets there.
+    LOG_LEVEL: str = "INFO"
     #: Longest life of a run whose flow declares no `max_duration`.
     MAX_DURATION: timedelta = timedelta(days=7)
     #: Most tasks a run may create.

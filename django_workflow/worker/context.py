@@ -14,8 +14,9 @@ from django_workflow.engine import outputs
 from django_workflow.engine.claim import ClaimedTask
 from django_workflow.exceptions import WorkflowError
 from django_workflow.statuses import SKIPPED, SUCCEEDED
+from django_workflow.worker.capture import HANDLER_LOGGER, TaskLogger
 
-logger = logging.getLogger("django_workflow.handler")
+logger = logging.getLogger(HANDLER_LOGGER)
 
 
 class Context:
@@ -65,9 +66,9 @@ class Context:
         return f"{self.run_id}:{self.step}:{self.iteration}:{self.index}"
 
     @property
-    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger whose records carry run, flow, step, task and attempt."""
-        return logging.LoggerAdapter(logger, log_fields(self._task))
+    def logger(self) -> TaskLogger:
+        """A logger whose records carry run, flow, step, task and attempt; they are stored with the task."""
+        return TaskLogger(logger, log_fields(self._task))
 
     def heartbeat(self, progress: float | None = None) -> None:
         """Tell how far the handler is, 0 to 1; raises `Cancelled` when it should stop.

@@ -45,12 +45,13 @@ def arguments(job: Job) -> dict[str, Any]:
 def call(job: Job) -> Outcome:
     """Run a synchronous handler in this thread; never raises."""
     try:
-        values = arguments(job)
-        try:
-            job.enter_handler()
-            value = job.handler.function(**values)
-        finally:
-            job.leave_handler()
+        with job.log:
+            values = arguments(job)
+            try:
+                job.enter_handler()
+                value = job.handler.function(**values)
+            finally:
+                job.leave_handler()
         return conclude(job, value)
     except BaseException as error:
         return conclude_error(job, error)
@@ -59,7 +60,8 @@ def call(job: Job) -> Outcome:
 async def acall(job: Job) -> Outcome:
     """Run a coroutine handler on this loop; never raises."""
     try:
-        value = await job.handler.function(**arguments(job))
+        with job.log:
+            value = await job.handler.function(**arguments(job))
         return conclude(job, value)
     except BaseException as error:
         return conclude_error(job, error)

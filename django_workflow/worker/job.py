@@ -10,6 +10,7 @@ from collections.abc import Callable
 from django_workflow.conf import conf
 from django_workflow.definition.registry import Handler
 from django_workflow.engine.claim import ClaimedTask
+from django_workflow.worker.capture import LogCapture
 from django_workflow.worker.context import Cancelled, Context
 
 
@@ -34,6 +35,7 @@ class Job:
         "is_interrupted",
         "is_ready",
         "is_reported",
+        "log",
         "stop",
         "task",
         "timeout",
@@ -43,6 +45,7 @@ class Job:
         self.task = task
         self.handler = handler
         self.context = Context(task)
+        self.log = LogCapture(task)
         self.timeout = timeout_of(task)
         self.claimed_at = time.monotonic()
         self.begun_at: float | None = None

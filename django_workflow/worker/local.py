@@ -24,7 +24,7 @@ from django_workflow.engine.outcome import Outcome
 from django_workflow.engine.settle import Settled, lock_runs, settle
 from django_workflow.exceptions import UnregisteredHandler
 from django_workflow.statuses import RUN_TERMINAL, SUCCEEDED, TIMED_OUT
-from django_workflow.worker import invoke
+from django_workflow.worker import capture, invoke, logs
 from django_workflow.worker.job import Job
 
 #: How long a settle waits for a run that an operator's request holds.
@@ -88,6 +88,8 @@ def perform(
         error = UnregisteredHandler(f"No handler {task.step.handler!r} is registered in this process.")
         return outcome.failed(task, outcome.ErrorRecord.of(error), is_retryable=False)
     job = Job(task, handler)
+    lines: list[capture.LogLine] = []
+    job.log.sink = lines.append
     job.begin()
     limits = [limit for limit in (job.deadline, deadline) if limit is not None]
     alarm = threading.Timer(min(limits) - time.monotonic(), job.interrupt) if limits else None
@@ -95,10 +97,12 @@ def perform(
         alarm.daemon = True
         alarm.start()
     try:
-        return _judge(job, _call(job))
+        with capture.capturing():
+            return _judge(job, _call(job))
     finally:
         if alarm is not None:
             alarm.cancel()
+        logs.store(lines)
 
 
 def _call(job: Job) -> Outcome | Settled:

@@ -16,13 +16,14 @@ from django_workflow.worker.dispatcher import Dispatcher
 from django_workflow.worker.ear import Ear
 from django_workflow.worker.heart import Heart
 from django_workflow.worker.keeper import Keeper
+from django_workflow.worker.logs import LogWriter
 from django_workflow.worker.options import WorkerOptions
 
 logger = logging.getLogger("django_workflow.worker")
 
 
 class WorkerProcess:
-    """Runs one dispatcher with its heart, ear and keeper until it is told to stop."""
+    """Runs one dispatcher with its heart, ear, keeper and log writer until it is told to stop."""
 
     def __init__(self, options: WorkerOptions) -> None:
         self.options = options
@@ -33,7 +34,9 @@ class WorkerProcess:
 
     def run(self) -> None:
         """Work; returns after a clean stop."""
-        helpers: list[Heart | Ear | Keeper] = [Heart(self.dispatcher), Ear(self.dispatcher), Keeper()]
+        helpers: list[Heart | Ear | Keeper | LogWriter] = [
+            *(Heart(self.dispatcher), Ear(self.dispatcher), Keeper(), LogWriter())
+        ]
         for helper in helpers:
             helper.start()
         logger.info("worker %s serves %s", self.worker_id, ", ".join(self.options.queues))

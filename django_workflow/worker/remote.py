@@ -9,8 +9,10 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TextIO
 from uuid import UUID
 
 from asgiref.sync import async_to_sync
@@ -24,10 +26,16 @@ from django_workflow.engine.outcome import ErrorRecord, Outcome
 from django_workflow.engine.outputs import StepOutput
 from django_workflow.exceptions import UnregisteredHandler
 from django_workflow.worker import connections, invoke
+from django_workflow.worker.capture import LogLine, Sink, capturing
 from django_workflow.worker.job import Job
+from django_workflow.worker.logs import LogWriter
 
 #: A child's first line.
 READY = "ready\n"
+#: How a line begins that brings what a handler logged.
+LOGGED = "logged "
+#: Seconds that a child lets such lines collect.
+LOGGED_EVERY = 0.1
 
 
 def describe(job: Job) -> str:
@@ -52,12 +60,18 @@ def describe(job: Job) -> str:
     )
 
 
-def perform(text: str) -> str:
-    """Run the described job in this thread and return its outcome as JSON text."""
+def perform(text: str, sink: Sink | None = None) -> str:
+    """Run the described job in this thread and return its outcome as JSON text.
+
+    sink: takes what the handler logs; without one it comes back with the outcome.
+    """
     job = _job(json.loads(text))
+    lines: list[LogLine] = []
+    job.log.sink = sink or lines.append
     job.begin()
-    # what a coroutine calls by `sync_to_async` runs in this thread, on its connections
-    result = async_to_sync(invoke.acall)(job) if job.handler.is_async else invoke.call(job)
+    with capturing():
+        # what a coroutine calls by `sync_to_async` runs in this thread, on its connections
+        result = async_to_sync(invoke.acall)(job) if job.handler.is_async else invoke.call(job)
     error = result.error
     return json.dumps(
         {
@@ -68,6 +82,7 @@ def perform(text: str) -> str:
             "retry_after": result.retry_after,
             "reason": result.reason,
             "events": result.events,
+            "logged": _describe_lines(lines),
         }
     )
 
@@ -76,6 +91,7 @@ def read_result(job: Job, text: str) -> Outcome:
     """Turn what `perform` returned into an outcome of the job."""
     data = json.loads(text)
     error = data["error"]
+    _take_lines(job, data.get("logged", ()))
     job.context.events = [(kind, body) for kind, body in data["events"]]
     return Outcome(
         job.task,
@@ -87,6 +103,19 @@ def read_result(job: Job, text: str) -> Outcome:
         reason=data["reason"],
         **invoke.times(job),
     )
+
+
+def _describe_lines(lines: Sequence[LogLine]) -> list[list[Any]]:
+    """Return lines as JSON-able lists; the clock of another machine may differ, so their age is told."""
+    now = time.time()
+    return [[str(line.run_id), *line[1:4], now - line.created, *line[5:]] for line in lines]
+
+
+def _take_lines(job: Job, described: Sequence[Sequence[Any]]) -> None:
+    """Hand on what another process captured; a line names its own attempt, which may be an earlier one."""
+    now = time.time()
+    for run_id, task_id, attempt, level, age, logger, message in described:
+        job.log.put(LogLine(UUID(run_id), task_id, attempt, level, now - age, logger, message))
 
 
 def _job(data: dict[str, Any]) -> Job:
@@ -105,12 +134,20 @@ def _job(data: dict[str, Any]) -> Job:
     return Job(task, handler)
 
 
+def _files(channel: socket.socket) -> tuple[TextIO, TextIO]:
+    """Return one file to read and one to write: a single one forgets what it has read ahead when it is written to."""
+    return (
+        channel.makefile("r", encoding="utf-8", newline="\n"),
+        channel.makefile("w", encoding="utf-8", newline="\n"),
+    )
+
+
 class Child:
     """A process of our own in a group of its own, which performs one job at a time."""
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
-        self._channel = ours.makefile("rw", encoding="utf-8", newline="\n")
+        self._answers, self._orders = _files(ours)
         ours.close()
         self._lock = threading.Lock()
         self.process = subprocess.Popen(
@@ -125,7 +162,7 @@ class Child:
         """Wait until the process has set Django up, or died."""
         if not self._is_ready:
             with suppress(OSError, ValueError):
-                self._channel.readline()
+                self._answers.readline()
             self._is_ready = True
 
     def is_alive(self) -> bool:
@@ -135,12 +172,14 @@ class Child:
     def perform(self, job: Job) -> Outcome:
         """Run a job and wait for it; a child that dies fails the attempt."""
         try:
-            self._channel.write(describe(job) + "\n")
-            self._channel.flush()
-            answer = self._channel.readline()
+            self._orders.write(describe(job) + "\n")
+            self._orders.flush()
+            while (answer := self._answers.readline()).startswith(LOGGED):
+                if answer.endswith("\n"):
+                    _take_lines(job, json.loads(answer.removeprefix(LOGGED)))
         except (OSError, ValueError):
             answer = ""
-        if answer:
+        if answer.endswith("\n"):  # else it was killed while it wrote
             return read_result(job, answer)
         self.process.wait()
         if job.is_interrupted:
@@ -167,13 +206,22 @@ def serve(descriptor: int) -> None:
     """Be a child: perform the jobs that come through the socket `descriptor` until it is closed."""
     # a terminal's Ctrl-C is the parent's to handle
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with socket.socket(fileno=descriptor) as channel, channel.makefile("rw", encoding="utf-8", newline="\n") as lines:
-        lines.write(READY)
-        lines.flush()
-        while text := lines.readline():
+    with socket.socket(fileno=descriptor) as channel:
+        orders, answers = _files(channel)
+        talking = threading.Lock()
+
+        def tell(text: str) -> None:
+            with talking:
+                answers.write(text)
+                answers.flush()
+
+        writer = LogWriter(lambda batch: tell(f"{LOGGED}{json.dumps(_describe_lines(batch))}\n"), LOGGED_EVERY)
+        writer.start()
+        tell(READY)
+        while text := orders.readline():
             connections.close_ended()
             try:
-                answer = perform(text)
+                answer = perform(text, writer.put)
             except Exception as error:
                 # nothing a job does may end the child without a word
                 record = ErrorRecord.of(error)
@@ -186,5 +234,5 @@ def serve(descriptor: int) -> None:
                     what="an error",
                 )  # fmt: skip
             connections.leave_healthy()
-            lines.write(answer + "\n")
-            lines.flush()
+            writer.flush()
+            tell(answer + "\n")

@@ -136,6 +136,17 @@ def holds_the_gil(ctx):
         pass
 
 
+spinning = Flow("site_spinning", executor="process", retry=Retry(max_attempts=1))
+
+
+@spinning.step
+def goes_on(ctx):
+    ctx.logger.info("it goes on")
+    tell(f"spins {os.getpid()}")
+    while True:
+        pass
+
+
 pooled = Flow("site_pooled", executor="pool")
 
 
