@@ -10,7 +10,21 @@ if TYPE_CHECKING:
     from django_workflow.definition.outcomes import Fail, RetryAfter, Skip
     from django_workflow.definition.registry import condition, handler
     from django_workflow.definition.retry import Retry
+    from django_workflow.engine.dead_letters import DeadLetter, dead_letters
     from django_workflow.engine.pausing import pause_flow, pause_queue, resume_flow, resume_queue
+    from django_workflow.events.following import Following
+    from django_workflow.events.messages import (
+        Received,
+        anotify_only,
+        arecent_messages,
+        asend_with_notify,
+        listen,
+        notify_only,
+        recent_messages,
+        send_with_notify,
+        unlisten,
+    )
+    from django_workflow.events.stored import follow
     from django_workflow.exceptions import (
         AlreadySettled,
         DefinitionError,
@@ -31,16 +45,27 @@ if TYPE_CHECKING:
         RunHandle,
         RunResult,
         acancel,
+        acomplete_step,
+        adead_letters,
+        adismiss_dead_letters,
         apause,
         apause_flow,
         apause_queue,
         aresume,
         aresume_flow,
         aresume_queue,
+        aretry,
+        aretry_dead_letters,
+        askip_step,
         await_,
         cancel,
+        complete_step,
+        dismiss_dead_letters,
         pause,
         resume,
+        retry,
+        retry_dead_letters,
+        skip_step,
         wait,
     )
     from django_workflow.worker.context import Context
@@ -51,7 +76,14 @@ _WORDS = {
     "definition.outcomes": "Fail RetryAfter Skip",
     "definition.registry": "condition handler",
     "definition.retry": "Retry",
+    "engine.dead_letters": "DeadLetter dead_letters",
     "engine.pausing": "pause_flow pause_queue resume_flow resume_queue",
+    "events.following": "Following",
+    "events.messages": (
+        "Received anotify_only arecent_messages asend_with_notify listen notify_only recent_messages "
+        "send_with_notify unlisten"
+    ),
+    "events.stored": "follow",
     "exceptions": (
         "AlreadySettled DefinitionError ExpressionError NotSupported PayloadError RunFailed RunNotFound "
         "TypeViolation UnknownFlow UnknownQueue UnregisteredHandler WaitTimeout WorkflowError"
@@ -59,7 +91,9 @@ _WORDS = {
     "flow": "Flow",
     "runs": (
         "RunHandle RunResult acancel apause apause_flow apause_queue aresume aresume_flow aresume_queue "
-        "await_ cancel pause resume wait"
+        "await_ cancel pause resume wait "
+        "acomplete_step adead_letters adismiss_dead_letters aretry aretry_dead_letters askip_step "
+        "complete_step dismiss_dead_letters retry retry_dead_letters skip_step"
     ),
     "worker.context": "Context",
 }
@@ -68,13 +102,16 @@ _HOMES = {word: module for module, words in _WORDS.items() for word in words.spl
 __all__ = [
     "AlreadySettled",
     "Context",
+    "DeadLetter",
     "DefinitionError",
     "ExpressionError",
     "Fail",
     "Flow",
     "FlowBuilder",
+    "Following",
     "NotSupported",
     "PayloadError",
+    "Received",
     "Retry",
     "RetryAfter",
     "RunFailed",
@@ -89,23 +126,44 @@ __all__ = [
     "WaitTimeout",
     "WorkflowError",
     "acancel",
+    "acomplete_step",
+    "adead_letters",
+    "adismiss_dead_letters",
+    "anotify_only",
     "apause",
     "apause_flow",
     "apause_queue",
+    "arecent_messages",
     "aresume",
     "aresume_flow",
     "aresume_queue",
+    "aretry",
+    "aretry_dead_letters",
+    "asend_with_notify",
+    "askip_step",
     "await_",
     "cancel",
+    "complete_step",
     "condition",
+    "dead_letters",
+    "dismiss_dead_letters",
     "execute_dynamic",
+    "follow",
     "handler",
+    "listen",
+    "notify_only",
     "pause",
     "pause_flow",
     "pause_queue",
+    "recent_messages",
     "resume",
     "resume_flow",
     "resume_queue",
+    "retry",
+    "retry_dead_letters",
+    "send_with_notify",
+    "skip_step",
+    "unlisten",
     "wait",
 ]
 

@@ -13,7 +13,8 @@ from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine import overrides
 from django_workflow.engine.start import StartRequest, start
 from django_workflow.ids import uuid7
-from django_workflow.runs import RunHandle, RunResult, twin
+from django_workflow.runs import RunHandle, RunResult
+from django_workflow.twins import twin
 from django_workflow.worker.local import execute_run, local_lease
 
 #: Longest idempotency key, in characters.

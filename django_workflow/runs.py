@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from asgiref.sync import sync_to_async
-
 from django_workflow.conf import conf
-from django_workflow.engine import control, pausing, results, waiting
+from django_workflow.engine import control, pausing, results, steps, waiting
+from django_workflow.engine import dead_letters as letters
+from django_workflow.engine import retry as retrying
+from django_workflow.engine.dead_letters import dead_letters
 from django_workflow.engine.pausing import pause_flow, pause_queue, resume_flow, resume_queue
+from django_workflow.engine.retry import KEPT, RetryRequest
 from django_workflow.exceptions import RunFailed, RunNotFound
 from django_workflow.models import Run
 from django_workflow.statuses import SUCCEEDED
-
-
-def twin(method: Any) -> Any:
-    """Return the async twin of a blocking function or method; all twins are made here."""
-
-    async def call(*args: Any, **kwargs: Any) -> Any:
-        return await sync_to_async(method, thread_sensitive=True)(*args, **kwargs)
-
-    call.__name__ = f"a{method.__name__}"
-    call.__qualname__ = call.__name__
-    call.__doc__ = f"Async twin of `{method.__name__}`."
-    return call
+from django_workflow.twins import twin
 
 
 @dataclass(frozen=True)
@@ -128,12 +120,47 @@ class RunHandle:
         pausing.resume([self.id], reason=reason, by=by)
         return self.refresh()
 
+    def retry(
+        self,
+        mode: str = "failed",
+        *,
+        from_step: str | None = None,
+        input: Any = KEPT,
+        version: int | str | None = None,
+        reason: str = "",
+        by: str = "",
+    ) -> RunHandle:
+        """Make a new run from this settled one and return it; while a retry is not settled, that one is returned.
+
+        mode: "failed" carries over what succeeded and executes the rest, of a map its failed items; "all"
+        executes everything.
+        from_step: execute this step and all that follows it, whatever it came to.
+        input: another input. version: another version of the flow, by number, or "latest".
+        Raises `NotSupported` where the run is not settled, and where results cannot be carried over as
+        asked, with every reason.
+        """
+        request = RetryRequest(mode, from_step, input, version, reason, by)
+        return RunHandle(retrying.retry(self.id, request))
+
+    def skip_step(self, step: str, reason: str = "", by: str = "") -> RunHandle:
+        """End a step that waits or runs as skipped; what follows it runs without its output."""
+        steps.skip_step(self.id, step, reason=reason, by=by)
+        return self.refresh()
+
+    def complete_step(self, step: str, value: Any = None, reason: str = "", by: str = "") -> RunHandle:
+        """End a step that waits or runs as succeeded with `value` as its output, of a map step the whole list."""
+        steps.complete_step(self.id, step, value, reason=reason, by=by)
+        return self.refresh()
+
     arefresh = twin(refresh)
     apause = twin(pause)
     aresume = twin(resume)
     aresult = twin(result)
     await_ = twin(wait)
     acancel = twin(cancel)
+    aretry = twin(retry)
+    askip_step = twin(skip_step)
+    acomplete_step = twin(complete_step)
 
 
 AnyRun = RunHandle | Run | UUID | str
@@ -163,6 +190,44 @@ def resume(run: AnyRun, reason: str = "", by: str = "") -> RunHandle:
     return handle(run).resume(reason, by)
 
 
+def retry(
+    run: AnyRun,
+    mode: str = "failed",
+    *,
+    from_step: str | None = None,
+    input: Any = KEPT,
+    version: int | str | None = None,
+    reason: str = "",
+    by: str = "",
+) -> RunHandle:
+    """Make a new run from a settled one; see `RunHandle.retry`."""
+    return handle(run).retry(mode, from_step=from_step, input=input, version=version, reason=reason, by=by)
+
+
+def skip_step(run: AnyRun, step: str, reason: str = "", by: str = "") -> RunHandle:
+    """End a step as skipped; see `RunHandle.skip_step`."""
+    return handle(run).skip_step(step, reason, by)
+
+
+def complete_step(run: AnyRun, step: str, value: Any = None, reason: str = "", by: str = "") -> RunHandle:
+    """End a step as succeeded; see `RunHandle.complete_step`."""
+    return handle(run).complete_step(step, value, reason, by)
+
+
+def retry_dead_letters(task_ids: Sequence[int], by: str = "", reason: str = "") -> list[RunHandle]:
+    """Retry the runs of dead letters, each once, all or none; a run that was retried before gives its latest retry.
+
+    Returns the retries, in the order of the runs. Raises `NotSupported` for tasks that are no dead
+    letters, and as `RunHandle.retry` does.
+    """
+    return [RunHandle(run_id) for run_id in letters.retry_dead_letters(task_ids, reason=reason, by=by)]
+
+
+def dismiss_dead_letters(task_ids: Sequence[int], reason: str, by: str = "") -> int:
+    """Record that dead letters need nothing more, and why; return how many this call dismissed."""
+    return letters.dismiss_dead_letters(task_ids, reason=reason, by=by)
+
+
 def wait(run: AnyRun, timeout: timedelta | float | None = None) -> RunResult:
     """Wait until a run settles; see `RunHandle.wait`."""
     return handle(run).wait(timeout)
@@ -175,4 +240,10 @@ apause_flow = twin(pause_flow)
 aresume_flow = twin(resume_flow)
 apause_queue = twin(pause_queue)
 aresume_queue = twin(resume_queue)
+aretry = twin(retry)
+askip_step = twin(skip_step)
+acomplete_step = twin(complete_step)
+adead_letters = twin(dead_letters)
+aretry_dead_letters = twin(retry_dead_letters)
+adismiss_dead_letters = twin(dismiss_dead_letters)
 await_ = twin(wait)

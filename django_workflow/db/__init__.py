@@ -1,8 +1,10 @@
 """The only place that opens a cursor: statements, transactions, sessions, notifications, drawn ids."""
 
+from django_workflow.db.channels import RUN_CHANNEL
 from django_workflow.db.drawing import draw_ids, forget_drawn_ids
 from django_workflow.db.errors import is_lock_timeout, is_retryable, sqlstate
 from django_workflow.db.sessions import (
+    Bell,
     Listener,
     allows_migrate,
     close,
@@ -30,6 +32,8 @@ from django_workflow.db.statements import (
 from django_workflow.db.wire import Row
 
 __all__ = [
+    "RUN_CHANNEL",
+    "Bell",
     "Listener",
     "Row",
     "Statement",

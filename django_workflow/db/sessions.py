@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import selectors
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -97,21 +100,81 @@ def tune_for_worker(wrapper: BaseDatabaseWrapper) -> bool:
     return True
 
 
+class Bell:
+    """Ends another thread's wait: whoever waits for a connection waits for this as well."""
+
+    def __init__(self) -> None:
+        self._heard, self._rung = socket.socketpair()
+        self._heard.setblocking(False)
+        self._rung.setblocking(False)
+
+    def ring(self) -> None:
+        """End the wait, or the next one where nobody waits now."""
+        with contextlib.suppress(OSError):  # full: it rings already; closed: nobody will wait
+            self._rung.send(b"!")
+
+    def wait(self, timeout: float, *others: int) -> None:
+        """Wait up to `timeout` seconds until it rings, or until one of the other files can be read."""
+        with selectors.DefaultSelector() as selector:
+            for file in (self._heard.fileno(), *others):
+                selector.register(file, selectors.EVENT_READ)
+            selector.select(timeout)
+        with contextlib.suppress(OSError):
+            while self._heard.recv(1024):
+                pass
+
+    def close(self) -> None:
+        """Close it."""
+        self._heard.close()
+        self._rung.close()
+
+
 class Listener:
-    """A connection of its own that listens on channels."""
+    """A connection of its own that listens on channels, and reads what was told of.
+
+    It is no thread's in particular: whoever shares it lets one use it at a time.
+    """
 
     def __init__(self, channels: Sequence[str]) -> None:
         alias = conf.LISTEN_DATABASE or conf.DATABASE
         self._wrapper = connections.create_connection(alias)
+        # never one of a pool: it would go back listening
+        settings = self._wrapper.settings_dict
+        options = {name: value for name, value in settings["OPTIONS"].items() if name != "pool"}
+        self._wrapper.settings_dict = settings | {"OPTIONS": options}
+        self._wrapper.inc_thread_sharing()
         self._wrapper.ensure_connection()
-        with self._wrapper.cursor() as cursor:
-            for channel in channels:
-                cursor.execute(f'LISTEN "{channel}"')
+        try:
+            with self._wrapper.cursor() as cursor:
+                for channel in channels:
+                    cursor.execute(f'LISTEN "{channel}"')
+        except BaseException:
+            self.close()
+            raise
 
-    def notifications(self, timeout: float) -> list[tuple[str, str]]:
-        """Return the notifications that arrive within `timeout` seconds: all that came with the first."""
+    def notifications(self, timeout: float, bell: Bell | None = None) -> list[tuple[str, str]]:
+        """Return the notifications that arrive within `timeout` seconds: all that came with the first.
+
+        bell: ends the wait when it rings.
+        """
+        with self._wrapper.wrap_database_errors:
+            if bell is None:
+                return self._received(timeout)
+            found = self._received(0.0)
+            if found or timeout <= 0:
+                return found
+            bell.wait(timeout, self._wrapper.connection.fileno())
+            return self._received(0.0)
+
+    def _received(self, timeout: float) -> list[tuple[str, str]]:
         found = self._wrapper.connection.notifies(timeout=timeout, stop_after=1)
         return [(item.channel, item.payload) for item in found]
+
+    def rows(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Execute one statement on this connection and return its rows; no parameter is a list."""
+        with self._wrapper.cursor() as cursor:
+            cursor.execute(sql, [None if value is None else str(value) for value in params])
+            return cursor.fetchall()
 
     def wait_for(self, payload: str, timeout: float) -> bool:
         """Wait up to `timeout` seconds for a notification with this payload."""

@@ -15,14 +15,16 @@ RUN, STEP, TASK = "run", "step", "task"
 LEVELS = (RUN, STEP, TASK)
 
 # the number is read in this statement: under the run's lock nobody else numbers its events, and the
-# run's row is not written for it
+# run's row is not written for it. A transaction may have got its id long before the run's lock: its
+# events take the higher id of those before them, so that whoever reads by (xid, id) reads them later
 INSERT_EVENTS = """
-    INSERT INTO django_workflow_event (run_id, number, type, step, task_id, data)
-    SELECT e.run_id, e.ordinal + coalesce(last.number, 0), e.type, e.step, e.task_id, e.data::jsonb
+    INSERT INTO django_workflow_event (run_id, number, xid, type, step, task_id, data)
+    SELECT e.run_id, e.ordinal + coalesce(last.number, 0), greatest(pg_current_xact_id()::text::bigint, last.xid),
+           e.type, e.step, e.task_id, e.data::jsonb
     FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::bigint[], %s::text[])
          WITH ORDINALITY AS e(run_id, ordinal, type, step, task_id, data, place)
     LEFT JOIN LATERAL (
-        SELECT number FROM django_workflow_event x WHERE x.run_id = e.run_id ORDER BY number DESC LIMIT 1
+        SELECT number, xid FROM django_workflow_event x WHERE x.run_id = e.run_id ORDER BY number DESC LIMIT 1
     ) last ON true
     ORDER BY e.place
 """
@@ -60,6 +62,10 @@ class EventLog:
         """Something happened to a task; stored at level "task"."""
         if self.level >= 2:
             self.entries.append((run_id, kind, step, task_id, json.dumps(data) if data else None))
+
+    def operator(self, run_id: UUID, kind: str, step: str, data: dict[str, Any]) -> None:
+        """An operator did something to a step; always stored."""
+        self.entries.append((run_id, kind, step, None, json.dumps(data)))
 
     def custom(self, run_id: UUID, kind: str, step: str, task_id: int, data: str) -> None:
         """A handler emitted an event of its own; always stored."""

@@ -63,7 +63,7 @@ class Settled:
 
 
 #: NOTIFY channel on which pages and waiters hear that a run changed; the payload is its id.
-RUN_CHANNEL = "django_workflow_run"
+RUN_CHANNEL = db.RUN_CHANNEL
 
 
 def notifications(

@@ -6,7 +6,6 @@ import time
 from uuid import UUID
 
 from django_workflow import db
-from django_workflow.engine.settle import RUN_CHANNEL
 from django_workflow.exceptions import RunNotFound, WaitTimeout
 from django_workflow.statuses import RUN_TERMINAL
 
@@ -23,7 +22,7 @@ def until_settled(run_id: UUID, timeout: float | None) -> str:
     deadline = None if timeout is None else time.monotonic() + timeout
     if status_of(run_id) in RUN_TERMINAL:
         return status_of(run_id)
-    with db.listen([RUN_CHANNEL]) as listener:
+    with db.listen([db.RUN_CHANNEL]) as listener:
         while True:
             status = status_of(run_id)
             if status in RUN_TERMINAL:

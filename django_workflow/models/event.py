@@ -11,7 +11,10 @@ from django_workflow.models.triggers import deleted_by_retention_only, never_upd
 
 
 class Event(models.Model):
-    """One thing that happened in a run; `number` counts a run's events without gaps."""
+    """One thing that happened in a run; `number` counts a run's events without gaps.
+
+    `xid` is the writing transaction's id, or a higher one that an event of the run before it has.
+    """
 
     run = reference(Run, related_name="events")
     number = models.IntegerField()
@@ -35,6 +38,11 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} {self.step}".strip()
+
+    @property
+    def cursor(self) -> tuple[int, int]:
+        """The event's place among all events: `follow(after=event.cursor)` goes on behind it."""
+        return self.xid, self.id
 
 
 class Message(models.Model):
