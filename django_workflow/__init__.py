@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from django_workflow.definition.registry import condition, handler
     from django_workflow.definition.retry import Retry
     from django_workflow.engine.dead_letters import DeadLetter, dead_letters
+    from django_workflow.engine.overview import RunStatus, list_runs
     from django_workflow.engine.pausing import pause_flow, pause_queue, resume_flow, resume_queue
     from django_workflow.events.following import Following
     from django_workflow.events.messages import (
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
         acomplete_step,
         adead_letters,
         adismiss_dead_letters,
+        aget_run_status,
+        alist_runs,
         apause,
         apause_flow,
         apause_queue,
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
         cancel,
         complete_step,
         dismiss_dead_letters,
+        get_run_status,
         pause,
         resume,
         retry,
@@ -77,6 +81,7 @@ _WORDS = {
     "definition.registry": "condition handler",
     "definition.retry": "Retry",
     "engine.dead_letters": "DeadLetter dead_letters",
+    "engine.overview": "RunStatus list_runs",
     "engine.pausing": "pause_flow pause_queue resume_flow resume_queue",
     "events.following": "Following",
     "events.messages": (
@@ -90,7 +95,8 @@ _WORDS = {
     ),
     "flow": "Flow",
     "runs": (
-        "RunHandle RunResult acancel apause apause_flow apause_queue aresume aresume_flow aresume_queue "
+        "RunHandle RunResult aget_run_status alist_runs get_run_status "
+        "acancel apause apause_flow apause_queue aresume aresume_flow aresume_queue "
         "await_ cancel pause resume wait "
         "acomplete_step adead_letters adismiss_dead_letters aretry aretry_dead_letters askip_step "
         "complete_step dismiss_dead_letters retry retry_dead_letters skip_step"
@@ -118,6 +124,7 @@ __all__ = [
     "RunHandle",
     "RunNotFound",
     "RunResult",
+    "RunStatus",
     "Skip",
     "TypeViolation",
     "UnknownFlow",
@@ -129,6 +136,8 @@ __all__ = [
     "acomplete_step",
     "adead_letters",
     "adismiss_dead_letters",
+    "aget_run_status",
+    "alist_runs",
     "anotify_only",
     "apause",
     "apause_flow",
@@ -149,7 +158,9 @@ __all__ = [
     "dismiss_dead_letters",
     "execute_dynamic",
     "follow",
+    "get_run_status",
     "handler",
+    "list_runs",
     "listen",
     "notify_only",
     "pause",

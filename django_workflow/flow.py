@@ -11,7 +11,7 @@ from django_workflow.definition.declare import FlowDeclaration
 from django_workflow.definition.registry import Handler
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine import overrides
-from django_workflow.engine.start import StartRequest, start
+from django_workflow.engine.start import StartRequest, checked_labels, start
 from django_workflow.ids import uuid7
 from django_workflow.runs import RunHandle, RunResult
 from django_workflow.twins import twin
@@ -53,7 +53,7 @@ class Startable:
         """
         request = StartRequest(
             input, idempotency_key, run_id, delay.total_seconds() if delay is not None else None, at,
-            _checked_labels(labels), title, by,
+            checked_labels(labels), title, by,
         )  # fmt: skip
         _check_requests([request])
         return RunHandle(start(self.current_spec(), [request])[0])
@@ -79,7 +79,7 @@ class Startable:
         if len(keys) != len(values):
             raise ValueError(f"{len(values)} inputs need as many idempotency keys, not {len(keys)}")
         seconds = delay.total_seconds() if delay is not None else None
-        checked = _checked_labels(labels)
+        checked = checked_labels(labels)
         requests = [
             StartRequest(value, key, None, seconds, at, checked, title, by)
             for value, key in zip(values, keys, strict=True)
@@ -107,7 +107,7 @@ class Startable:
         """
         chosen = run_id or uuid7()
         request = StartRequest(
-            input, idempotency_key, chosen, labels=_checked_labels(labels), title=title, by=by, is_local=True
+            input, idempotency_key, chosen, labels=checked_labels(labels), title=title, by=by, is_local=True
         )
         # before anybody can see the run: without its lease a keeper would take it for lost
         with local_lease(chosen):
@@ -126,13 +126,6 @@ class Flow(Startable, FlowDeclaration):
     def current_spec(self) -> FlowSpec:
         """Return the definition that a start uses now: the code's, with the overrides of the database."""
         return overrides.apply(self)
-
-
-def _checked_labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:
-    for name, value in (labels or {}).items():
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError(f"labels are texts by name, not {name!r}: {value!r}")
-    return labels or {}
 
 
 def _check_requests(requests: Sequence[StartRequest]) -> None:

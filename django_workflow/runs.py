@@ -9,10 +9,11 @@ from typing import Any
 from uuid import UUID
 
 from django_workflow.conf import conf
-from django_workflow.engine import control, pausing, results, steps, waiting
+from django_workflow.engine import control, overview, pausing, results, steps, waiting
 from django_workflow.engine import dead_letters as letters
 from django_workflow.engine import retry as retrying
 from django_workflow.engine.dead_letters import dead_letters
+from django_workflow.engine.overview import RunStatus, list_runs
 from django_workflow.engine.pausing import pause_flow, pause_queue, resume_flow, resume_queue
 from django_workflow.engine.retry import KEPT, RetryRequest
 from django_workflow.exceptions import RunFailed, RunNotFound
@@ -228,6 +229,11 @@ def dismiss_dead_letters(task_ids: Sequence[int], reason: str, by: str = "") -> 
     return letters.dismiss_dead_letters(task_ids, reason=reason, by=by)
 
 
+def get_run_status(run: AnyRun) -> RunStatus:
+    """Read how far a run is, cheaply enough to be asked often; raises `RunNotFound`."""
+    return overview.run_status(handle(run).id)
+
+
 def wait(run: AnyRun, timeout: timedelta | float | None = None) -> RunResult:
     """Wait until a run settles; see `RunHandle.wait`."""
     return handle(run).wait(timeout)
@@ -246,4 +252,6 @@ acomplete_step = twin(complete_step)
 adead_letters = twin(dead_letters)
 aretry_dead_letters = twin(retry_dead_letters)
 adismiss_dead_letters = twin(dismiss_dead_letters)
+aget_run_status = twin(get_run_status)
+alist_runs = twin(list_runs)
 await_ = twin(wait)

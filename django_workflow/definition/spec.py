@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Final, Literal
 
+from django_workflow.definition.graph import find_cycles
+
 SINGLE: Final = "single"
 MAP: Final = "map"
 JOIN_ALL: Final = "all"
@@ -122,6 +124,12 @@ class FlowSpec:
     def has_joins(self) -> bool:
         """Whether any step waits for several predecessors."""
         return any(len(sources) > 1 for sources in self.predecessors.values())
+
+    @cached_property
+    def has_loops(self) -> bool:
+        """Whether a step may be activated again: transitions lead back to it."""
+        back_to_itself = any(item.source == item.to for item in self.transitions)
+        return back_to_itself or any(find_cycles(self.predecessors))
 
     @cached_property
     def reads_input(self) -> bool:

@@ -40,6 +40,16 @@ class StartRequest:
     is_local: bool = False
 
 
+def checked_labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Return labels that are texts by name; raises `TypeError` for others."""
+    if labels is not None and not isinstance(labels, Mapping):
+        raise TypeError(f"labels are texts by name, not {labels!r}")
+    for name, value in (labels or {}).items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"labels are texts by name, not {name!r}: {value!r}")
+    return labels or {}
+
+
 # whoever inserts second waits for the first one's end and then finds its run below
 INSERT_RUNS = """
     INSERT INTO django_workflow_run
