@@ -150,27 +150,6 @@ def test_keeper_ends_overdue_runs_and_their_handlers_are_told(make_flow, work, s
     eventually(lambda: stopped == [True], "the handler's end")
 
 
-def test_cancel_reaches_a_running_handler_without_waiting_for_a_heartbeat(flow, work):
-    began, seen = threading.Event(), []
-
-    @flow.step
-    def spins(ctx):
-        began.set()
-        try:
-            while True:
-                time.sleep(0.001)
-        finally:
-            seen.append(ctx.cancelled)
-
-    handle = flow.start()
-    work(lease=timedelta(minutes=5))
-    assert began.wait(20)
-    handle.cancel("enough")
-    eventually(lambda: seen == [True], "the handler's end")
-    attempt = eventually(lambda: Attempt.objects.filter(run_id=handle.id, superseded_at__isnull=False).first())
-    assert attempt.outcome == "cancelled"
-
-
 def test_heartbeat_keeps_the_lease_of_a_long_task(flow, work):
     ran = []
 
