@@ -11,15 +11,19 @@ from django_workflow import db, payload
 from django_workflow.definition.spec import MAP, FlowSpec
 from django_workflow.statuses import SUCCEEDED
 
-# of a step that ran several times, its latest activation counts
+#: Index of the task that holds an output an operator gave: it stands for the whole step, before any item.
+WHOLE_STEP = -1
+
+# of a step that ran several times, its latest activation counts; what an operator gave is read as it is
 READ_OUTPUTS = """
     SELECT w.run_id, w.step, s.status,
            CASE WHEN s.status <> 'succeeded' THEN NULL
                 WHEN w.is_map THEN coalesce(
+                    (SELECT t.output FROM django_workflow_task t WHERE t.step_run_id = s.id AND t.index = -1),
                     (SELECT jsonb_agg(t.output ORDER BY t.index) FROM django_workflow_task t
                      WHERE t.step_run_id = s.id),
                     '[]'::jsonb)
-                ELSE (SELECT t.output FROM django_workflow_task t WHERE t.step_run_id = s.id LIMIT 1)
+                ELSE (SELECT t.output FROM django_workflow_task t WHERE t.step_run_id = s.id ORDER BY t.index LIMIT 1)
            END
     FROM unnest(%s::uuid[], %s::text[], %s::bool[]) AS w(run_id, step, is_map)
     CROSS JOIN LATERAL (

@@ -1,0 +1,420 @@
+"""Retrying a settled run: a new run that takes over what succeeded and executes the rest."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from django_workflow import db, payload, queue
+from django_workflow.conf import conf
+from django_workflow.definition.registry import registry
+from django_workflow.definition.spec import MAP, FlowSpec
+from django_workflow.engine import carried, overrides, publish
+from django_workflow.engine.advance import CHUNK, STEP_RUN_TABLE, TASK_TABLE, Advance, LockedRun
+from django_workflow.engine.carried import Past, Plan
+from django_workflow.engine.control import WAIT_MS
+from django_workflow.engine.outputs import RunOutputs, read_inputs
+from django_workflow.engine.records import EventLog
+from django_workflow.engine.routing import Decision, RunFacts, decide
+from django_workflow.engine.settle import lock_runs, notifications
+from django_workflow.exceptions import NotSupported, RunNotFound, UnknownFlow, UnregisteredHandler
+from django_workflow.ids import uuid7
+from django_workflow.models import FlowVersion
+from django_workflow.statuses import HELD, QUEUED, RUN_TERMINAL, RUNNING, SUCCEEDED
+
+#: What a retry repeats: what failed and what follows it, or everything.
+FAILED_STEPS, ALL_STEPS = "failed", "all"
+LATEST = "latest"
+
+
+class _Kept:
+    def __repr__(self) -> str:
+        return "<as it was>"
+
+
+#: Stands for an input that is not edited, as None is an input.
+KEPT: Final = _Kept()
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRequest:
+    """How a run is to be retried; see `retry`."""
+
+    mode: str = FAILED_STEPS
+    from_step: str | None = None
+    input: Any = KEPT
+    version: int | str | None = None
+    reason: str = ""
+    by: str = ""
+
+    def __post_init__(self) -> None:
+        if self.mode not in (FAILED_STEPS, ALL_STEPS):
+            raise ValueError(f"mode is {FAILED_STEPS!r} or {ALL_STEPS!r}, not {self.mode!r}")
+        if self.mode == ALL_STEPS and self.from_step is not None:
+            raise ValueError("a retry of all steps begins with the first; give from_step= without mode='all'")
+        if isinstance(self.version, str) and self.version != LATEST:
+            raise ValueError(f"version is a number or {LATEST!r}, not {self.version!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Old:
+    """What never changes of a run: its flow and version; and of which kind it is."""
+
+    id: UUID
+    flow: str
+    version_id: int
+    version: int
+    is_local: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """The version that a retry has."""
+
+    id: int
+    number: int
+    spec: FlowSpec
+
+
+UNSETTLED_RETRY = """
+    SELECT id FROM django_workflow_run
+    WHERE retry_of_id = %s AND status IN ('scheduled', 'running', 'paused') ORDER BY id DESC LIMIT 1
+"""
+
+
+def retry(run_id: UUID, request: RetryRequest) -> UUID:
+    """Make a new run from a settled one, in the caller's transaction, and return its id.
+
+    Where a retry of that run is not settled yet, that one is returned.
+    Raises `RunNotFound`; `NotSupported` for a run that is not settled, and with all reasons why results
+    cannot be carried over as asked; `UnregisteredHandler` where this process has no code to decide what
+    starts; `PayloadError` for an input that cannot be stored.
+    """
+    old = _read_old(run_id)
+    version = _version(old, request.version)
+    publish.ensure_queues(publish.queues_of(version.spec))
+    with db.together():
+        # two that retry at once: the second one waits here, and finds the retry of the first below
+        locked = lock_runs([run_id], wait_ms=WAIT_MS).get(run_id)
+        if locked is None:
+            raise RunNotFound(f"There is no run {run_id}.", run_id=run_id)
+        for (existing,) in db.rows(UNSETTLED_RETRY, [run_id]):
+            return existing  # type: ignore[no-any-return]
+        if locked.status not in RUN_TERMINAL:
+            raise NotSupported(
+                f"Run {run_id} is {locked.status}; only a settled run can be retried. Wait for its end, or cancel it.",
+                run_id=run_id, status=locked.status,
+            )  # fmt: skip
+        return _Retrying(old, locked.status, request, version).make()
+
+
+READ_OLD = """
+    SELECT r.id, f.slug, r.version_id, v.number, r.is_local
+    FROM django_workflow_run r
+    JOIN django_workflow_flowdefinition f ON f.id = r.flow_id
+    JOIN django_workflow_flowversion v ON v.id = r.version_id
+    WHERE r.id = %s
+"""
+
+
+def _read_old(run_id: UUID) -> _Old:
+    for row in db.rows(READ_OLD, [run_id]):
+        return _Old(*row)
+    raise RunNotFound(f"There is no run {run_id}.", run_id=run_id)
+
+
+def _version(old: _Old, wanted: int | str | None) -> _Version:
+    if wanted is None or wanted == old.version:
+        return _Version(old.version_id, old.version, publish.spec_of(old.version_id))
+    versions = FlowVersion.objects.using(conf.DATABASE).filter(flow__slug=old.flow).order_by("-number")
+    if wanted == LATEST:
+        version_id = _latest(old.flow)
+        number = versions.values_list("number", flat=True).get(pk=version_id)
+        return _Version(version_id, number, publish.spec_of(version_id))
+    found = versions.filter(number=wanted).values_list("pk", flat=True).first()
+    if found is None:
+        newest = versions.values_list("number", flat=True)[0]
+        raise NotSupported(f"Flow {old.flow!r} has no version {wanted}; its newest is {newest}.")
+    return _Version(found, int(wanted), publish.spec_of(found))
+
+
+def _latest(slug: str) -> int:
+    """Return the version that a start would use now."""
+    try:
+        declared = registry.flow(slug)
+    except UnknownFlow:
+        return publish.latest_version(slug).pk
+    return publish.version_of(overrides.apply(declared))[1]
+
+
+READ_PAST = """
+    SELECT DISTINCT ON (s.step) s.step, s.id, s.status, s.reason, s.error IS NOT NULL, s.task_count, s.failed_count,
+           EXISTS (SELECT 1 FROM django_workflow_task t
+                   WHERE t.step_run_id = s.id AND t.index >= 0 AND t.status IN ('succeeded', 'skipped')),
+           EXISTS (SELECT 1 FROM django_workflow_task t WHERE t.step_run_id = s.id AND t.index = -1)
+    FROM django_workflow_steprun s WHERE s.run_id = %s ORDER BY s.step, s.iteration DESC
+"""
+
+
+class _Retrying:
+    """One retry, inside its transaction and under the lock of the old run."""
+
+    def __init__(self, old: _Old, status: str, request: RetryRequest, version: _Version) -> None:
+        self.old = old
+        self.status = status
+        self.request = request
+        self.version = version
+        self.spec = version.spec
+        self.old_spec = publish.spec_of(old.version_id)
+        self.past = {step: Past(*columns) for step, *columns in db.rows(READ_PAST, [old.id])}
+        self.id = uuid7()
+
+    def make(self) -> UUID:
+        """Decide what is carried over and what starts, and write it."""
+        text, value, is_edited = self.read_input()
+        plan = self.plan(is_edited=is_edited)
+        self.check_code(plan)
+        decision = self.decide(plan, value)
+        row = LockedRun(
+            self.id, decision.status or RUNNING, self.version.id, decision.open_steps, decision.task_count, False
+        )
+        self.insert_run(row, decision, text)
+        advance = Advance(EventLog(are_first=True))
+        told = {"by": self.request.by, "reason": self.request.reason, "from_step": self.request.from_step}
+        known = {key: item for key, item in told.items() if item}
+        advance.events.run(self.id, "run.started", {"retry_of": str(self.old.id), "mode": self.request.mode} | known)
+        whole = self.carry_over(plan)
+        self.redo(plan, advance)
+        advance.add(row, self.spec, decision)
+        advance.write()
+        self.carry_failures(plan, whole)
+        db.notify_after_commit(notifications(queues=advance.queues, runs=[self.old.id]))
+        return self.id
+
+    def read_input(self) -> tuple[str | None, Any, bool]:
+        """Return the new input's text where one is given, the value that routing sees, and whether it differs."""
+        is_given = self.request.input is not KEPT
+        if not is_given and not self.spec.reads_input:
+            return None, None, False
+        before = payload.loads(read_inputs([self.old.id])[self.old.id])
+        if not is_given:
+            return None, before, False
+        text = payload.dump_input(self.request.input, flow=self.old.flow)
+        value = payload.loads(text)
+        return text, value, _canonical(value) != _canonical(before)
+
+    def plan(self, *, is_edited: bool) -> Plan:
+        """Choose what is carried over; raises `NotSupported` with every reason against it."""
+        request = self.request
+        if request.mode == ALL_STEPS:
+            return Plan()
+        if request.from_step is not None and request.from_step not in self.spec.steps:
+            known = ", ".join(self.spec.steps)
+            raise NotSupported(f"Flow {self.old.flow!r} has no step {request.from_step!r} to begin from, only {known}.")
+        plan = carried.plan(
+            self.old_spec, self.spec, self.past, from_step=request.from_step,
+            is_success=self.status == SUCCEEDED, is_edited=is_edited,
+        )  # fmt: skip
+        if plan.problems:
+            raise NotSupported(self.refusal(plan.problems, is_edited=is_edited), problems=plan.problems)
+        if self.status == SUCCEEDED and request.from_step is None and len(plan.whole) == len(self.old_spec.steps):
+            raise NotSupported(
+                f"Nothing failed in run {self.old.id}. Say from_step= to repeat a part of it, or mode='all'.",
+                run_id=self.old.id, status=self.status,
+            )  # fmt: skip
+        return plan
+
+    def refusal(self, problems: Sequence[str], *, is_edited: bool) -> str:
+        what = [f"in version {self.version.number}"] if self.version.id != self.old.version_id else []
+        what += ["with another input"] if is_edited else []
+        lines = "".join(f"\n  - {problem}" for problem in problems)
+        return (
+            f"Run {self.old.id} cannot be retried {' and '.join(what)} as what it did would be carried over:{lines}\n"
+            "Begin before these steps with from_step=, or repeat everything with mode='all'."
+        )
+
+    def check_code(self, plan: Plan) -> None:
+        """Refuse what this process could not decide, or what nobody could execute."""
+        rest = [step for name, step in self.spec.steps.items() if name not in plan.whole]
+        conditions = {step.when.callable for step in rest if step.when is not None and step.name not in plan.parts}
+        missing = {name for name in conditions if name is not None and not registry.has_callable(name)}
+        if self.old.is_local:
+            # it may have been executed with functions of its own
+            missing |= {step.handler for step in rest if registry.handler(step.handler) is None}
+        if missing:
+            names = ", ".join(sorted(missing))
+            raise UnregisteredHandler(f"Run {self.old.id} cannot be retried: this process has no code for {names}.")
+
+    def decide(self, plan: Plan, value: Any) -> Decision:
+        """Route what starts: entry steps, and what the ends of the carried steps lead to."""
+        ends = [carried.end_of(self.old_spec.steps[name], self.past[name]) for name in plan.whole]
+        maps = [name for name in plan.carried if self.spec.steps[name].kind == MAP]
+        facts = RunFacts(
+            input=value,
+            outputs=_Only(RunOutputs(self.old.id, self.old_spec), plan.whole),
+            open_steps=len(ends) + len(plan.parts),
+            task_count=sum(self.past[name].task_count for name in maps),
+            max_tasks=self.spec.max_tasks or conf.MAX_TASKS,
+        )
+        return decide(carried.remainder(self.spec, plan.carried), facts, ends, is_start=True)
+
+    def insert_run(self, row: LockedRun, decision: Decision, text: str | None) -> None:
+        duration = self.spec.max_duration or conf.MAX_DURATION.total_seconds()
+        error = json.dumps(decision.error) if decision.error else None
+        values = [
+            row.id, row.version_id, row.status, row.open_steps, row.task_count, text, error, self.request.by[:150],
+            duration, row.status, self.old.id,
+        ]  # fmt: skip
+        db.execute(INSERT_RETRY, values)
+
+    def carry_over(self, plan: Plan) -> list[tuple[int, int]]:
+        """Write the step runs and tasks of carried steps; return the pairs of new and old step runs."""
+        ids = db.draw_ids(STEP_RUN_TABLE, len(plan.whole))
+        pairs = [(new, self.past[name].id) for new, name in zip(ids, plan.whole, strict=True)]
+        if pairs:
+            new_ids, old_ids = (list(column) for column in zip(*pairs, strict=True))
+            db.execute(CARRY_STEP_RUNS, [self.id, new_ids, old_ids])
+            db.execute(CARRY_TASKS, [self.id, new_ids, old_ids])
+        return pairs
+
+    def carry_failures(self, plan: Plan, pairs: Sequence[tuple[int, int]]) -> None:
+        """Copy the last attempts of failed tasks in carried steps, where handlers ask for the failures of a step."""
+        failed = {self.past[name].id for name in plan.whole if self.past[name].has_tolerated}
+        kept = [pair for pair in pairs if pair[1] in failed]
+        if kept:
+            # not `execute`: the tasks must have been written before
+            db.rows(CARRY_ATTEMPTS, [self.id, *([*column] for column in zip(*kept, strict=True))])
+
+    def redo(self, plan: Plan, advance: Advance) -> None:
+        """Write the maps of which some items are carried, and queue the others."""
+        if not plan.parts:
+            return
+        indexes: dict[int, list[int]] = defaultdict(list)
+        for step_run_id, index in db.rows(READ_UNDONE, [[self.past[name].id for name in plan.parts]]):
+            indexes[step_run_id].append(index)
+        for name in plan.parts:
+            old_id = self.past[name].id
+            new_id = db.draw_ids(STEP_RUN_TABLE, 1)[0]
+            advance.events.step(self.id, "step.started", name)
+            db.execute(REDO_STEP_RUN, [new_id, self.id, len(indexes[old_id]), old_id])
+            db.execute(CARRY_RESULTS, [self.id, new_id, old_id])
+            self.queue_again(name, new_id, indexes[old_id], advance)
+
+    def queue_again(self, name: str, step_run_id: int, indexes: Sequence[int], advance: Advance) -> None:
+        """Queue items of a map again, as many as may be in flight; the others are held."""
+        step = self.spec.steps[name]
+        limit = len(indexes) if step.max_parallel is None else step.max_parallel
+        queue_name = step.queue or conf.DEFAULT_QUEUE
+        common = [self.id, step_run_id, queue_name, self.past[name].id]
+        for chunk in _chunks(indexes[:limit]):
+            ids = db.draw_ids(TASK_TABLE, len(chunk))
+            db.execute(*queue.sending(REDO_SENT, [*common, QUEUED, "", ids, list(chunk)], queue_name, ids))
+            advance.queues.add(queue_name)
+        for chunk in _chunks(indexes[limit:]):
+            ids = db.draw_ids(TASK_TABLE, len(chunk))
+            db.execute(REDO_HELD, [*common, HELD, "parallel", ids, list(chunk)])
+
+
+INSERT_RETRY = """
+    INSERT INTO django_workflow_run
+        (id, flow_id, version_id, retry_of_id, status, is_local, open_steps, task_count, input, error, labels, title,
+         started_by, deadline_at, started_at, ended_at)
+    SELECT %s::uuid, o.flow_id, %s::bigint, o.id, %s::text, false, %s::int, %s::int, coalesce(%s::jsonb, o.input),
+           %s::jsonb, o.labels, o.title, %s::text, clock_timestamp() + make_interval(secs => %s::float8),
+           clock_timestamp(), CASE WHEN %s::text <> 'running' THEN clock_timestamp() END
+    FROM django_workflow_run o WHERE o.id = %s
+"""
+CARRY_STEP_RUNS = """
+    INSERT INTO django_workflow_steprun
+        (id, run_id, step, status, task_count, failed_count, reason, error, started_at, ended_at)
+    SELECT c.id, %s::uuid, s.step, s.status, s.task_count, s.failed_count, s.reason, s.error, s.started_at, s.ended_at
+    FROM unnest(%s::bigint[], %s::bigint[]) AS c(id, old_id) JOIN django_workflow_steprun s ON s.id = c.old_id
+"""
+CARRY_TASKS = """
+    INSERT INTO django_workflow_task
+        (run_id, step_run_id, index, status, origin, queue, attempt, failure_count, lost_count, progress, item, output,
+         begun_at, ended_at)
+    SELECT %s::uuid, c.id, t.index, t.status, 'carried', t.queue, t.attempt, t.failure_count, t.lost_count, t.progress,
+           t.item, t.output, t.begun_at, t.ended_at
+    FROM unnest(%s::bigint[], %s::bigint[]) AS c(id, old_id) JOIN django_workflow_task t ON t.step_run_id = c.old_id
+"""
+CARRY_ATTEMPTS = """
+    INSERT INTO django_workflow_attempt
+        (run_id, task_id, number, is_counted, begun_at, ended_at, outcome, error_class, message, traceback, fingerprint)
+    SELECT %s::uuid, t.id, a.number, a.is_counted, a.begun_at, a.ended_at, a.outcome, a.error_class, a.message,
+           a.traceback, a.fingerprint
+    FROM unnest(%s::bigint[], %s::bigint[]) AS c(id, old_id)
+    JOIN django_workflow_task o ON o.step_run_id = c.old_id AND o.status = 'failed'
+    JOIN django_workflow_task t ON t.step_run_id = c.id AND t.index = o.index
+    JOIN LATERAL (SELECT * FROM django_workflow_attempt x
+                  WHERE x.task_id = o.id ORDER BY x.number DESC, x.id DESC LIMIT 1) a ON true
+    RETURNING id
+"""
+READ_UNDONE = """
+    SELECT step_run_id, index FROM django_workflow_task
+    WHERE step_run_id = ANY(%s::bigint[]) AND index >= 0 AND status NOT IN ('succeeded', 'skipped')
+    ORDER BY step_run_id, index
+"""
+REDO_STEP_RUN = """
+    INSERT INTO django_workflow_steprun (id, run_id, step, status, open_tasks, task_count, started_at)
+    SELECT %s::bigint, %s::uuid, step, 'running', %s::int, task_count, clock_timestamp()
+    FROM django_workflow_steprun WHERE id = %s
+"""
+CARRY_RESULTS = """
+    INSERT INTO django_workflow_task
+        (run_id, step_run_id, index, status, origin, queue, attempt, failure_count, lost_count, progress, item, output,
+         begun_at, ended_at)
+    SELECT %s::uuid, %s::bigint, t.index, t.status, 'carried', t.queue, t.attempt, t.failure_count, t.lost_count,
+           t.progress, t.item, t.output, t.begun_at, t.ended_at
+    FROM django_workflow_task t
+    WHERE t.step_run_id = %s AND t.index >= 0 AND t.status IN ('succeeded', 'skipped')
+"""
+REDO_HELD = """
+    INSERT INTO django_workflow_task (run_id, step_run_id, queue, id, index, item, status, hold_reason)
+    SELECT v.run_id, v.step_run_id, v.queue, n.id, n.index, o.item, v.status, v.reason
+    FROM (SELECT %s::uuid, %s::bigint, %s::text, %s::bigint, %s::text, %s::text)
+         AS v(run_id, step_run_id, queue, old_id, status, reason)
+    CROSS JOIN unnest(%s::bigint[], %s::int[]) AS n(id, index)
+    JOIN django_workflow_task o ON o.step_run_id = v.old_id AND o.index = n.index
+"""
+REDO_SENT = """
+    INSERT INTO django_workflow_task (run_id, step_run_id, queue, id, index, item, status, hold_reason, message_id)
+    SELECT v.run_id, v.step_run_id, v.queue, n.id, n.index, o.item, v.status, v.reason, sent.message_id
+    FROM (SELECT %s::uuid, %s::bigint, %s::text, %s::bigint, %s::text, %s::text)
+         AS v(run_id, step_run_id, queue, old_id, status, reason)
+    CROSS JOIN unnest(%s::bigint[], %s::int[]) AS n(id, index)
+    JOIN django_workflow_task o ON o.step_run_id = v.old_id AND o.index = n.index
+    JOIN sent ON sent.task_id = n.id
+"""
+
+
+class _Only(Mapping[str, Any]):
+    """The outputs of some steps: what is not carried over has not been, as far as routing goes."""
+
+    def __init__(self, outputs: Mapping[str, Any], steps: Sequence[str]) -> None:
+        self._outputs = outputs
+        self._steps = frozenset(steps)
+
+    def __getitem__(self, step: str) -> Any:
+        if step not in self._steps:
+            raise KeyError(step)
+        return self._outputs[step]
+
+    def __iter__(self) -> Iterator[str]:
+        return (step for step in self._outputs if step in self._steps)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _chunks(items: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]

@@ -1,0 +1,170 @@
+"""Operators' verbs on single steps: `skip_step` and `complete_step`; each names who and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django_workflow import db, payload
+from django_workflow.conf import conf
+from django_workflow.definition.registry import registry
+from django_workflow.definition.spec import FlowSpec
+from django_workflow.engine import close, publish
+from django_workflow.engine.advance import Advance, Joins, LockedRun, read_joins
+from django_workflow.engine.control import WAIT_MS
+from django_workflow.engine.outputs import WHOLE_STEP, RunOutputs, read_inputs
+from django_workflow.engine.routing import RunFacts, StepEnd, decide
+from django_workflow.engine.settle import lock_runs, notifications
+from django_workflow.exceptions import AlreadySettled, NotSupported, RunNotFound, UnregisteredHandler
+from django_workflow.statuses import RUN_TERMINAL, SKIPPED, STEP_TERMINAL, SUCCEEDED, WAITING
+
+#: Why a step was skipped that an operator skipped.
+OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The step run that a verb is about, and its run, locked."""
+
+    run: LockedRun
+    spec: FlowSpec
+    step: str
+    id: int
+    status: str
+    reason: str
+
+
+def skip_step(run_id: UUID, step: str, *, reason: str = "", by: str = "") -> None:
+    """End a step that waits or runs as skipped; the run goes on as after any skip.
+
+    reason, by: recorded with its event.
+    Raises `RunNotFound`; `NotSupported` for a step that the flow does not have or the run has not
+    reached; `AlreadySettled`. A step that an operator has skipped already stays as it is.
+    """
+    with db.together():
+        target = _find(run_id, step)
+        if target.status in STEP_TERMINAL:
+            if (target.status, target.reason) == (SKIPPED, OPERATOR):
+                return
+            raise _already(target)
+        _end(target, SKIPPED, None, reason, by)
+
+
+def complete_step(run_id: UUID, step: str, value: Any = None, *, reason: str = "", by: str = "") -> None:
+    """End a step that waits or runs as succeeded with an output of the operator's; the run goes on with it.
+
+    value: what the step gives, of a map step the whole list. Raises as `skip_step`, and `PayloadError`.
+    A step that was completed with the same output already stays as it is.
+    """
+    text = payload.dump_output(value, step=step)
+    with db.together():
+        target = _find(run_id, step)
+        if target.status in STEP_TERMINAL:
+            if db.rows(HAS_GIVEN, [target.id, text])[0][0]:
+                return
+            raise _already(target)
+        _end(target, SUCCEEDED, text, reason, by)
+
+
+HAS_GIVEN = """
+    SELECT EXISTS (SELECT 1 FROM django_workflow_task WHERE step_run_id = %s AND index = -1 AND output = %s::jsonb)
+"""
+FIND_STEP_RUN = """
+    SELECT id, status, reason FROM django_workflow_steprun
+    WHERE run_id = %s AND step = %s ORDER BY iteration DESC LIMIT 1
+"""
+
+
+def _find(run_id: UUID, step: str) -> _Target:
+    """Lock the run and find the step's latest activation."""
+    run = lock_runs([run_id], wait_ms=WAIT_MS).get(run_id)
+    if run is None:
+        raise RunNotFound(f"There is no run {run_id}.", run_id=run_id)
+    spec = publish.spec_of(run.version_id)
+    if step not in spec.steps:
+        raise NotSupported(f"Flow {spec.slug!r} has no step {step!r}, only {', '.join(spec.steps)}.")
+    for step_run_id, status, reason in db.rows(FIND_STEP_RUN, [run_id, step]):
+        return _Target(run, spec, step, step_run_id, status, reason)
+    if run.status in RUN_TERMINAL:
+        raise AlreadySettled(f"Run {run_id} has already ended {run.status}.", run_id=run_id, status=run.status)
+    raise NotSupported(
+        f"Run {run_id} has not reached step {step!r} yet; a step can be ended once it waits or runs.", run_id=run_id
+    )
+
+
+def _already(target: _Target) -> AlreadySettled:
+    return AlreadySettled(
+        f"Step {target.step!r} of run {target.run.id} has already ended {target.status}.",
+        run_id=target.run.id, status=target.status, step=target.step,
+    )  # fmt: skip
+
+
+SETTLE_STEP_RUN = """
+    UPDATE django_workflow_steprun
+    SET status = %s, reason = %s, open_tasks = 0, started_at = coalesce(started_at, clock_timestamp()),
+        ended_at = clock_timestamp()
+    WHERE id = %s AND status IN ('waiting', 'running')
+"""
+INSERT_GIVEN = """
+    INSERT INTO django_workflow_task
+        (run_id, step_run_id, index, status, origin, queue, output, begun_at, ended_at)
+    VALUES (%s, %s, %s, 'succeeded', 'override', %s, %s::jsonb, clock_timestamp(), clock_timestamp())
+"""
+
+
+def _end(target: _Target, status: str, text: str | None, reason: str, by: str) -> None:
+    """Write the end of the step, and what follows from it; the run's lock is held."""
+    run, step = target.run, target.step
+    _check_code(target.spec)
+    why = OPERATOR if status == SKIPPED else ""
+    db.execute(SETTLE_STEP_RUN, [status, why, target.id])
+    advance = Advance()
+    advance.cancelled |= close.cancel_tasks([target.id])
+    if text is not None:
+        queue_name = target.spec.steps[step].queue or conf.DEFAULT_QUEUE
+        db.execute(INSERT_GIVEN, [run.id, target.id, WHOLE_STEP, queue_name, text])
+    told = {"reason": OPERATOR} | {key: item for key, item in (("by", by), ("why", reason)) if item}
+    advance.events.operator(run.id, "step.skipped" if status == SKIPPED else "step.completed", step, told)
+    joins = read_joins([run.id]).get(run.id, Joins()) if target.spec.has_joins else Joins()
+    if target.status == WAITING:
+        _stand_in(target, joins)
+    advance.add(run, target.spec, decide(target.spec, _facts(target, joins, text), [StepEnd(step, status)]))
+    advance.write()
+    db.notify_after_commit(notifications(queues=advance.queues, runs=[run.id], cancelled=advance.cancelled))
+
+
+def _check_code(spec: FlowSpec) -> None:
+    """Refuse where this process could not decide what starts next; elsewhere it can be done."""
+    names = {step.when.callable for step in spec.steps.values() if step.when is not None}
+    missing = sorted(name for name in names if name is not None and not registry.has_callable(name))
+    if missing:
+        raise UnregisteredHandler(f"This process has no code for {', '.join(missing)}, which decides what starts next.")
+
+
+ARRIVE_FOR = """
+    INSERT INTO django_workflow_arrival (run_id, step, source) SELECT %s::uuid, %s::text, unnest(%s::text[])
+"""
+
+
+def _stand_in(target: _Target, joins: Joins) -> None:
+    """Arrive at a join for those it still waits for: when they come they do not start it again."""
+    arrived = joins.arrivals[target.step]
+    missing: Sequence[str] = [name for name in target.spec.predecessors[target.step] if name not in arrived]
+    db.execute(ARRIVE_FOR, [target.run.id, target.step, missing])
+    joins.waiting.pop(target.step, None)
+
+
+def _facts(target: _Target, joins: Joins, text: str | None) -> RunFacts:
+    run, spec = target.run, target.spec
+    return RunFacts(
+        input=payload.loads(read_inputs([run.id])[run.id]) if spec.reads_input else None,
+        outputs=RunOutputs(run.id, spec, {target.step: text} if text is not None else None),
+        # a join that waits is not among the open ones
+        open_steps=run.open_steps + (target.status == WAITING),
+        task_count=run.task_count,
+        max_tasks=spec.max_tasks or conf.MAX_TASKS,
+        arrivals=joins.arrivals,
+        waiting=joins.waiting,
+    )
