@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.perf.measures import Measure
 
-from . import bloat, contention, cost, drain, fanout, latency
+from . import bloat, contention, control, cost, drain, fanout, latency
 
 MEASURES: tuple[Measure, ...] = (
     *drain.MEASURES,
@@ -13,6 +13,7 @@ MEASURES: tuple[Measure, ...] = (
     *cost.MEASURES,
     *contention.MEASURES,
     *bloat.MEASURES,
+    *control.MEASURES,
 )
 
 

@@ -1,6 +1,7 @@
 """The smallest site that runs workflows; the database comes from libpq's variables."""
 
 import os
+from datetime import timedelta
 
 SECRET_KEY = "benchmark"
 USE_TZ = True
@@ -15,3 +16,8 @@ DATABASES = {
         "CONN_MAX_AGE": None,
     }
 }
+DJANGO_WORKFLOW = {}
+if level := os.environ.get("PERF_EVENT_LEVEL"):
+    DJANGO_WORKFLOW["EVENT_LEVEL"] = level
+if seconds := os.environ.get("PERF_LEASE"):
+    DJANGO_WORKFLOW["LEASE"] = timedelta(seconds=float(seconds))
