@@ -1,0 +1,20 @@
+"""The subcommands of `manage.py workflow`."""
+
+from django_workflow.management.workflow.capacity import Queues, Workers
+from django_workflow.management.workflow.control import Cancel
+from django_workflow.management.workflow.following import Events, Logs
+from django_workflow.management.workflow.runs import List, Show
+from django_workflow.management.workflow.starting import Start
+from django_workflow.management.workflow.subcommand import Subcommand
+
+#: In the order in which help lists them.
+SUBCOMMANDS: tuple[Subcommand, ...] = (
+    List(),
+    Show(),
+    Start(),
+    Cancel(),
+    Events(),
+    Logs(),
+    Queues(),
+    Workers(),
+)

@@ -1,0 +1,322 @@
+"""`list` and `show`: which runs there are, and how one of them stands."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import Count
+
+from django_workflow import statuses
+from django_workflow.conf import conf
+from django_workflow.management.workflow import arguments, lookup
+from django_workflow.management.workflow.console import Console, status
+from django_workflow.management.workflow.subcommand import DONE, Subcommand
+from django_workflow.management.workflow.tables import Cell, Column
+from django_workflow.models import Attempt, Event, Run, StepRun, Task
+from django_workflow.runs import RunHandle
+
+#: What `show` reads at most of a run that has very much of it, newest first.
+MOST_STEPS, MOST_FAILURES, MOST_EVENTS = 200, 10, 10
+
+
+def as_data(run: Run) -> dict[str, Any]:
+    """Return what `--json` says of a run; its input and output are not in it."""
+    return {
+        "run": str(run.pk),
+        "flow": run.flow.slug,
+        "version": run.version.number,
+        "status": run.status,
+        "title": run.title,
+        "labels": run.labels,
+        "started_by": run.started_by,
+        "idempotency_key": run.idempotency_key,
+        "retry_of": str(run.retry_of_id) if run.retry_of_id else None,
+        "created_at": run.created_at,
+        "due_at": run.due_at,
+        "started_at": run.started_at,
+        "paused_at": run.paused_at,
+        "deadline_at": run.deadline_at,
+        "ended_at": run.ended_at,
+        "error": run.error,
+    }
+
+
+def label_text(run: Run) -> str:
+    """Return a run's labels in one line."""
+    return " ".join(f"{name}={value}" for name, value in sorted(run.labels.items()))
+
+
+class List(Subcommand):
+    name = "list"
+    help = "List runs, newest first."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--flow", metavar="SLUG", help="Only runs of this flow.")
+        parser.add_argument(
+            "--status", action="append", choices=statuses.RUN_STATUSES, metavar="STATUS",
+            help=f"Only runs with this status; may be repeated: {', '.join(statuses.RUN_STATUSES)}.",
+        )  # fmt: skip
+        parser.add_argument("--unsettled", action="store_true", help="Only runs that are scheduled, running or paused.")
+        parser.add_argument(
+            "--since", type=arguments.duration, metavar="DURATION", help="Only runs made in this time, such as 2h."
+        )
+        parser.add_argument(
+            "--label", action="append", type=arguments.label, metavar="NAME=VALUE",
+            help="Only runs with this label; may be repeated.",
+        )  # fmt: skip
+        parser.add_argument(
+            "--limit", type=arguments.positive, default=20, metavar="N", help="So many at most (default: 20)."
+        )
+
+    def run(self, console: Console, options: Any) -> int:
+        found = lookup.runs()
+        if options.flow:
+            found = found.of_flow(lookup.known_flow(options.flow))
+        if options.status:
+            found = found.filter(status__in=options.status)
+        if options.unsettled:
+            found = found.unsettled()
+        if options.since is not None:
+            found = found.filter(created_at__gt=console.now - options.since)
+        if options.label:
+            found = found.filter(labels__contains=dict(options.label))
+        shown = list(found[: options.limit + 1])
+        console.document([as_data(run) for run in shown[: options.limit]])
+        if shown:
+            console.table(COLUMNS, [_row(console, run) for run in shown[: options.limit]])
+        elif lookup.runs().exists():
+            console.line("No run is like that. All of them: manage.py workflow list")
+        else:
+            console.line("No runs yet. Start one with: manage.py workflow start FLOW")
+        if len(shown) > options.limit and console.is_terminal:
+            console.line(f"There are more: --limit {options.limit * 5}")
+        return DONE
+
+
+COLUMNS = (
+    Column("RUN"), Column("FLOW", is_flexible=True), Column("STATUS"), Column("CREATED"), Column("TOOK", is_right=True),
+    Column("BY", is_flexible=True), Column("TITLE", is_flexible=True), Column("LABELS", is_flexible=True),
+)  # fmt: skip
+
+
+def _row(console: Console, run: Run) -> Sequence[Cell | str]:
+    return (
+        console.short(run.pk),
+        run.flow.slug,
+        status(run.status),
+        console.when(run.created_at),
+        console.took(run.started_at, run.ended_at),
+        run.started_by,
+        run.title,
+        label_text(run),
+    )
+
+
+class Show(Subcommand):
+    name = "show"
+    help = "Show a run: its status, times, steps, failures and last events."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("run", metavar="RUN", help=lookup.RUN_HELP)
+        parser.add_argument("--output", action="store_true", help="Show the run's output, too.")
+
+    def run(self, console: Console, options: Any) -> int:
+        run = lookup.find_run(options.run)
+        steps, more_steps = _steps(run)
+        failures = _failures(steps)
+        events = list(_of(Event, run).order_by("-number")[:MOST_EVENTS])[::-1]
+        output = {"output": RunHandle(run.pk).result().output} if options.output else {}
+        data = {"steps": steps, "failures": failures, "events": [event_data(event) for event in events]}
+        console.document(as_data(run) | {"retries": _retries(run)} | data | output)
+        if not console.is_json:
+            _show_facts(console, run)
+            _show_steps(console, steps, more_steps=more_steps)
+            _show_failures(console, failures)
+            _show_events(console, events)
+            if options.output:
+                console.heading("Output")
+                console.line(pretty(output["output"]))
+        return DONE
+
+
+def pretty(value: Any) -> str:
+    """Return a JSON value for people."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def event_data(event: Event) -> dict[str, Any]:
+    """Return what `--json` says of an event."""
+    return {
+        "run": str(event.run_id),
+        "number": event.number,
+        "type": event.type,
+        "step": event.step,
+        "task": event.task_id,
+        "data": event.data,
+        "created_at": event.created_at,
+    }
+
+
+def _of(model: Any, run: Run) -> Any:
+    return model.objects.using(conf.DATABASE).filter(run_id=run.pk)
+
+
+def _retries(run: Run) -> list[str]:
+    return [str(pk) for pk in lookup.runs().filter(retry_of=run.pk).order_by("id").values_list("pk", flat=True)]
+
+
+def _steps(run: Run) -> tuple[list[dict[str, Any]], bool]:
+    """Return the newest activations in the order in which they began, and whether there are more."""
+    found: list[StepRun] = list(_of(StepRun, run).order_by("-id")[: MOST_STEPS + 1])
+    # a join is made before it starts
+    shown = sorted(found[:MOST_STEPS], key=lambda step: (step.started_at or step.ended_at or step.created_at, step.pk))
+    counts: dict[int, dict[str, int]] = defaultdict(dict)
+    tasks = Task.objects.using(conf.DATABASE).filter(step_run__in=[step.pk for step in shown])
+    for step_run, state, count in tasks.order_by().values_list("step_run", "status").annotate(Count("id")):
+        counts[step_run][state] = count
+    return [_step_data(step, counts[step.pk]) for step in shown], len(found) > MOST_STEPS
+
+
+def _step_data(step: StepRun, tasks: dict[str, int]) -> dict[str, Any]:
+    return {
+        "id": step.pk,
+        "step": step.step,
+        "iteration": step.iteration,
+        "status": step.status,
+        "reason": step.reason,
+        "tasks": tasks,
+        "created_at": step.created_at,
+        "started_at": step.started_at,
+        "ended_at": step.ended_at,
+        "error": step.error,
+    }
+
+
+def _failures(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the last attempts that did not end as they should, in order."""
+    found = (
+        Attempt.objects.using(conf.DATABASE)
+        .filter(task__step_run__in=[step["id"] for step in steps])
+        .exclude(outcome__in=(statuses.RELEASED, statuses.CANCELLED))
+        .select_related("task__step_run")
+        .order_by("-id")[:MOST_FAILURES]
+    )
+    return [
+        {
+            "step": str(attempt.task.step_run),
+            "index": attempt.task.index,
+            "task": attempt.task_id,
+            "attempt": attempt.number,
+            "outcome": attempt.outcome,
+            "class": attempt.error_class,
+            "message": attempt.message,
+            "ended_at": attempt.ended_at,
+        }
+        for attempt in reversed(found)
+    ]
+
+
+def _show_facts(console: Console, run: Run) -> None:
+    facts = [
+        ("Run", str(run.pk)),
+        ("Flow", f"{run.flow.slug}, version {run.version.number}"),
+        ("Status", console.paint(status(run.status).text, status(run.status).style)),
+        ("Title", run.title),
+        ("Labels", label_text(run)),
+        ("Key", run.idempotency_key or ""),
+        ("Created", " ".join(filter(None, [console.when(run.created_at), run.started_by and f"by {run.started_by}"]))),
+        ("Due", console.when(run.due_at) if run.status == statuses.SCHEDULED else ""),
+        ("Paused", console.when(run.paused_at) if run.status == statuses.PAUSED else ""),
+        ("Took", console.took(run.started_at, run.ended_at)),
+        ("Deadline", "" if run.ended_at else console.when(run.deadline_at)),
+        ("Retry of", str(run.retry_of_id or "")),
+        ("Retried by", ", ".join(_retries(run))),
+        ("Error", error_text(run.error)),
+    ]
+    for name, value in facts:
+        if value:
+            console.line(f"{console.paint(name.ljust(10), 'MIGRATE_LABEL')}  {value}")
+
+
+def error_text(error: dict[str, Any] | None) -> str:
+    """Return in one line what ended a run or a step."""
+    if not error:
+        return ""
+    place = f"step {error['step']}: " if error.get("step") else ""
+    name = str(error.get("class", "")).rpartition(".")[2]
+    return f"{place}{name}: {error.get('message', '')}"
+
+
+def _show_steps(console: Console, steps: list[dict[str, Any]], *, more_steps: bool) -> None:
+    console.heading("Steps")
+    if not steps:
+        console.line("  No step has begun.")
+        return
+    if more_steps:
+        console.line(f"  (the last {MOST_STEPS})")
+    columns = (
+        Column("STEP", is_flexible=True), Column("STATUS"), Column("TASKS", is_flexible=True), Column("STARTED"),
+        Column("TOOK", is_right=True), Column("REMARK", is_flexible=True),
+    )  # fmt: skip
+    rows = [
+        (
+            step["step"] if step["iteration"] == 1 else f"{step['step']} #{step['iteration']}",
+            status(step["status"]),
+            task_text(step["tasks"]),
+            console.when(step["started_at"]),
+            console.took(step["started_at"], step["ended_at"]),
+            step["reason"] or error_text(step["error"] and step["error"] | {"step": ""}),
+        )
+        for step in steps
+    ]
+    console.table(columns, rows, indent="  ")
+
+
+def task_text(tasks: dict[str, int]) -> str:
+    """Return how many tasks of a step there are, by status where they differ."""
+    order = [name for name in statuses.TASK_STATUSES if name in tasks]
+    if len(order) == 1 and order[0] in statuses.TASK_TERMINAL:
+        return f"{tasks[order[0]]:,}"
+    return ", ".join(f"{tasks[name]:,} {name}" for name in order)
+
+
+def _show_failures(console: Console, failures: list[dict[str, Any]]) -> None:
+    if not failures:
+        return
+    console.heading("Failed attempts")
+    columns = (
+        Column("STEP", is_flexible=True), Column("ITEM", is_right=True), Column("ATTEMPT", is_right=True),
+        Column("OUTCOME"), Column("WHEN"), Column("ERROR", is_flexible=True),
+    )  # fmt: skip
+    rows = [
+        (
+            failure["step"],
+            str(failure["index"]),
+            str(failure["attempt"]),
+            status(failure["outcome"]),
+            console.when(failure["ended_at"]),
+            error_text(failure | {"step": ""}) if failure["class"] else failure["message"],
+        )
+        for failure in failures
+    ]
+    console.table(columns, rows, indent="  ")
+
+
+def _show_events(console: Console, events: list[Event]) -> None:
+    console.heading("Last events")
+    columns = (Column("WHEN"), Column("EVENT"), Column("STEP", is_flexible=True), Column("DATA", is_flexible=True))
+    rows = [(console.when(event.created_at), event.type, event.step, data_text(event.data)) for event in events]
+    console.table(columns, rows, indent="  ")
+
+
+def data_text(data: Any) -> str:
+    """Return the data of an event in one line."""
+    if not isinstance(data, dict):
+        return "" if data is None else str(data)
+    return " ".join(
+        f"{name}={value!r}" if isinstance(value, str) else f"{name}={value}" for name, value in data.items()
+    )
