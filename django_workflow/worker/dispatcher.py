@@ -34,6 +34,8 @@ logger = logging.getLogger("django_workflow.worker")
 
 #: A run held by somebody else is waited for once its outcome is so old.
 STUCK_AFTER = 1.0
+#: Least time between two such waits: all other runs stand still for 50 ms meanwhile.
+WAIT_EVERY = 1.0
 #: How often a draining worker looks for what is still to come.
 DRAIN_POLL = 0.1
 #: Least time between two notifications of the same queue by this worker.
@@ -60,6 +62,7 @@ class Dispatcher:
         self._notified_at: dict[str, float] = {}
         self._to_notify: list[tuple[str, str]] = []
         self._stop_at: float | None = None
+        self._wait_again_at = 0.0
 
     # what other threads call
 
@@ -204,8 +207,9 @@ class Dispatcher:
         for item in self._pile:
             item.ended_at = item.ended_at or now
         stuck = next((item for item in self._pile if now - (item.ended_at or now) > STUCK_AFTER), None)
-        if stuck is None:
+        if stuck is None or now < self._wait_again_at:
             return
+        self._wait_again_at = now + WAIT_EVERY
         mine = [item for item in self._pile if item.task.run_id == stuck.task.run_id]
         others = [item for item in self._pile if item.task.run_id != stuck.task.run_id]
         try:
