@@ -265,6 +265,13 @@ def drawn_ids_end_with_their_session(put: Put) -> None:
     put(drawing, "_session", lambda: None)
 
 
+@guard("steps._stand_in arrives at a join for those that are still to come", "nobody arrives for them")
+def operator_stands_in_for_arrivals(put: Put) -> None:
+    from django_workflow.engine import steps
+
+    put(steps, "_stand_in", lambda target, joins: joins.waiting.pop(target.step, None))
+
+
 # heartbeats
 
 
@@ -542,3 +549,57 @@ def unreadable_versions_are_left_out(put: Put) -> None:
     from django_workflow.engine import claim
 
     put(claim, "_readable", lambda found, lease_id: found)
+
+
+# following
+
+
+@guard("messages.READ_MESSAGES: the cursor is (xid, id), read below the oldest open transaction", "the id alone")
+def cursor_is_not_the_id_alone(put: Put) -> None:
+    from django_workflow.events import messages
+
+    by_id = without(messages.READ_MESSAGES, "(m.xid, m.id) > (%s::bigint, %s::bigint)", "(0, m.id) > (%s * 0, %s)")
+    by_id = without(by_id, "m.xid < horizon.xid AS is_ripe", "true AS is_ripe")
+    put(messages, "READ_MESSAGES", by_id.replace("ORDER BY m.xid, m.id", "ORDER BY m.id"))
+
+
+@guard("messages.READ_MESSAGES reads below the oldest open transaction", "it reads all")
+def open_transactions_keep_messages_back(put: Put) -> None:
+    from django_workflow.events import messages
+
+    put(messages, "READ_MESSAGES", without(messages.READ_MESSAGES, "m.xid < horizon.xid AS is_ripe", "true AS is_ripe"))
+
+
+@guard("following._look looks again soon at what is kept back", "at its next slow look")
+def kept_back_is_looked_at_soon(put: Put) -> None:
+    from django_workflow.events import following
+
+    put(following, "NAPS", (60.0, 60.0))
+
+
+@guard("following._connect reads after it has connected again", "at the next slow look")
+def reconnecting_reads(put: Put) -> None:
+    from django_workflow.events.following import Following
+
+    connect = Following._connect
+
+    def connect_and_wait(self: Any) -> None:
+        look_at = self._look_at
+        connect(self)
+        self._look_at = look_at
+
+    put(Following, "_connect", connect_and_wait)
+
+
+@guard("stored.READ_EVENTS reads below the oldest open transaction", "it reads all")
+def open_transactions_keep_events_back(put: Put) -> None:
+    from django_workflow.events import stored
+
+    put(stored, "READ_EVENTS", without(stored.READ_EVENTS, "e.xid < horizon.xid AS is_ripe", "true AS is_ripe"))
+
+
+@guard("records.INSERT_EVENTS: the transaction id is never lower than that of the event before", "it is its own")
+def events_of_a_run_climb(put: Put) -> None:
+    from django_workflow.engine import records
+
+    put(records, "INSERT_EVENTS", without(records.INSERT_EVENTS, ", last.xid)", ", 0)"))
