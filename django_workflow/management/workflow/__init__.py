@@ -1,8 +1,9 @@
 """The subcommands of `manage.py workflow`."""
 
 from django_workflow.management.workflow.capacity import Queues, Workers
-from django_workflow.management.workflow.control import Cancel
+from django_workflow.management.workflow.control import Cancel, Complete, Pause, Resume, Retry, Skip
 from django_workflow.management.workflow.following import Events, Logs
+from django_workflow.management.workflow.letters import Dead
 from django_workflow.management.workflow.runs import List, Show
 from django_workflow.management.workflow.starting import Start
 from django_workflow.management.workflow.subcommand import Subcommand
@@ -12,7 +13,13 @@ SUBCOMMANDS: tuple[Subcommand, ...] = (
     List(),
     Show(),
     Start(),
+    Pause(),
+    Resume(),
     Cancel(),
+    Retry(),
+    Skip(),
+    Complete(),
+    Dead(),
     Events(),
     Logs(),
     Queues(),

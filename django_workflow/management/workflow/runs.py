@@ -8,10 +8,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import Count
+from django.db.models import Count, prefetch_related_objects
 
 from django_workflow import statuses
 from django_workflow.conf import conf
+from django_workflow.engine.overview import list_runs
 from django_workflow.management.workflow import arguments, lookup
 from django_workflow.management.workflow.console import Console, status
 from django_workflow.management.workflow.subcommand import DONE, Subcommand
@@ -19,6 +20,7 @@ from django_workflow.management.workflow.tables import Cell, Column
 from django_workflow.models import Attempt, Event, Run, StepRun, Task
 from django_workflow.runs import RunHandle
 
+UNSETTLED = tuple(status for status in statuses.RUN_STATUSES if status not in statuses.RUN_TERMINAL)
 #: What `show` reads at most of a run that has very much of it, newest first.
 MOST_STEPS, MOST_FAILURES, MOST_EVENTS = 200, 10, 10
 
@@ -56,11 +58,12 @@ class List(Subcommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--flow", metavar="SLUG", help="Only runs of this flow.")
-        parser.add_argument(
+        states = parser.add_mutually_exclusive_group()
+        states.add_argument(
             "--status", action="append", choices=statuses.RUN_STATUSES, metavar="STATUS",
             help=f"Only runs with this status; may be repeated: {', '.join(statuses.RUN_STATUSES)}.",
         )  # fmt: skip
-        parser.add_argument("--unsettled", action="store_true", help="Only runs that are scheduled, running or paused.")
+        states.add_argument("--unsettled", action="store_true", help="Only runs that are scheduled, running or paused.")
         parser.add_argument(
             "--since", type=arguments.duration, metavar="DURATION", help="Only runs made in this time, such as 2h."
         )
@@ -73,26 +76,24 @@ class List(Subcommand):
         )
 
     def run(self, console: Console, options: Any) -> int:
-        found = lookup.runs()
-        if options.flow:
-            found = found.of_flow(lookup.known_flow(options.flow))
-        if options.status:
-            found = found.filter(status__in=options.status)
-        if options.unsettled:
-            found = found.unsettled()
-        if options.since is not None:
-            found = found.filter(created_at__gt=console.now - options.since)
-        if options.label:
-            found = found.filter(labels__contains=dict(options.label))
-        shown = list(found[: options.limit + 1])
-        console.document([as_data(run) for run in shown[: options.limit]])
+        wanted = options.status or (UNSETTLED if options.unsettled else None)
+        found = list_runs(
+            wanted,
+            lookup.known_flow(options.flow) if options.flow else None,
+            since=options.since,
+            labels=dict(options.label) if options.label else None,
+            limit=options.limit + 1,
+        )
+        shown = found[: options.limit]
+        prefetch_related_objects(shown, "version")
+        console.document([as_data(run) for run in shown])
         if shown:
-            console.table(COLUMNS, [_row(console, run) for run in shown[: options.limit]])
+            console.table(COLUMNS, [_row(console, run) for run in shown])
         elif lookup.runs().exists():
             console.line("No run is like that. All of them: manage.py workflow list")
         else:
             console.line("No runs yet. Start one with: manage.py workflow start FLOW")
-        if len(shown) > options.limit and console.is_terminal:
+        if len(found) > options.limit and console.is_terminal:
             console.line(f"There are more: --limit {options.limit * 5}")
         return DONE
 

@@ -9,16 +9,13 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management.base import CommandError
-from django.db.models import Count
 
 from django_workflow import db, statuses
-from django_workflow.conf import conf
 from django_workflow.management.workflow import arguments, lookup, runs
 from django_workflow.management.workflow.capacity import live_workers
 from django_workflow.management.workflow.console import Console
 from django_workflow.management.workflow.subcommand import DONE, INTERRUPTED, REFUSED, STILL_RUNNING, Subcommand
-from django_workflow.models import StepRun, Task
-from django_workflow.runs import RunHandle
+from django_workflow.runs import RunHandle, get_run_status
 
 #: Seconds after which the progress is read again without being told of a change.
 LOOK = 0.5
@@ -114,16 +111,15 @@ def wait(console: Console, run_id: UUID, patience: timedelta) -> bool:
             if remaining <= 0:
                 break
             if console.has_progress:
-                console.progress(_progress_text(run_id, status, time.monotonic() - began))
+                console.progress(_progress_text(run_id, time.monotonic() - began))
             listener.wait_for(str(run_id), min(LOOK, remaining))
     console.progress("")
     return status in statuses.RUN_TERMINAL
 
 
-def _progress_text(run_id: UUID, status: str, seconds: float) -> str:
-    steps = StepRun.objects.using(conf.DATABASE).filter(run_id=run_id)
-    tasks = Task.objects.using(conf.DATABASE).filter(step_run__in=steps.values("pk")).order_by()
-    counts = dict(tasks.values_list("status").annotate(Count("id")))
-    settled = sum(count for name, count in counts.items() if name in statuses.TASK_TERMINAL)
-    current = ", ".join(steps.unsettled().order_by("id").values_list("step", flat=True)[:5])
-    return f"{status}  {settled:,} of {sum(counts.values()):,} tasks settled  {seconds:.0f} s  {current}"
+def _progress_text(run_id: UUID, seconds: float) -> str:
+    standing = get_run_status(run_id)
+    share = "" if standing.percentage is None else f"  {standing.percentage:.0f}%"
+    counts = f"{standing.settled:,} of {standing.total:,} settled"
+    failed = f", {standing.failed:,} failed" if standing.failed else ""
+    return f"{standing.status}{share}  {counts}{failed}  {seconds:.0f} s  {', '.join(standing.current_steps)}"
