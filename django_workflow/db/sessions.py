@@ -185,8 +185,9 @@ class Listener:
         return False
 
     def close(self) -> None:
-        """Close the connection."""
-        self._wrapper.close()
+        """Close the connection; quick, and allowed in an event loop, too."""
+        if self._wrapper.connection is not None:
+            self._wrapper.connection.close()
 
 
 @contextmanager

@@ -226,7 +226,7 @@ DELETE_OF_RUNS = (
 def prune(older_than: timedelta, *, limit: int = BATCH, dry_run: bool = False) -> int:
     """Delete whole runs that settled longer ago than `older_than`, with everything of theirs.
 
-    So go the rows of workers that were last heard of before that.
+    So go the rows of workers that were last heard of before that, and the messages sent before it.
 
     limit: runs in one transaction. dry_run: only count all that would go.
     Returns how many runs.
@@ -236,6 +236,7 @@ def prune(older_than: timedelta, *, limit: int = BATCH, dry_run: bool = False) -
         count: int = db.rows(COUNT_EXPIRED, [seconds])[0][0]
         return count
     db.execute(DELETE_WORKERS, [seconds])
+    prune_messages(older_than)
     with db.atomic():
         expired = [row[0] for row in db.rows(EXPIRED_RUNS, [seconds, limit])]
         if expired:
@@ -243,3 +244,39 @@ def prune(older_than: timedelta, *, limit: int = BATCH, dry_run: bool = False) -
             for statement in DELETE_OF_RUNS:
                 db.execute(statement, [expired])
     return len(expired)
+
+
+DELETE_MESSAGES = """
+    WITH deleted AS (
+        DELETE FROM django_workflow_message WHERE id IN (
+            SELECT id FROM django_workflow_message
+            WHERE created_at < clock_timestamp() - make_interval(secs => %s::float8)
+            ORDER BY created_at LIMIT %s::int FOR UPDATE SKIP LOCKED)
+        RETURNING 1
+    )
+    SELECT count(*) FROM deleted
+"""
+COUNT_OLD_MESSAGES = """
+    SELECT count(*) FROM django_workflow_message
+    WHERE created_at < clock_timestamp() - make_interval(secs => %s::float8)
+"""
+
+
+def prune_messages(older_than: timedelta, *, limit: int = 50 * BATCH, dry_run: bool = False) -> int:
+    """Delete messages that were sent longer ago than `older_than`, each thousand in a transaction of its own.
+
+    limit: how many at most. dry_run: only count all that would go.
+    Returns how many.
+    """
+    seconds = older_than.total_seconds()
+    if dry_run:
+        count: int = db.rows(COUNT_OLD_MESSAGES, [seconds])[0][0]
+        return count
+    done = 0
+    while done < limit:
+        batch = min(BATCH, limit - done)
+        deleted: int = db.rows(DELETE_MESSAGES, [seconds, batch])[0][0]
+        done += deleted
+        if deleted < batch:
+            break
+    return done

@@ -95,8 +95,9 @@ class Following(Generic[T]):
         self._ready: deque[T] = deque()
         self._cursor: Cursor | None = source.position
         self._bell = db.Bell()
-        # held by whoever uses the connection; a signal's handler may close it from within
+        # held by whoever uses the connection; what its thread is interrupted for, a signal's handler, may close it
         self._lock = RLock()
+        self._is_in_use = False
         self._listener: db.Listener | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._has_begun = self._is_closed = self._is_interrupted = False
@@ -159,11 +160,15 @@ class Following(Generic[T]):
         self._is_closed = True
         self._bell.ring()
         with self._lock:
-            self._ready.clear()
-            self._disconnect()
-            self._bell.close()
+            if not self._is_in_use:
+                self._clean_up()
         if self._thread is not None:
             self._thread.shutdown(wait=False)
+
+    def _clean_up(self) -> None:
+        self._ready.clear()
+        self._disconnect()
+        self._bell.close()
 
     async def aclose(self) -> None:
         """Async twin of `close`."""
@@ -203,15 +208,23 @@ class Following(Generic[T]):
     def _fill(self) -> None:
         """Wait until something can be delivered, the timeout is over, or somebody interrupts."""
         with self._lock:
-            self._is_interrupted = False
-            ends_at = self._idle_until()
-            while not (self._ready or self._is_closed or self._is_interrupted):
-                is_over = time.monotonic() >= ends_at
-                read = self._hear_and_read(ends_at, is_last=is_over)
-                if read is Read.MORE:
-                    ends_at = self._idle_until()  # what was read was of no interest here; there is more
-                elif is_over:
-                    return
+            self._is_in_use, self._is_interrupted = True, False
+            try:
+                self._wait_until_ready()
+            finally:
+                self._is_in_use = False
+                if self._is_closed:
+                    self._clean_up()
+
+    def _wait_until_ready(self) -> None:
+        ends_at = self._idle_until()
+        while not (self._ready or self._is_closed or self._is_interrupted):
+            is_over = time.monotonic() >= ends_at
+            read = self._hear_and_read(ends_at, is_last=is_over)
+            if read is Read.MORE:
+                ends_at = self._idle_until()  # what was read was of no interest here; there is more
+            elif is_over:
+                return
 
     def _idle_until(self) -> float:
         return float("inf") if self._timeout is None else time.monotonic() + self._timeout
