@@ -117,14 +117,14 @@ def failed(flow):
     """A run of three steps whose second failed; each pass of a step is counted."""
     passes = []
 
-    def step(name, works=True):
+    def step(name, *, works):
         def work():
             passes.append(name)
             return works or len(passes) > 2 or Fail("not yet")
 
         flow.step(name=name, depends_on=[] if name == "first" else ["first"])(work)
 
-    step("first")
+    step("first", works=True)
     step("second", works=False)
     handle = flow.start("old")
     testing.run_until_idle()

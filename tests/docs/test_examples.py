@@ -1,6 +1,7 @@
 import doctest
 import inspect
 import logging.config
+import shlex
 
 import pytest
 from django.core.management import call_command
@@ -100,7 +101,7 @@ def commands():
 def test_commands_exist_and_know_their_options(place, line):
     from django.core.management import get_commands, load_command_class
 
-    words = line.split("#")[0].split("&")[0].split()
+    words = shlex.split(line.split("#")[0].split("&")[0].split(" | ")[0])
     if words[0] in {"makemigrations", "migrate", "startapp", "shell", "check", "test", "pgtrigger"}:
         return  # Django's and pgtrigger's own
     assert words[0] in get_commands(), place

@@ -10,6 +10,7 @@ import django_workflow
 from django_workflow import checks
 from django_workflow.definition import expressions, names, validate
 from django_workflow.flow import Flow
+from django_workflow.management.workflow import SUBCOMMANDS
 from django_workflow.worker.context import Context
 from tests.docs import happenings
 from tests.docs.pages import DOCS
@@ -36,6 +37,7 @@ def own(cls):
         ("flows.md", own(Context) | {"cancelled", "vars"} - {"progress", "events"}),
         ("expressions.md", set(expressions.FUNCTIONS)),
         ("commands.md", {path.stem for path in COMMANDS.glob("*.py")} - {"__init__"}),
+        ("commands.md", {item.name for item in SUBCOMMANDS}),
         ("settings.md", set(re.findall(r'"(E\d{3})"', inspect.getsource(checks))) | {"E001"}),
     ],
 )
