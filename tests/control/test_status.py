@@ -171,6 +171,12 @@ def test_newest_runs_come_first(many):
     assert ids(order_by="created") == many
 
 
+def test_runs_started_together_are_listed_in_the_order_of_their_inputs(shop, db):
+    started = [handle.id for handle in shop.start_many([[]] * 20)]
+    assert ids(order_by="created") == started
+    assert ids() == started[::-1]
+
+
 def test_list_is_cut_into_pages(many):
     assert ids(limit=2) == [many[4], many[3]]
     assert ids(limit=2, offset=4) == [many[0]]

@@ -319,6 +319,13 @@ def test_python_prints_what_nobody_handles_also_while_we_listen(monkeypatch, cap
     assert capsys.readouterr().err == "nobody handles this\n"
 
 
+def test_worker_without_any_logging_configuration_prints_warnings_once(command):
+    handle = workflows.apart.start(1)
+    code, output = command("--drain", "--quiet", "--concurrency", "1").end()
+    assert (code, output.splitlines()) == (0, ["from the child"])
+    assert messages(handle) == ["from the child"]
+
+
 def test_logging_handler_of_the_site_still_gets_everything(flow, drain, caplog):
     flow.step(name="only")(lambda: site_log.info("for both"))
     handle = flow.start()
