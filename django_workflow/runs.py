@@ -28,7 +28,7 @@ class RunResult:
 
     status: one of the terminal statuses. output: what the leaf steps gave, by step.
     errors: records of the failures, with step, class and message; error: what ended the run, or None.
-    counts: tasks per step that was executed: one for each pass, one per item of a map.
+    counts: tasks per step that was executed or carried over: one for each pass, one per item of a map.
     """
 
     status: str

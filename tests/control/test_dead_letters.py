@@ -169,7 +169,10 @@ FILL = """
     SELECT id, 'filling', status, clock_timestamp() FROM django_workflow_run WHERE title = 'filling';
     INSERT INTO django_workflow_task (run_id, step_run_id, status, queue, ended_at)
     SELECT run_id, id, status, 'default', clock_timestamp() FROM django_workflow_steprun WHERE step = 'filling';
-    ANALYZE django_workflow_run, django_workflow_steprun, django_workflow_task
+    INSERT INTO django_workflow_attempt (run_id, task_id, number, ended_at, outcome)
+    SELECT t.run_id, t.id, 1, clock_timestamp(), 'failed' FROM django_workflow_task t
+    JOIN django_workflow_steprun s ON s.id = t.step_run_id AND s.step = 'filling';
+    ANALYZE django_workflow_run, django_workflow_steprun, django_workflow_task, django_workflow_attempt
 """
 
 

@@ -8,26 +8,41 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_workflow import (
+    AlreadySettled,
+    Fail,
     Flow,
+    FlowBuilder,
     NotSupported,
     PayloadError,
     Retry,
+    RunHandle,
     RunNotFound,
     Skip,
     UnregisteredHandler,
     condition,
     db,
+    dead_letters,
+    dismiss_dead_letters,
+    execute_dynamic,
+    pause_flow,
+    resume_flow,
     retry,
+    retry_dead_letters,
     testing,
 )  # fmt: skip
 from django_workflow.definition.registry import registry
 from django_workflow.engine import claim
+from django_workflow.engine.pausing import pause_with_flow
+from django_workflow.engine.settle import settle
+from django_workflow.engine.timers import prune
 from django_workflow.models import Attempt, Event, Run, StepRun, Task
+from tests.engine.test_plans import crowded, scanned  # noqa: F401
 from tests.waiting import eventually
 from tests.worker.conftest import work  # noqa: F401
 
@@ -228,8 +243,6 @@ def test_a_retry_of_a_retry_carries_on(diamond, story, db):
 
 
 def test_what_was_carried_outlives_the_run_it_came_from(diamond, story, db):
-    from django_workflow.engine.timers import prune
-
     story.broken = {"right"}
     old = start(diamond)
     new = old.retry()
@@ -251,8 +264,6 @@ def test_an_unsettled_retry_is_returned_instead_of_another(diamond, story, db):
 def test_a_cancelled_run_goes_on_where_it_was(diamond, story, db):
     old = diamond.start()
     (task,) = claim.claim("default", 1, slots=1, lease=60)
-    from django_workflow.engine.settle import settle
-
     settle([testing.perform(task)])
     old.cancel()
     story.told()
@@ -608,3 +619,58 @@ def rerun(graph, old):
         elif statuses.get(name) != "succeeded":
             (part if items else anew).add(name)
     return {"anew": anew, "part": part}
+
+
+def test_a_run_that_was_executed_locally_is_retried_by_workers(diamond, story, db):
+    story.broken = {"right"}
+    old = RunHandle(diamond.execute().run_id)
+    story.broken = set()
+    new = old.retry()
+    assert (old.run.is_local, new.run.is_local) == (True, False)
+    assert finish(new).output == {"join": [11, 21]}
+
+
+def test_a_run_of_functions_of_its_own_cannot_be_retried_by_workers(unique, story, db):
+    slug = unique("own")
+    FlowBuilder.create_flow(slug)
+    FlowBuilder.add_step(slug, "bad")
+    result = execute_dynamic(slug, None, {"bad": lambda: Fail("no")})
+    assert result.status == "failed"
+    with pytest.raises(UnregisteredHandler, match="this process has no code for"):
+        retry(result.run_id)
+
+
+def test_a_retry_in_a_paused_flow_waits_until_it_goes_on(diamond, story, db):
+    story.broken = {"right"}
+    old = start(diamond)
+    story.broken = set()
+    pause_flow(diamond.slug)
+    new = old.retry()
+    assert pause_with_flow() == 1  # as the keeper does
+    assert testing.run_until_idle() == 0
+    assert new.status == "paused"
+    resume_flow(diamond.slug)
+    assert finish(new).is_success
+
+
+def test_no_statement_of_a_retry_or_of_ending_a_step_scans_a_hot_table(make_flow, story, crowded):  # noqa: F811
+    flow = make_flow("planned", retry=ONCE)
+    flow.step(name="root")(lambda: story.did("root", [1, 2, 3]))
+    flow.map(name="tolerant", over="root", tolerate=1)(lambda item: story.did(("tolerant", item), item))
+    flow.map(name="each", over="root", max_parallel=1)(lambda item: story.did(("each", item), item))
+    flow.step(name="join", when="input == None")(lambda tolerant, each: 1)
+    story.broken = {("tolerant", 2), ("each", 2)}
+    old = start(flow)
+    with CaptureQueriesContext(connection) as captured:
+        new = old.retry(input=None, version="latest")
+        new.skip_step("each", by="ann")
+        new.complete_step("join", 1)
+        with pytest.raises(AlreadySettled):
+            new.skip_step("join")
+        assert dead_letters(limit=1) == []
+        again = start(flow)
+        letters = dead_letters()
+        dismiss_dead_letters([letters[0].task_id], "known")
+        retry_dead_letters([letter.task_id for letter in letters[1:]])
+        retry(again)
+    assert scanned(query["sql"] for query in captured.captured_queries) == {}
