@@ -7,8 +7,9 @@ wants to begin from.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from django_workflow.definition.spec import MAP, FlowSpec, StepSpec
 from django_workflow.engine.routing import CONDITION_UNMET, DEPENDENCY_SKIPPED, StepEnd
@@ -154,3 +155,22 @@ def remainder(spec: FlowSpec, carried: set[str]) -> FlowSpec:
         entry=tuple(name for name in spec.entry if name not in carried),
         transitions=tuple(item for item in spec.transitions if item.to not in carried),
     )
+
+
+class Outputs(Mapping[str, Any]):
+    """The outputs of some steps: what is not carried over has not been, as far as routing goes."""
+
+    def __init__(self, outputs: Mapping[str, Any], steps: Iterable[str]) -> None:
+        self._outputs = outputs
+        self._steps = frozenset(steps)
+
+    def __getitem__(self, step: str) -> Any:
+        if step not in self._steps:
+            raise KeyError(step)
+        return self._outputs[step]
+
+    def __iter__(self) -> Iterator[str]:
+        return (step for step in self._outputs if step in self._steps)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -205,7 +205,7 @@ class _Retrying:
             return None, before, False
         text = payload.dump_input(self.request.input, flow=self.old.flow)
         value = payload.loads(text)
-        return text, value, _canonical(value) != _canonical(before)
+        return text, value, json.dumps(value, sort_keys=True) != json.dumps(before, sort_keys=True)
 
     def plan(self, *, is_edited: bool) -> Plan:
         """Choose what is carried over; raises `NotSupported` with every reason against it."""
@@ -255,7 +255,7 @@ class _Retrying:
         maps = [name for name in plan.carried if self.spec.steps[name].kind == MAP]
         facts = RunFacts(
             input=value,
-            outputs=_Only(RunOutputs(self.old.id, self.old_spec), plan.whole),
+            outputs=carried.Outputs(RunOutputs(self.old.id, self.old_spec), plan.whole),
             open_steps=len(ends) + len(plan.parts),
             task_count=sum(self.past[name].task_count for name in maps),
             max_tasks=self.spec.max_tasks or conf.MAX_TASKS,
@@ -390,29 +390,6 @@ REDO_SENT = """
     JOIN django_workflow_task o ON o.step_run_id = v.old_id AND o.index = n.index
     JOIN sent ON sent.task_id = n.id
 """
-
-
-class _Only(Mapping[str, Any]):
-    """The outputs of some steps: what is not carried over has not been, as far as routing goes."""
-
-    def __init__(self, outputs: Mapping[str, Any], steps: Sequence[str]) -> None:
-        self._outputs = outputs
-        self._steps = frozenset(steps)
-
-    def __getitem__(self, step: str) -> Any:
-        if step not in self._steps:
-            raise KeyError(step)
-        return self._outputs[step]
-
-    def __iter__(self) -> Iterator[str]:
-        return (step for step in self._outputs if step in self._steps)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
 
 
 def _chunks(items: Sequence[int]) -> Iterator[Sequence[int]]:
