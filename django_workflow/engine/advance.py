@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django_workflow import db, payload, queue
 from django_workflow.conf import conf
-from django_workflow.definition.spec import FlowSpec, StepSpec
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine import close
 from django_workflow.engine.claim import Taker
 from django_workflow.engine.records import EventLog

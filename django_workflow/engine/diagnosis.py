@@ -34,7 +34,7 @@ def examine() -> list[Finding]:
     findings = list(_database())
     if any(finding.level == ERROR for finding in findings):
         return findings  # nothing below can be looked at
-    for look in (_definitions, _workers, _queues, _strays, _storage):
+    for look in (_definitions, _workers, _queues, _pauses, _strays, _storage):
         findings += look()
     return findings
 
@@ -132,9 +132,10 @@ def _queues() -> Iterator[Finding]:
     known = set(queue.existing())
     for name in sorted({name for flow in registry.flows() for name in _queue_names(flow)} - known):
         yield Finding(ERROR, f"queue {name!r} does not exist", "run: manage.py migrate, or start a worker")
+    paused = {row[1] for row in db.rows(PAUSES) if row[0] == "queue"}
     for name in sorted(known):
         waiting, _, age = queue.depth(name)
-        if waiting and age > LATE:
+        if waiting and age > LATE and name not in paused:
             yield Finding(
                 WARNING,
                 f"queue {name!r}: {waiting:,} tasks wait, the oldest for {age:,.0f} s",
@@ -149,6 +150,23 @@ def _queue_names(flow: FlowDeclaration) -> set[str]:
         return publish.queues_of(flow.spec)
     except DefinitionError:
         return set()
+
+
+PAUSES = """
+    SELECT 'flow' AS what, slug, paused_by, pause_reason, extract(epoch FROM clock_timestamp() - paused_at)::float8
+    FROM django_workflow_flowdefinition WHERE paused_at IS NOT NULL
+    UNION ALL
+    SELECT 'queue', name, paused_by, pause_reason, extract(epoch FROM clock_timestamp() - paused_at)::float8
+    FROM django_workflow_queue WHERE paused_at IS NOT NULL
+    ORDER BY 1, 2
+"""
+
+
+def _pauses() -> Iterator[Finding]:
+    for what, name, by, reason, seconds in db.rows(PAUSES):
+        text = f"{what} {name!r} is paused for {seconds:,.0f} s" + (f" by {by}" if by else "")
+        remedy = f"to let it go on: manage.py workflow resume --{what} {name}"
+        yield Finding(WARNING, text + (f": {reason}" if reason else ""), remedy)
 
 
 STUCK = """

@@ -262,6 +262,14 @@ def resume_queue(name: str) -> None:
     db.notify_after_commit(notifications(queues=[name]))
 
 
+PAUSED_QUEUES = "SELECT name FROM django_workflow_queue WHERE paused_at IS NOT NULL"
+
+
+def paused_queues() -> set[str]:
+    """Return the names of the queues that are paused."""
+    return {row[0] for row in db.rows(PAUSED_QUEUES)}
+
+
 def _change_queue(sql: str, params: Sequence[Any], name: str) -> None:
     if not db.rows(sql, params):
         known = ", ".join(queue.existing()) or "none yet"

@@ -18,7 +18,7 @@ from django_workflow import db, queue
 from django_workflow.conf import conf
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec, StepSpec
-from django_workflow.engine import claim, outcome, timers
+from django_workflow.engine import claim, outcome, pausing, timers
 from django_workflow.engine.claim import ClaimedTask, Taker
 from django_workflow.engine.outcome import Outcome
 from django_workflow.engine.settle import Settled, notifications, settle
@@ -388,11 +388,12 @@ class Dispatcher:
         return not self.hand.jobs and not self._pile and not self._finished
 
     def _is_drained(self) -> bool:
-        """Say whether nothing is in hand and the queues hold nothing, not even for later."""
+        """Say whether nothing is in hand and the queues hold nothing, not even for later; paused ones do not count."""
         if self.hand.jobs or self._pile or self._finished or any(self._may_hold_more.values()):
             return False
         self._next_poll = min(self._next_poll, time.monotonic() + DRAIN_POLL)
-        queues = self.options.queues
+        paused = pausing.paused_queues()
+        queues = [name for name in self.options.queues if name not in paused]
         return not any(queue.depth(name)[1] for name in queues) and not timers.has_delayed_tasks(queues)
 
     def _give_up(self) -> None:

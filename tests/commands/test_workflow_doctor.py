@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.utils import OperationalError
 
-from django_workflow import RetryAfter, queue, testing
+from django_workflow import RetryAfter, pause_flow, pause_queue, queue, testing
 from django_workflow.definition.registry import registry
 from django_workflow.engine import publish
 from django_workflow.models import Queue, Run, Task, Worker
@@ -121,3 +121,15 @@ def test_database_that_does_not_answer_is_an_answer(healthy, monkeypatch):
 def test_keeping_for_ever_is_told(healthy, settings):
     settings.DJANGO_WORKFLOW = {}
     assert any("settled runs are kept for ever" in item["text"] for item in findings("warning"))
+
+
+def test_what_is_paused_is_named_with_who_and_why_and_how_to_resume_it(healthy, flow):
+    flow.step(name="only")(lambda: 1)
+    flow.start()
+    pause_queue("default", reason="disk full", by="ann")
+    pause_flow(flow.slug)
+    texts = [(item["text"], item["remedy"]) for item in findings("warning")]
+    assert len(texts) == 2
+    assert texts[0][0].startswith(f"flow '{flow.slug}' is paused for 0 s")
+    assert texts[1][0].endswith("s by ann: disk full")
+    assert texts[1][1].endswith("manage.py workflow resume --queue default")

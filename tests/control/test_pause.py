@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -33,6 +34,8 @@ from django_workflow.engine.settle import settle
 from django_workflow.engine.start import StartRequest
 from django_workflow.ids import uuid7
 from django_workflow.models import Event, Queue, Run, Task
+from django_workflow.worker.options import WorkerOptions
+from django_workflow.worker.process import WorkerProcess
 
 MINUTE = timedelta(minutes=1)
 
@@ -336,3 +339,18 @@ def test_a_paused_queue_is_read_without_looking_at_its_messages(chain, db):
 
 def db_reads():
     return db.rows("SELECT sum(read_ct) FROM pgmq.q_wfq_default")[0][0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_draining_worker_does_not_wait_for_a_paused_queue(flow, workflow_queues):
+    flow.step(name="here")(lambda: 1)
+    flow.step(name="there", queue="elsewhere", depends_on=["here"])(lambda: 2)
+    handle = flow.start()
+    pause_queue("elsewhere")
+    worker = WorkerProcess(WorkerOptions(queues=("default", "elsewhere"), drain=True))
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert testing.statuses_of(handle) == {"here": "succeeded", "there": "running"}
+    assert tasks(handle)[1] == ("queued", ""), "nor was it taken at once, as a successor of its own"
