@@ -17,6 +17,8 @@ from django_workflow.statuses import SUCCEEDED
 
 #: Inputs up to this size come with the claim; larger ones are read once per run.
 INLINE_BYTES = 2_000
+#: Seconds until the message of a task that could not be taken now is read again.
+SOON = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -99,7 +101,7 @@ def claim(queue_name: str, limit: int, *, slots: int, lease: float, worker_id: i
     params = [message_ids, task_ids, begins, queue_name, lease_id, worker_id, INLINE_BYTES, INLINE_BYTES]
     found = db.rows(TAKE, params)
     taken = {row[3] for row in found}
-    _drop_dead(queue_name, [pair for pair in messages if pair[0] not in taken])
+    _leave(queue_name, [pair for pair in messages if pair[0] not in taken])
     return _equip(_readable(found, lease_id), queue_name, lease_id)
 
 
@@ -118,8 +120,11 @@ def _readable(found: list[db.Row], lease_id: int) -> list[db.Row]:
     return [row for row in found if row[14] not in unreadable]
 
 
-def _drop_dead(queue_name: str, untaken: Sequence[tuple[int, int | None]]) -> None:
-    """Delete messages that no claim can ever use; a locked row is not an absent one, so the read is unlocked."""
+def _leave(queue_name: str, untaken: Sequence[tuple[int, int | None]]) -> None:
+    """Delete messages that no claim can ever use; those of tasks that are locked or paused now come back soon.
+
+    A locked row is not an absent one, so the read is unlocked.
+    """
     if not untaken:
         return
     states = {
@@ -133,6 +138,9 @@ def _drop_dead(queue_name: str, untaken: Sequence[tuple[int, int | None]]) -> No
     ]
     if dead:
         queue.delete(queue_name, dead)
+    queued = [message for message, task in untaken if message not in dead and states[task][0] == "queued"]
+    if queued:
+        queue.hide(queue_name, queued, [SOON] * len(queued))
 
 
 @dataclass

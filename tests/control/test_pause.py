@@ -354,3 +354,14 @@ def test_a_draining_worker_does_not_wait_for_a_paused_queue(flow, workflow_queue
     assert not thread.is_alive()
     assert testing.statuses_of(handle) == {"here": "succeeded", "there": "running"}
     assert tasks(handle)[1] == ("queued", ""), "nor was it taken at once, as a successor of its own"
+
+
+def test_a_task_met_while_its_flow_was_paused_does_not_wait_for_a_lease(chain, db):
+    chain.start(delay=MINUTE)
+    pause_flow(chain.slug)
+    handle = chain.start()
+    assert take() == [], "its message is hidden now"
+    resume_flow(chain.slug)
+    testing.advance(timedelta(seconds=2))
+    testing.run_until_idle()
+    testing.assert_settled(handle)
