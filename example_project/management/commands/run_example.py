@@ -1,4 +1,4 @@
-"""`manage.py run_example NAME`: run one of the examples here and show what happens."""
+"""`manage.py run_example NAME`: run one of the examples and show what happens."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from example_project.examples import EXAMPLES
 
 
 class Command(BaseCommand):
-    """Runs examples in this process: no worker is needed."""
+    """Runs examples: in this process, or on a worker that they start themselves."""
 
-    help = "Run an example here and now: " + "; ".join(f"{name}: {what}" for name, what in EXAMPLES.items()) + "."
+    help = "Run an example: " + "; ".join(f"{name}: {what}" for name, what in EXAMPLES.items()) + "."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the example's name."""
