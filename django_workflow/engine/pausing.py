@@ -6,6 +6,7 @@ towards its deadline. What runs, runs to its end; successors are held.
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,6 +20,8 @@ from django_workflow.engine.records import EventLog
 from django_workflow.engine.settle import lock_runs, notifications
 from django_workflow.exceptions import AlreadySettled, NotSupported, RunNotFound, UnknownFlow, UnknownQueue
 from django_workflow.statuses import PAUSED, RUN_TERMINAL
+
+logger = logging.getLogger("django_workflow")
 
 #: Tasks queued with one statement, and runs paused with one.
 CHUNK = 5_000
@@ -253,12 +256,14 @@ def pause_queue(name: str, *, reason: str = "", by: str = "") -> None:
     Raises `UnknownQueue`.
     """
     _change_queue(PAUSE_QUEUE, [by, reason, name], name)
+    logger.info("queue %s paused by %s: %s", name, by or "somebody", reason or "no reason given")
     db.notify_after_commit([(CONTROL_CHANNEL, name)])
 
 
-def resume_queue(name: str) -> None:
-    """Let workers take tasks of a paused queue again; raises `UnknownQueue`."""
+def resume_queue(name: str, *, reason: str = "", by: str = "") -> None:
+    """Let workers take tasks of a paused queue again; raises `UnknownQueue`. Who and why is logged."""
     _change_queue(RESUME_QUEUE, [name], name)
+    logger.info("queue %s resumed by %s: %s", name, by or "somebody", reason or "no reason given")
     db.notify_after_commit(notifications(queues=[name]))
 
 

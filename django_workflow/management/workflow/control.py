@@ -66,7 +66,7 @@ class Resume(Subcommand):
             resume_flow(lookup.known_flow(options.flow), **words)
             return _told(console, "flow", options.flow, is_paused=False)
         if options.queue:
-            resume_queue(lookup.known_queue(options.queue))
+            resume_queue(lookup.known_queue(options.queue), reason=options.reason, by=options.by)
             return _told(console, "queue", options.queue, is_paused=False)
         return on_each(console, options.runs, lambda run: resume(run, **words))
 
