@@ -87,7 +87,7 @@ def show_what_next(took: float) -> None:
     )
     heading("Try next")
     for command, purpose in (
-        ("manage.py run_example simple", "the smallest flow; also: parallel, dynamic, errors"),
+        ("manage.py run_example simple", "the smallest flow; also: parallel, dynamic, errors, notifications"),
         ("manage.py run_workflow_worker", "a worker that stays; then run this demo again, and both work"),
         ("manage.py shell", "from example_project.workflows import audit; audit.execute().output"),
         ("manage.py createsuperuser", "then `manage.py runserver` and /admin/: reports, orders, stock"),

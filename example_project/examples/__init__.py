@@ -6,6 +6,7 @@ EXAMPLES = {
     "dynamic": "a flow built from data at run time",
     "pausing": "a long audit on a worker, paused in the middle and resumed",
     "errors": "retries, giving up, skipping, timeouts",
+    "notifications": "messages to whoever listens, and following what happens",
 }
 
 #: These start a worker of their own; the others run in the calling process.

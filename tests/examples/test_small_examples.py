@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django_workflow import FlowBuilder
 from django_workflow.definition.registry import registry
 from django_workflow.testing import assert_settled, statuses_of
-from example_project.examples import EXAMPLES, ON_A_WORKER, dynamic, errors, parallel, simple
+from example_project.examples import EXAMPLES, ON_A_WORKER, dynamic, errors, notifications, parallel, simple
 from example_project.history import history
 
 pytestmark = pytest.mark.django_db
@@ -20,7 +20,18 @@ def outcomes(result, step):
     return [entry.outcome for entry in history(result.run_id) if entry.step == step]
 
 
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in ON_A_WORKER])
+# messages are received once they are committed
+COMMITTING = pytest.mark.django_db(transaction=True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=COMMITTING if name == "notifications" else ())
+        for name in EXAMPLES
+        if name not in ON_A_WORKER
+    ],
+)
 def test_each_runs_by_its_name_as_often_as_one_likes(name, capsys):
     for _ in range(2):
         call_command("run_example", name)
@@ -100,3 +111,17 @@ def test_errors_slow_is_stopped_and_works_at_the_second_attempt():
     result = errors.slow.execute().raise_for_status()
     assert outcomes(result, "compute") == ["timed_out", "succeeded"]
     assert result["compute"] == "done at attempt 2"
+
+
+@COMMITTING
+def test_notifications_reach_both_listeners_and_one_that_was_away():
+    said = []
+    notifications.run(said.append)
+    screen, archive = (sorted(line.partition(":")[2].strip().split(", ")) for line in said[1:3])
+    assert screen == archive
+    installed = notifications.announcement.execute().raise_for_status()["announce"]
+    assert len([item for item in screen if item.endswith("%")]) == installed
+    assert len(screen) == 2 * installed
+    assert "never heard of" not in "".join(said)
+    assert said[3].endswith("news while nobody listened")
+    assert said[5].strip().startswith("run.started, step.started packages, step.completed packages")
