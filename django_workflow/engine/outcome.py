@@ -78,6 +78,13 @@ class Outcome:
     ended_at: float | None = None
     events: list[tuple[str, str]] = field(default_factory=list)
 
+    @property
+    def duration_ms(self) -> int | None:
+        """How long the handler took; None where it did not begin here."""
+        if self.begun_at is None or self.ended_at is None:
+            return None
+        return round((self.ended_at - self.begun_at) * 1000)
+
     def as_failure(self, error: BaseException) -> Outcome:
         """Return this outcome turned into a final failure by `error`, without what may have caused it."""
         return replace(

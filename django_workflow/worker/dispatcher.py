@@ -250,7 +250,7 @@ class Dispatcher:
             self.tally.succeeded += 1
         elif item.error is not None:
             self.tally.failed += 1
-            extra = log_fields(item.task) | {"outcome": item.kind}
+            extra = log_fields(item.task) | {"outcome": item.kind, "duration_ms": item.duration_ms}
             place = f"{item.task.spec.slug}.{item.task.step.name}"
             told = (item.kind, item.task.attempt, item.task.run_id, item.error.error_class, item.error.message)
             logger.warning("%s %s (attempt %d of run %s): %s: %s", place, *told, extra=extra)
