@@ -35,7 +35,7 @@ logger = logging.getLogger("django_workflow.worker")
 #: A run held by somebody else is waited for once its outcome is so old.
 STUCK_AFTER = 1.0
 #: Least time between two such waits: all other runs stand still for 50 ms meanwhile.
-WAIT_EVERY = 1.0
+WAIT_EVERY = 2.0
 #: How often a draining worker looks for what is still to come.
 DRAIN_POLL = 0.1
 #: Least time between two notifications of the same queue by this worker.
