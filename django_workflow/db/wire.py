@@ -17,7 +17,7 @@ import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import pq
 from psycopg.adapt import Transformer
-from psycopg.errors import error_from_result
+from psycopg.errors import InvalidSqlStatementName, error_from_result
 from psycopg.generators import execute
 
 from django_workflow.db.sessions import has_own_session
@@ -60,11 +60,19 @@ class Session:
         if b"\0" in b"".join(filter(None, texts)):
             # libpq would take it for the text's end
             raise psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
-        if self.prepares:
-            pgconn.send_query_prepared(self._names.get(sql) or self._prepare(connection, sql), texts)
-        else:
+        if not self.prepares:
             pgconn.send_query_params(numbered(sql), texts)
-        return _answer(connection)
+            return _answer(connection)
+        try:
+            pgconn.send_query_prepared(self._names.get(sql) or self._prepare(connection, sql), texts)
+            return _answer(connection)
+        except InvalidSqlStatementName:
+            # somebody deallocated it; within a transaction, which has failed by this, the next one prepares anew
+            self._names.clear()
+            if pgconn.transaction_status != IDLE:
+                raise
+            pgconn.send_query_prepared(self._prepare(connection, sql), texts)
+            return _answer(connection)
 
     def rows(self, result: Result) -> list[Row]:
         """Return the rows of an answer."""
