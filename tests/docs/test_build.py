@@ -6,6 +6,8 @@ import pytest
 
 from tests.docs.pages import DOCS, ROOT
 
+pytestmark = pytest.mark.slow
+
 
 def test_documentation_builds_without_warnings(tmp_path):
     pytest.importorskip("furo")

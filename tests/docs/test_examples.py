@@ -34,6 +34,7 @@ def test_examples_of_a_page_run_in_order(page, db, settings, monkeypatch):
     call_tests(names, with_workers=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if "(workflow_queues)" in page.read_text()])
 def test_examples_of_a_page_with_real_workers(page, workflow_queues):
     names = {"__name__": "docs"}

@@ -15,6 +15,8 @@ from django_workflow.contrib.embedded import binaries, launcher
 from django_workflow.contrib.embedded.errors import BinariesNotFound, FolderNotUsable, ServerFailed
 from django_workflow.contrib.embedded.launcher import Cluster
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "django_workflow.contrib.embedded"]
 STARTED = "starting PostgreSQL"
 

@@ -17,7 +17,7 @@ from django_workflow.contrib.embedded.binaries import find_binaries
 from django_workflow.contrib.embedded.errors import CannotDropRoot, EmbeddedPostgresError, FolderNotUsable
 from django_workflow.contrib.embedded.launcher import Cluster
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")]
 
 NOBODY = pwd.getpwnam("nobody")
 

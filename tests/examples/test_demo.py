@@ -18,6 +18,8 @@ import pytest
 
 from django_workflow.contrib.embedded.launcher import Cluster
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "example_project.demo"]
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 
+import pytest
 from django.core.management import call_command
 
 from django_workflow.models import Event, Run, Task
 from example_project.examples import pausing
 from tests.worker.conftest import database_url
+
+pytestmark = pytest.mark.slow
 
 
 def test_paused_audit_starts_nothing_and_is_finished_after(workflow_queues, monkeypatch, capsys):

@@ -10,6 +10,7 @@ from tests.waiting import eventually
 RUNS = 200
 
 
+@pytest.mark.slow
 @pytest.mark.guard("worker_recovers")
 def test_after_a_restart_of_postgres_under_load_workers_reconnect_and_nothing_is_lost(broken_guard):
     with site() as place:

@@ -18,7 +18,7 @@ from tests.worker.conftest import ROOT, listeners
 from tests.worker.site import workflows
 from tests.worker.site.workflows import patient, quick, stubborn, tell, told
 
-pytestmark = pytest.mark.usefixtures("site")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("site")]
 
 
 def test_drain_executes_everything_tells_so_and_ends_with_zero(command):
