@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django_workflow import db
 from django_workflow.engine import close
+from django_workflow.engine.advance import LockedRun
 from django_workflow.engine.records import EventLog
 from django_workflow.engine.settle import lock_runs, notifications
 from django_workflow.exceptions import AlreadySettled, RunNotFound
@@ -31,16 +32,26 @@ def cancel(run_ids: Sequence[UUID], *, reason: str = "", by: str = "") -> None:
     one that ended otherwise; then none is changed.
     """
     with db.atomic():
-        runs = lock_runs(run_ids, wait_ms=WAIT_MS)
-        for run_id in run_ids:
-            if run_id not in runs:
-                raise RunNotFound(f"There is no run {run_id}.", run_id=run_id)
-            status = runs[run_id].status
-            if status in RUN_TERMINAL and status != CANCELLED:
-                raise AlreadySettled(f"Run {run_id} has already ended {status}.", run_id=run_id, status=status)
+        runs = lock_unsettled(run_ids, unless=CANCELLED)
         open_ids = [run_id for run_id, run in runs.items() if run.status != CANCELLED]
         cancelled = end_runs(open_ids, CANCELLED, "run.cancelled", reason=reason or "cancelled", by=by)
     db.notify_after_commit(notifications(runs=open_ids, cancelled=cancelled))
+
+
+def lock_unsettled(run_ids: Sequence[UUID], *, unless: str = "") -> dict[UUID, LockedRun]:
+    """Lock the runs that a verb is about.
+
+    unless: a terminal status that is no objection, for the verb has taken effect.
+    Raises `RunNotFound`, and `AlreadySettled` for a run that has ended.
+    """
+    runs = lock_runs(run_ids, wait_ms=WAIT_MS)
+    for run_id in run_ids:
+        if run_id not in runs:
+            raise RunNotFound(f"There is no run {run_id}.", run_id=run_id)
+        status = runs[run_id].status
+        if status in RUN_TERMINAL and status != unless:
+            raise AlreadySettled(f"Run {run_id} has already ended {status}.", run_id=run_id, status=status)
+    return runs
 
 
 def end_runs(run_ids: Sequence[UUID], status: str, event: str, *, reason: str, by: str = "") -> set[UUID]:

@@ -15,10 +15,10 @@ from uuid import UUID
 from django_workflow import db, queue
 from django_workflow.conf import conf
 from django_workflow.engine.close import CONTROL_CHANNEL
-from django_workflow.engine.control import WAIT_MS
+from django_workflow.engine.control import WAIT_MS, lock_unsettled
 from django_workflow.engine.records import EventLog
 from django_workflow.engine.settle import lock_runs, notifications
-from django_workflow.exceptions import AlreadySettled, NotSupported, RunNotFound, UnknownFlow, UnknownQueue
+from django_workflow.exceptions import NotSupported, UnknownFlow, UnknownQueue
 from django_workflow.statuses import PAUSED, RUN_TERMINAL
 
 logger = logging.getLogger("django_workflow")
@@ -54,13 +54,8 @@ def pause(run_ids: Sequence[UUID], *, reason: str = "", by: str = "") -> None:
     then none is changed.
     """
     with db.atomic():
-        runs = lock_runs(run_ids, wait_ms=WAIT_MS)
+        runs = lock_unsettled(run_ids)
         for run_id in run_ids:
-            if run_id not in runs:
-                raise RunNotFound(f"There is no run {run_id}.", run_id=run_id)
-            status = runs[run_id].status
-            if status in RUN_TERMINAL:
-                raise AlreadySettled(f"Run {run_id} has already ended {status}.", run_id=run_id, status=status)
             if runs[run_id].is_local:
                 raise NotSupported(f"Run {run_id} is executed in its caller's process; it cannot be paused.")
         _hold([run_id for run_id, run in runs.items() if run.status != PAUSED], reason, by)
@@ -123,13 +118,7 @@ def resume(run_ids: Sequence[UUID], *, reason: str = "", by: str = "") -> None:
     whose flow is paused; then none is changed.
     """
     with db.atomic():
-        runs = lock_runs(run_ids, wait_ms=WAIT_MS)
-        for run_id in run_ids:
-            if run_id not in runs:
-                raise RunNotFound(f"There is no run {run_id}.", run_id=run_id)
-            status = runs[run_id].status
-            if status in RUN_TERMINAL:
-                raise AlreadySettled(f"Run {run_id} has already ended {status}.", run_id=run_id, status=status)
+        runs = lock_unsettled(run_ids)
         if found := db.rows(IN_PAUSED_FLOW, [list(run_ids)]):
             raise NotSupported(f"The flow {found[0][0]!r} is paused, and with it its runs; resume the flow.")
         _release([run_id for run_id, run in runs.items() if run.status == PAUSED], reason, by)
@@ -191,7 +180,8 @@ RESUME_FLOW = """
     UPDATE django_workflow_flowdefinition SET paused_at = NULL, paused_by = '', pause_reason = '' WHERE id = %s
 """
 RUNS_TO_PAUSE = """
-    SELECT r.id FROM django_workflow_flowdefinition f JOIN django_workflow_run r ON r.flow_id = f.id
+    SELECT r.id, f.pause_reason, f.paused_by
+    FROM django_workflow_flowdefinition f JOIN django_workflow_run r ON r.flow_id = f.id
     WHERE f.paused_at IS NOT NULL AND r.status IN ('scheduled', 'running') AND NOT r.is_local
     ORDER BY r.id LIMIT %s
 """
@@ -208,18 +198,24 @@ def pause_flow(slug: str, *, reason: str = "", by: str = "") -> None:
     """
     with db.atomic():
         db.execute(PAUSE_FLOW, [by, reason, _lock_flow(slug)])
-    while pause_with_flow(reason=reason, by=by):
+    while pause_with_flow():
         pass
 
 
-def pause_with_flow(*, reason: str = "", by: str = "") -> int:
-    """Pause runs that go on although their flow is paused; returns how many. The keeper does this, too."""
+def pause_with_flow() -> int:
+    """Pause runs that go on although their flow is paused, as whoever paused it said; returns how many.
+
+    The keeper does this, too, and there may be several such flows.
+    """
     with db.atomic():
-        wanted = [row[0] for row in db.rows(RUNS_TO_PAUSE, [CHUNK])]
-        runs = lock_runs(wanted)
-        live = [run_id for run_id, run in runs.items() if run.status not in (*RUN_TERMINAL, PAUSED)]
-        _hold(live, reason or "its flow is paused", by, with_flow=True)
-    return len(live)
+        why = {run_id: (reason, by) for run_id, reason, by in db.rows(RUNS_TO_PAUSE, [CHUNK])}
+        live: dict[tuple[str, str], list[UUID]] = defaultdict(list)
+        for run_id, run in lock_runs(why).items():
+            if run.status not in (*RUN_TERMINAL, PAUSED):
+                live[why[run_id]].append(run_id)
+        for (reason, by), run_ids in live.items():
+            _hold(run_ids, reason or "its flow is paused", by, with_flow=True)
+    return sum(map(len, live.values()))
 
 
 def resume_flow(slug: str, *, reason: str = "", by: str = "") -> None:

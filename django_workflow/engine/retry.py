@@ -102,8 +102,9 @@ def retry(run_id: UUID, request: RetryRequest) -> UUID:
         locked = lock_runs([run_id], wait_ms=WAIT_MS).get(run_id)
         if locked is None:
             raise RunNotFound(f"There is no run {run_id}.", run_id=run_id)
-        for (existing,) in db.rows(UNSETTLED_RETRY, [run_id]):
-            return existing  # type: ignore[no-any-return]
+        if found := db.rows(UNSETTLED_RETRY, [run_id]):
+            existing: UUID = found[0][0]
+            return existing
         if locked.status not in RUN_TERMINAL:
             raise NotSupported(
                 f"Run {run_id} is {locked.status}; only a settled run can be retried. Wait for its end, or cancel it.",

@@ -69,7 +69,7 @@ def narrow(flow):
 
 
 def tasks(handle):
-    return list(Task.objects.filter(run_id=handle.id).order_by("index").values_list("status", "hold_reason"))
+    return list(Task.objects.filter(run_id=handle.id).order_by("id").values_list("status", "hold_reason"))
 
 
 def take(name="default"):
@@ -365,3 +365,14 @@ def test_a_task_met_while_its_flow_was_paused_does_not_wait_for_a_lease(chain, d
     testing.advance(timedelta(seconds=2))
     testing.run_until_idle()
     testing.assert_settled(handle)
+
+
+def test_each_run_tells_who_paused_its_own_flow_and_why(chain, make_flow, db):
+    other = make_flow()
+    other.step(name="only")(lambda: 1)
+    other.start(delay=MINUTE)
+    pause_flow(other.slug, reason="theirs", by="ben")
+    stray, mine = other.start(), chain.start()
+    pause_flow(chain.slug, reason="ours", by="ann")
+    assert events(stray)[-1] == ("run.paused", {"reason": "theirs", "by": "ben"})
+    assert events(mine)[-1] == ("run.paused", {"reason": "ours", "by": "ann"})
