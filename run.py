@@ -37,6 +37,7 @@ STAMP = VENV / "setup-of"
 LOG = VENV / "setup.log"
 EXTRAS = "dev"
 OLDEST_PYTHON = (3, 11)
+PARALLEL = ("--numprocesses", "auto", "--maxprocesses", "4", "--dist", "worksteal")
 
 # What pip says when it reaches no index; it retries for a while before.
 NO_NETWORK = (
@@ -85,6 +86,9 @@ def test(arguments: list[str]) -> None:
     if "--all" in arguments:
         # An empty marker expression overrides the one in pyproject.toml.
         arguments = ["-m", "", *(word for word in arguments if word != "--all")]
+    if "DATABASE_URL" not in os.environ:  # else there is one server only, and tests that share it disturb each other
+        arguments = [*PARALLEL, *arguments]
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     become("-m", "pytest", *arguments)
 
 
@@ -99,8 +103,11 @@ def stop(arguments: list[str]) -> None:
     if not STAMP.exists():
         print("Nothing to stop: nothing is installed.")
         return
-    folder = os.environ.get("DJANGO_WORKFLOW_POSTGRES", ".postgres")
-    become("-m", "django_workflow.contrib.embedded", "stop", folder, *arguments)
+    folder = Path(os.environ.get("DJANGO_WORKFLOW_POSTGRES", ".postgres"))
+    of_parallel_tests = sorted(folder.parent.glob(f"{folder.name}-gw*"))
+    for each in [folder, *of_parallel_tests]:
+        command = [str(PYTHON), "-m", "django_workflow.contrib.embedded", "stop", str(each), *arguments]
+        subprocess.run(command, check=True)
 
 
 def setup() -> None:

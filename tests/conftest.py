@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from django_workflow import Flow, RunResult, testing
+from django_workflow.contrib.embedded.launcher import Cluster
 from django_workflow.definition.registry import registry
 from django_workflow.pytest_plugin import workflow_queues  # noqa: F401  a site gets it from pytest by itself
 from django_workflow.statuses import RUN_TERMINAL
 
 _numbers = itertools.count(1)
+
+
+def pytest_unconfigure() -> None:
+    """Stop the PostgreSQL that only this process uses (`tests.settings`)."""
+    if "PYTEST_XDIST_WORKER" in os.environ and "DATABASE_URL" not in os.environ:
+        Cluster(Path(os.environ["DJANGO_WORKFLOW_POSTGRES"])).stop()
 
 
 @pytest.fixture

@@ -50,14 +50,22 @@ def test_old_python_is_told_so(run, monkeypatch):
         run.main()
 
 
-def test_arguments_of_test_go_to_pytest(run, became):
+def test_arguments_of_test_go_to_pytest(run, became, monkeypatch):
+    monkeypatch.delenv("DATABASE_URL", raising=False)
     run.test(["-k", "join", "-x"])
-    assert became == [("-m", "pytest", "-k", "join", "-x")]
+    assert became == [("-m", "pytest", *run.PARALLEL, "-k", "join", "-x")]
 
 
-def test_all_includes_the_slow_tests(run, became):
+def test_all_includes_the_slow_tests(run, became, monkeypatch):
+    monkeypatch.delenv("DATABASE_URL", raising=False)
     run.test(["--all", "-x"])
-    assert became == [("-m", "pytest", "-m", "", "-x")]
+    assert became == [("-m", "pytest", *run.PARALLEL, "-m", "", "-x")]
+
+
+def test_on_a_server_of_ones_own_tests_run_one_after_the_other(run, became, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgres://somewhere/site")
+    run.test(["-x"])
+    assert became == [("-m", "pytest", "-x")]
 
 
 @pytest.mark.parametrize("change", ["pyproject", "python", "constraint"])

@@ -1,0 +1,16 @@
+"""The example project's settings, for its tests: parallel processes have a PostgreSQL each.
+
+What a transaction can see depends on every other one in the same server, so tests of events that share it with
+another process's tests would wait for these.
+"""
+
+import os
+from pathlib import Path
+
+PROCESS = os.environ.get("PYTEST_XDIST_WORKER")
+if PROCESS and "DATABASE_URL" not in os.environ:
+    common = Path(os.environ.get("DJANGO_WORKFLOW_POSTGRES") or Path(__file__).parent.parent / ".postgres")
+    if not common.name.endswith(f"-{PROCESS}"):  # else set by the process that has started this one
+        os.environ["DJANGO_WORKFLOW_POSTGRES"] = f"{common}-{PROCESS}"
+
+from example_project.settings import *  # noqa: E402, F403  settings are built like this
