@@ -60,6 +60,9 @@ class Defaults:
     MAX_OUTPUT_BYTES: int = 1024 * 1024
     #: How long settled runs are kept; None keeps them for ever.
     RETENTION: timedelta | None = None
+    #: Rules per flow: callable(user, permission, flow) -> bool (or its dotted path), asked besides the user's own
+    #: permissions; `permission` is the codename, as "view_run", `flow` a FlowDefinition.
+    OBJECT_PERMISSION: Any = None
     #: How long, at most, a task whose handler this process does not know is put aside for others.
     UNKNOWN_HANDLER_DELAY: timedelta = timedelta(seconds=30)
     #: After how long a task that no worker knows fails.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import pgtrigger
+from django.contrib.postgres.indexes import BrinIndex, GinIndex
 from django.db import models
 from django.db.models import Q
 
@@ -75,8 +76,28 @@ class Run(models.Model):
             ),
             models.Index(fields=("due_at",), condition=Q(status="scheduled"), name="dw_run_scheduled"),
             models.Index(fields=("ended_at",), condition=Q(ended_at__isnull=False), name="dw_run_ended"),
-            models.Index(fields=("id",), condition=Q(status="failed"), name="dw_run_failed"),
+            # the statuses that lists look for among a million of succeeded ones; dead letters are among the failed
+            models.Index(
+                fields=("status", "id"),
+                condition=Q(status__in=("failed", "cancelled", "timed_out")),
+                name="dw_run_unlucky",
+            ),
+            models.Index(fields=("flow", "id"), name="dw_run_flow"),
+            BrinIndex(fields=("created_at",), name="dw_run_created", autosummarize=True),
+            # partial, so that runs without labels pay nothing for it: whoever looks for labels says so
+            GinIndex(fields=("labels",), opclasses=("jsonb_path_ops",), condition=~Q(labels={}), name="dw_run_labels"),
             models.Index(fields=("retry_of",), condition=Q(retry_of__isnull=False), name="dw_run_retry_of"),
+        ]
+        # view_run is Django's own
+        permissions = [
+            ("start_run", "Can start runs"),
+            ("pause_run", "Can pause and resume runs, flows and queues"),
+            ("cancel_run", "Can cancel runs"),
+            ("retry_run", "Can retry runs, skip and complete steps"),
+            ("signal_run", "Can send signals to runs"),
+            ("approve_step", "Can approve or reject steps"),
+            ("view_payload", "Can see inputs, outputs, items and error messages"),
+            ("view_logs", "Can see what handlers log"),
         ]
         triggers: list[pgtrigger.Trigger] = [status_machine("run", statuses.RUN_MOVES)]
 
@@ -189,7 +210,10 @@ class Attempt(models.Model):
 
     class Meta:
         ordering = ("id",)
-        indexes = [models.Index(fields=("task",), name="dw_attempt_task")]
+        indexes = [
+            models.Index(fields=("task",), name="dw_attempt_task"),
+            models.Index(fields=("fingerprint", "run"), condition=~Q(fingerprint=""), name="dw_attempt_error"),
+        ]
 
     def __str__(self) -> str:
         return f"attempt {self.number} of task {self.task_id}: {self.outcome}"

@@ -1,0 +1,97 @@
+"""What the pages show again and again: statuses, times, durations, JSON."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+#: A sign for each status, besides its colour and its word.
+SIGNS = {
+    "scheduled": "◷",
+    "waiting": "○",
+    "queued": "◔",
+    "held": "‖",
+    "running": "▶",
+    "paused": "‖",
+    "suspended": "⏾",
+    "succeeded": "✓",
+    "failed": "✕",
+    "skipped": "↷",
+    "cancelled": "⊘",
+    "timed_out": "⧖",
+    "lost": "?",
+    "released": "↩",
+}
+
+
+@register.simple_tag
+def status(value: str) -> SafeString:
+    """Return a pill that tells a status by sign, word and colour."""
+    word = value.replace("_", " ")
+    return format_html(
+        '<span class="status status-{}"><span class="sign" aria-hidden="true">{}</span> {}</span>',
+        value, SIGNS.get(value, "•"), word,
+    )  # fmt: skip
+
+
+@register.simple_tag
+def moment(value: datetime | None) -> SafeString | str:
+    """Return a point in time as an element that scripts may put into words."""
+    if value is None:
+        return "–"
+    local = timezone.localtime(value)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        value.isoformat(), f"{local:%Y-%m-%d %H:%M:%S %Z}", f"{local:%b %d, %H:%M:%S}",
+    )  # fmt: skip
+
+
+@register.simple_tag
+def elapsed(start: datetime | None, end: datetime | None = None) -> SafeString | str:
+    """Return the time between two moments; without an end it goes on (a script lets it tick)."""
+    if start is None:
+        return "–"
+    if end is not None:
+        return format_html('<span class="duration">{}</span>', duration(end - start))
+    return format_html(
+        '<span class="duration" data-since="{}">{}</span>', start.isoformat(), duration(timezone.now() - start)
+    )
+
+
+@register.filter
+def duration(value: timedelta | float | None) -> str:
+    """Return a length of time (a timedelta or seconds) in its two largest units."""
+    if value is None:
+        return "–"
+    seconds = max(0.0, value.total_seconds() if isinstance(value, timedelta) else float(value))
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes:02} min"
+    return f"{hours // 24} d {hours % 24:02} h"
+
+
+@register.filter
+def pretty(value: Any) -> str:
+    """Return a JSON value as indented text."""
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+@register.filter
+def short(value: Any) -> str:
+    """Return the end of a run's id, by which people tell runs apart."""
+    return str(value)[-12:]
