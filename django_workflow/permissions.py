@@ -12,9 +12,9 @@ from django_workflow.models import FlowDefinition, Run
 from django_workflow.models.querysets import RunQuerySet
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AnonymousUser, PermissionsMixin
+    from django.contrib.auth.models import AbstractUser, AnonymousUser
 
-    User = PermissionsMixin | AnonymousUser
+    User = AbstractUser | AnonymousUser
 
 APP: Final = "django_workflow"
 VIEW: Final = "view_run"
