@@ -22,7 +22,7 @@ from django_workflow.statuses import RELEASED, RUN_TERMINAL, SUCCEEDED
 logger = logging.getLogger("django_workflow")
 
 #: How long a settle waits for a run that somebody else holds, once it waits at all.
-PATIENCE_MS = 50
+PATIENCE_MS = 25
 
 
 @dataclass

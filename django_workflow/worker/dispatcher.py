@@ -21,7 +21,7 @@ from django_workflow.definition.spec import FlowSpec, StepSpec
 from django_workflow.engine import claim, outcome, pausing, timers
 from django_workflow.engine.claim import ClaimedTask, Taker
 from django_workflow.engine.outcome import Outcome
-from django_workflow.engine.settle import Settled, notifications, settle
+from django_workflow.engine.settle import PATIENCE_MS, Settled, notifications, settle
 from django_workflow.statuses import SUCCEEDED
 from django_workflow.worker import unknown
 from django_workflow.worker.context import log_fields
@@ -34,7 +34,7 @@ logger = logging.getLogger("django_workflow.worker")
 
 #: A run held by somebody else is waited for once its outcome is so old.
 STUCK_AFTER = 1.0
-#: Least time between two such waits: all other runs stand still for 50 ms meanwhile.
+#: Least time between two such waits: all other runs stand still meanwhile.
 WAIT_EVERY = 2.0
 #: How often a draining worker looks for what is still to come.
 DRAIN_POLL = 0.1
@@ -213,7 +213,7 @@ class Dispatcher:
         mine = [item for item in self._pile if item.task.run_id == stuck.task.run_id]
         others = [item for item in self._pile if item.task.run_id != stuck.task.run_id]
         try:
-            result = settle(mine, wait_ms=50)
+            result = settle(mine, wait_ms=PATIENCE_MS)
         except Exception as error:
             if db.is_lock_timeout(error):
                 self._pile = others + mine  # the next time it is another run's turn
