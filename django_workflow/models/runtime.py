@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import pgtrigger
-from django.contrib.postgres.indexes import BrinIndex, GinIndex
 from django.db import models
 from django.db.models import Q
 
@@ -83,10 +82,8 @@ class Run(models.Model):
                 name="dw_run_unlucky",
             ),
             models.Index(fields=("flow", "id"), name="dw_run_flow"),
-            BrinIndex(fields=("created_at",), name="dw_run_created", autosummarize=True),
-            # partial, so that runs without labels pay nothing for it: whoever looks for labels says so
-            GinIndex(fields=("labels",), opclasses=("jsonb_path_ops",), condition=~Q(labels={}), name="dw_run_labels"),
             models.Index(fields=("retry_of",), condition=Q(retry_of__isnull=False), name="dw_run_retry_of"),
+            # and those on created_at and labels, which Django has in an app of its own: see migration 0002
         ]
         # view_run is Django's own
         permissions = [
