@@ -14,7 +14,7 @@ from django.db import connections
 
 from django_workflow import testing
 from tests.commands.shell import workflow
-from tests.worker.conftest import ROOT, database_url
+from tests.workers import ROOT, database_url
 
 
 @pytest.fixture

@@ -42,9 +42,8 @@ from django_workflow.engine.pausing import pause_with_flow
 from django_workflow.engine.settle import settle
 from django_workflow.engine.timers import prune
 from django_workflow.models import Attempt, Event, Run, StepRun, Task
-from tests.engine.test_plans import crowded, scanned  # noqa: F401
+from tests.plans import scanned
 from tests.waiting import eventually
-from tests.worker.conftest import work  # noqa: F401
 
 ONCE = Retry(max_attempts=1)
 HOUR = timedelta(hours=1)
@@ -170,7 +169,7 @@ def test_of_a_thousand_items_the_seven_that_failed_run_again(thousand, story, db
 
 
 @pytest.mark.usefixtures("workflow_queues")
-def test_of_a_thousand_items_the_seven_that_failed_run_again_in_a_worker(make_flow, work):  # noqa: F811
+def test_of_a_thousand_items_the_seven_that_failed_run_again_in_a_worker(make_flow, work):
     effects, lock = Counter(), threading.Lock()
     flow = make_flow("thousand", retry=ONCE)
     broken = set(range(5, 1000, 150))
@@ -653,7 +652,7 @@ def test_a_retry_in_a_paused_flow_waits_until_it_goes_on(diamond, story, db):
     assert finish(new).is_success
 
 
-def test_no_statement_of_a_retry_or_of_ending_a_step_scans_a_hot_table(make_flow, story, crowded):  # noqa: F811
+def test_no_statement_of_a_retry_or_of_ending_a_step_scans_a_hot_table(make_flow, story, crowded):
     flow = make_flow("planned", retry=ONCE)
     flow.step(name="root")(lambda: story.did("root", [1, 2, 3]))
     flow.map(name="tolerant", over="root", tolerate=1)(lambda item: story.did(("tolerant", item), item))

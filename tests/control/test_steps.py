@@ -32,7 +32,6 @@ from django_workflow.engine.close import CONTROL_CHANNEL
 from django_workflow.engine.settle import settle
 from django_workflow.models import Attempt, Event, StepRun, Task
 from tests.waiting import eventually
-from tests.worker.conftest import work  # noqa: F401
 
 
 @pytest.fixture
@@ -160,7 +159,7 @@ def test_running_handlers_are_told(chain, workflow_queues):
 
 
 @pytest.mark.usefixtures("workflow_queues")
-def test_a_handler_that_runs_in_a_worker_is_stopped_and_the_run_goes_on(flow, work):  # noqa: F811
+def test_a_handler_that_runs_in_a_worker_is_stopped_and_the_run_goes_on(flow, work):
     begun, stopped = threading.Event(), threading.Event()
 
     @flow.step

@@ -10,7 +10,7 @@ from django.core.management import call_command
 
 from django_workflow.models import Event, Run, Task
 from example_project.examples import pausing
-from tests.worker.conftest import database_url
+from tests.workers import database_url
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from django_workflow import Retry, db, testing
 from django_workflow.definition.registry import registry
 from django_workflow.models import Attempt, Task, Worker
 from tests.waiting import eventually
-from tests.worker.conftest import listeners
+from tests.workers import listeners
 
 SECOND = timedelta(seconds=1)
 SOON = timedelta(milliseconds=10)

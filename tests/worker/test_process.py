@@ -14,9 +14,9 @@ import pytest
 from django_workflow import testing
 from django_workflow.models import Attempt, Task, Worker
 from tests.waiting import eventually
-from tests.worker.conftest import ROOT, listeners
 from tests.worker.site import workflows
 from tests.worker.site.workflows import patient, quick, stubborn, tell, told
+from tests.workers import ROOT, listeners
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("site")]
 

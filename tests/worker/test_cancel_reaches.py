@@ -14,8 +14,8 @@ from django.contrib.auth.models import Group
 
 from django_workflow.models import Attempt, Task
 from tests.waiting import eventually
-from tests.worker.conftest import committed, listeners, site, work  # noqa: F401  real workers
 from tests.worker.site import workflows
+from tests.workers import listeners
 
 #: A heartbeat would tell, too, but not before a third of it: what ends a handler here is the cancel alone.
 LONG = timedelta(minutes=5)
@@ -23,7 +23,7 @@ WITHIN = 1.0
 
 
 @pytest.fixture
-def worker(work, settings):  # noqa: F811  the fixture of that name
+def worker(work, settings):
     """A real worker that neither beats nor polls during the test."""
     settings.DJANGO_WORKFLOW = {"POLL_INTERVAL": LONG}
 
@@ -113,7 +113,7 @@ def test_cancel_ends_a_running_handler_within_a_second(flow, worker, spy, kind):
     assert_superseded(handle, "failed", 3)
 
 
-def test_cancel_kills_the_process_of_a_running_handler_within_a_second(site, worker):  # noqa: F811  the fixture
+def test_cancel_kills_the_process_of_a_running_handler_within_a_second(site, worker):
     handle = workflows.spinning.start()
     worker(concurrency=1)
     eventually(lambda: Group.objects.filter(name__startswith="spins "), "a handler that begins", seconds=30)
