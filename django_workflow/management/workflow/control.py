@@ -31,44 +31,42 @@ class Cancel(Subcommand):
         return on_each(console, options.runs, lambda run: cancel(run, **words))
 
 
-class Pause(Subcommand):
+class Holding(Subcommand):
+    """What pause and resume have in common: they take runs, or a flow, or a queue, and leave it paused or not."""
+
+    is_paused: bool
+    of_run: Callable[..., RunHandle]
+    of_flow: Callable[..., None]
+    of_queue: Callable[..., None]
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_target(parser)
+        arguments.add_author(parser)
+
+    def run(self, console: Console, options: Any) -> int:
+        check_target(options)
+        words = _words(options)
+        if options.flow:
+            self.of_flow(lookup.known_flow(options.flow), **words)
+            return _told(console, "flow", options.flow, is_paused=self.is_paused)
+        if options.queue:
+            self.of_queue(lookup.known_queue(options.queue), **words)
+            return _told(console, "queue", options.queue, is_paused=self.is_paused)
+        return on_each(console, options.runs, lambda run: self.of_run(run, **words))
+
+
+class Pause(Holding):
     name = "pause"
     help = "Hold runs, all of a flow, or a queue: what runs finishes, nothing new starts."
-
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        add_target(parser)
-        arguments.add_author(parser)
-
-    def run(self, console: Console, options: Any) -> int:
-        check_target(options)
-        words = _words(options)
-        if options.flow:
-            pause_flow(lookup.known_flow(options.flow), **words)
-            return _told(console, "flow", options.flow, is_paused=True)
-        if options.queue:
-            pause_queue(lookup.known_queue(options.queue), **words)
-            return _told(console, "queue", options.queue, is_paused=True)
-        return on_each(console, options.runs, lambda run: pause(run, **words))
+    is_paused = True
+    of_run, of_flow, of_queue = staticmethod(pause), staticmethod(pause_flow), staticmethod(pause_queue)
 
 
-class Resume(Subcommand):
+class Resume(Holding):
     name = "resume"
     help = "Let paused runs, a paused flow or a paused queue go on, with the delays that remained."
-
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        add_target(parser)
-        arguments.add_author(parser)
-
-    def run(self, console: Console, options: Any) -> int:
-        check_target(options)
-        words = _words(options)
-        if options.flow:
-            resume_flow(lookup.known_flow(options.flow), **words)
-            return _told(console, "flow", options.flow, is_paused=False)
-        if options.queue:
-            resume_queue(lookup.known_queue(options.queue), reason=options.reason, by=options.by)
-            return _told(console, "queue", options.queue, is_paused=False)
-        return on_each(console, options.runs, lambda run: resume(run, **words))
+    is_paused = False
+    of_run, of_flow, of_queue = staticmethod(resume), staticmethod(resume_flow), staticmethod(resume_queue)
 
 
 def add_target(parser: ArgumentParser) -> None:
