@@ -6,6 +6,7 @@ usage: python3 run.py COMMAND [ARGUMENTS]
 commands:
   setup   make .venv and install the project into it; the others do this by themselves when needed
   demo    run the example project's workflows and show what happened
+  serve   serve the example's live pages, with a worker and runs that keep going; --port 8000, --pace 1.0
   test    run the tests; arguments go to pytest, --all includes the long ones (slow, chaos, browser)
   bench   measure; arguments go to python -m tests.perf
   stop    stop the PostgreSQL that the others have started
@@ -54,7 +55,7 @@ NO_NETWORK = (
 
 def main() -> None:
     """Run the command named on the command line."""
-    commands = {"setup": prepare, "demo": demo, "test": test, "bench": bench, "stop": stop}
+    commands = {"setup": prepare, "demo": demo, "serve": serve, "test": test, "bench": bench, "stop": stop}
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("-h", "--help", "help"):
         print(__doc__)
@@ -78,6 +79,12 @@ def demo(arguments: list[str]) -> None:
     """Run the example project's demonstration."""
     setup()
     become("-m", "example_project.demo", *arguments)
+
+
+def serve(arguments: list[str]) -> None:
+    """Serve the example project's pages."""
+    setup()
+    become("-m", "example_project.serve", *arguments)
 
 
 def test(arguments: list[str]) -> None:

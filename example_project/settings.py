@@ -27,8 +27,23 @@ INSTALLED_APPS = [
     "example_project",
 ]
 
+# Nothing runs in a page but what is a file of this site. Django sends this by itself from 6.0 on.
+SECURE_CSP = {
+    "default-src": ["'self'"],
+    "base-uri": ["'none'"],
+    "form-action": ["'self'"],
+    "frame-ancestors": ["'none'"],
+    "object-src": ["'none'"],
+}
+CSP_MIDDLEWARE = (
+    "django.middleware.csp.ContentSecurityPolicyMiddleware"
+    if django.VERSION >= (6, 0)
+    else "example_project.csp.ContentSecurityPolicyMiddleware"
+)
+
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    CSP_MIDDLEWARE,
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -51,6 +66,10 @@ TEMPLATES = [
     },
 ]
 
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "django_workflow:board"
+LOGOUT_REDIRECT_URL = "login"
+
 ROOT_URLCONF = "example_project.urls"
 ASGI_APPLICATION = "example_project.asgi.application"
 
@@ -64,6 +83,9 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+# Seconds that what is outside takes (example_project/pace.py): `run.py serve` slows the flows down to look at them.
+EXAMPLE_PACE = float(os.environ.get("EXAMPLE_PACE") or 0)
 
 TIME_ZONE = "UTC"
 USE_TZ = True

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django_workflow import Fail, Flow, Retry
+from example_project import pace
 from example_project.audit import licences
 from example_project.audit.packages import Package, find_packages, licence_texts, normalised, read_package
 from example_project.models import AuditReport, PackageAudit
@@ -39,6 +40,7 @@ def discover(input: dict[str, Any] | None) -> dict[str, Any] | Fail:
 @audit.map(over="discover.packages", max_parallel=8, tolerate=0.1, retry=Retry(max_attempts=2, retry_on=(OSError,)))
 def measure(item: str) -> Package:
     """Read one package: metadata, licence, files and their sizes."""
+    pace.take_time(0.5)
     return read_package(item)
 
 

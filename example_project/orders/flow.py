@@ -6,7 +6,7 @@
 A step may run again: its worker was killed, or its answer got lost. Three ways to make that harmless
 are here: `reserve` looks at the order's status in its own transaction, `charge` sends the provider the same
 key each time, and `ship` and `restock` are atomic, which means the engine commits their writes together with
-the end of the step.
+the end of the step. Where somebody reruns a whole order, they find that it was done before.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from django_workflow import Fail, Flow, Retry
+from example_project import pace
 from example_project.models import Order, OrderItem, Payment, Product, Shipment
 from example_project.orders import gateway
 
@@ -76,6 +77,7 @@ def charge(input: dict[str, Any], reserve: dict[str, Any], ctx: Context) -> dict
     """Charge the customer's card."""
     order = Order.objects.get(pk=input["order"])
     total = Decimal(reserve["total"])
+    ctx.logger.info("asking the provider for %s, attempt %d", total, ctx.attempt)
     receipt = gateway.charge(order.card, int(total * 100), key=f"order-{order.pk}", attempt=ctx.attempt)
     Payment.objects.get_or_create(order=order, defaults={"amount": total, "receipt": receipt})
     Order.objects.filter(pk=order.pk, status=Order.Status.RESERVED).update(status=Order.Status.PAID)
@@ -83,8 +85,11 @@ def charge(input: dict[str, Any], reserve: dict[str, Any], ctx: Context) -> dict
 
 
 @orders.map(over="reserve.items", depends_on=["charge"], when=IS_PAID, max_parallel=4)
-def pack(item: dict[str, Any]) -> dict[str, Any]:
+def pack(item: dict[str, Any], ctx: Context) -> dict[str, Any]:
     """Pack one item and weigh it."""
+    ctx.logger.info("taking %d × %s from the shelf", item["quantity"], item["sku"])
+    pace.take_time()
+    ctx.logger.info("packed %s, %d g", item["sku"], item["quantity"] * item["grams"])
     OrderItem.objects.filter(pk=item["id"], packed_at=None).update(packed_at=timezone.now())
     return {"sku": item["sku"], "grams": item["quantity"] * item["grams"]}
 
@@ -94,15 +99,19 @@ def ship(input: dict[str, Any], pack: list[dict[str, Any]]) -> dict[str, Any]:
     """Hand the parcel over."""
     order = Order.objects.select_for_update(no_key=True).get(pk=input["order"])
     grams = sum(item["grams"] for item in pack)
-    shipment = Shipment.objects.create(order=order, tracking_code=tracking_code(order.pk), grams=grams)
+    shipment, _ = Shipment.objects.get_or_create(
+        order=order, defaults={"tracking_code": tracking_code(order.pk), "grams": grams}
+    )
     change_status(order, Order.Status.SHIPPED)
-    return {"tracking_code": shipment.tracking_code, "grams": grams}
+    return {"tracking_code": shipment.tracking_code, "grams": shipment.grams}
 
 
 @orders.step(atomic=True, depends_on=["charge"], when=IS_NOT_PAID)
 def restock(input: dict[str, Any], reserve: dict[str, Any]) -> dict[str, Any]:
     """Put what was reserved back, as nobody paid for it."""
     order = Order.objects.select_for_update(no_key=True).get(pk=input["order"])
+    if order.status == Order.Status.CANCELLED:
+        return {"items": 0}
     reserved = {item["product"]: item["quantity"] for item in reserve["items"]}
     products = lock_products(reserved)
     for product in products:
@@ -122,6 +131,7 @@ def notify(input: dict[str, Any], ship: dict[str, Any] | None = None) -> dict[st
         text = f"Your parcel of {ship['grams'] / 1000:.1f} kg is on its way: {ship['tracking_code']}."
     else:
         text = "Your card could not be charged, so we put everything back. Please order again."
+    pace.take_time()
     send_mail(f"Your order {order.pk}", f"Dear {order.customer},\n\n{text}\n", None, [order.email])
     return {"to": order.email, "about": "shipment" if ship is not None else "cancellation"}
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import re
 
+from example_project import pace
+
 DECLINED_CARD = "card_declined"
 #: At most so many attempts of a payment meet a provider that is busy.
 MOST_BUSY = 2
@@ -34,6 +36,7 @@ def charge(card: str, cents: int, *, key: str, attempt: int) -> str:
     attempt: which try this is, from 1.
     Raises `GatewayBusy` or `CardDeclined`.
     """
+    pace.take_time()
     if attempt <= busy_attempts(key):
         raise GatewayBusy("the provider answered 503 Service Unavailable")
     if card == DECLINED_CARD:
