@@ -21,7 +21,7 @@ from django_workflow.definition.spec import FlowSpec, StepSpec
 from django_workflow.engine import claim, outcome, pausing, timers
 from django_workflow.engine.claim import ClaimedTask, Taker
 from django_workflow.engine.outcome import Outcome
-from django_workflow.engine.settle import PATIENCE_MS, Settled, notifications, settle
+from django_workflow.engine.settle import Settled, notifications
 from django_workflow.statuses import SUCCEEDED
 from django_workflow.worker import unknown
 from django_workflow.worker.context import log_fields
@@ -29,13 +29,10 @@ from django_workflow.worker.executors import Runners
 from django_workflow.worker.hand import PATIENCE, Hand
 from django_workflow.worker.job import Job
 from django_workflow.worker.options import Tally, WorkerOptions
+from django_workflow.worker.pile import Pile, Unsettleable
 
 logger = logging.getLogger("django_workflow.worker")
 
-#: A run held by somebody else is waited for once its outcome is so old.
-STUCK_AFTER = 1.0
-#: Least time between two such waits: all other runs stand still meanwhile.
-WAIT_EVERY = 2.0
 #: How often a draining worker looks for what is still to come.
 DRAIN_POLL = 0.1
 #: Least time between two notifications of the same queue by this worker.
@@ -53,7 +50,7 @@ class Dispatcher:
         self.is_stopping = False
         self.hand = Hand(options.concurrency)
         self._finished: deque[tuple[Job, Outcome | Settled]] = deque()
-        self._pile: list[Outcome] = []
+        self._pile = Pile()
         self._runners = Runners(options.concurrency, options.executor, self._report)
         self._may_hold_more = dict.fromkeys(options.queues, True)
         self._next_poll = 0.0
@@ -62,7 +59,6 @@ class Dispatcher:
         self._notified_at: dict[str, float] = {}
         self._to_notify: list[tuple[str, str]] = []
         self._stop_at: float | None = None
-        self._wait_again_at = 0.0
 
     # what other threads call
 
@@ -154,7 +150,7 @@ class Dispatcher:
             if isinstance(result, Settled):
                 self._apply(result)
             else:
-                self._pile.append(result)
+                self._pile.add(result)
         now = time.monotonic()
         for job in self.hand.running():
             if job.deadline is not None and job.deadline <= now and not job.is_reported:
@@ -164,24 +160,19 @@ class Dispatcher:
         """End an attempt at its deadline; its handler is stopped, and a result that still comes is late."""
         assert job.timeout is not None
         job.is_reported = True
-        self._pile.append(outcome.timed_out(job.task, job.timeout, begun_at=job.begun_at))
+        self._pile.add(outcome.timed_out(job.task, job.timeout, begun_at=job.begun_at))
         job.interrupt()
 
     def _settle_pile(self) -> None:
         if not self._pile:
             return
-        pile, self._pile = self._pile, []
         try:
-            result = settle(pile, taker=self._taker())
-        except Exception as error:
-            if len(pile) == 1 and not db.is_retryable(error):
-                self._leave_to_lease(pile[0])
-            else:
-                self._pile = pile + self._pile
+            self._apply(self._pile.settle(self._taker()))
+        except Unsettleable as error:
+            self._leave_to_lease(error.outcome)
             raise
-        self._pile = result.left + self._pile
-        self._apply(result)
-        self._settle_one_stuck()
+        if (settled := self._pile.settle_one_stuck()) is not None:
+            self._apply(settled)
 
     def _taker(self) -> Taker | None:
         """Take successors at once where this worker has free slots and found the queues empty."""
@@ -200,27 +191,6 @@ class Dispatcher:
         """Forget an outcome that cannot be settled, not even as a failure: it must not end the work on all others."""
         self.hand.forget(item.task)
         logger.error("an outcome cannot be settled; its task runs again after its lease", extra=log_fields(item.task))
-
-    def _settle_one_stuck(self) -> None:
-        """Wait shortly for one run that somebody holds, so that one open request never stalls the others."""
-        now = time.monotonic()
-        for item in self._pile:
-            item.ended_at = item.ended_at or now
-        stuck = next((item for item in self._pile if now - (item.ended_at or now) > STUCK_AFTER), None)
-        if stuck is None or now < self._wait_again_at:
-            return
-        self._wait_again_at = now + WAIT_EVERY
-        mine = [item for item in self._pile if item.task.run_id == stuck.task.run_id]
-        others = [item for item in self._pile if item.task.run_id != stuck.task.run_id]
-        try:
-            result = settle(mine, wait_ms=PATIENCE_MS)
-        except Exception as error:
-            if db.is_lock_timeout(error):
-                self._pile = others + mine  # the next time it is another run's turn
-                return
-            raise
-        self._pile = result.left + others
-        self._apply(result)
 
     def _apply(self, result: Settled) -> None:
         """Forget settled jobs, begin lost ones that may, and tell others."""
@@ -298,13 +268,13 @@ class Dispatcher:
             step = task.step
             handler = registry.handler(step.handler)
             if handler is None or not self._knows(task.spec, step):
-                self._pile.append(unknown.judge(task))
+                self._pile.add(unknown.judge(task))
                 self.wake.set()
                 continue
             self.hand.let_go_of(task.id)
             job = self.hand.add(task, handler)
             if task.is_lost:
-                self._pile.append(outcome.lost(task))
+                self._pile.add(outcome.lost(task))
                 self.wake.set()
             elif task.lost_count:
                 self.hand.suspects.append(job)
@@ -335,7 +305,7 @@ class Dispatcher:
     def _release_unbegun(self, is_meant: Callable[[Job], bool], reason: str) -> None:
         """Hand back what waits for a slot."""
         for job in self.hand.withdraw_waiting(is_meant):
-            self._pile.append(outcome.released(job.task, reason))
+            self._pile.add(outcome.released(job.task, reason))
             self.wake.set()
 
     def _obey(self) -> None:
@@ -402,7 +372,7 @@ class Dispatcher:
             if not job.is_reported:
                 job.is_reported = True
                 job.interrupt()
-                self._pile.append(outcome.released(job.task, "the worker stopped while it ran", begun_at=job.begun_at))
+                self._pile.add(outcome.released(job.task, "the worker stopped while it ran", begun_at=job.begun_at))
         try:
             self._settle_pile()
         except Exception:

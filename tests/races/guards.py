@@ -405,18 +405,19 @@ def unknown_code_is_put_aside(put: Put) -> None:
     put(unknown, "judge", lambda task: outcome.failed(task, error, is_retryable=False))
 
 
-@guard("dispatcher._settle_one_stuck: who was waited for in vain goes to the end of the pile", "it stays the first")
+@guard("pile.settle_one_stuck: who was waited for in vain goes to the end of the pile", "it stays the first")
 def stuck_runs_take_turns(put: Put) -> None:
-    from django_workflow.worker.dispatcher import Dispatcher
+    from django_workflow.worker.pile import Pile
 
-    settle_one = Dispatcher._settle_one_stuck
+    settle_one = Pile.settle_one_stuck
 
-    def same_again(self: Any) -> None:
-        before = list(self._pile)
-        settle_one(self)
-        self._pile.sort(key=before.index)
+    def same_again(self: Any) -> Any:
+        before = list(self._outcomes)
+        settled = settle_one(self)
+        self._outcomes.sort(key=before.index)
+        return settled
 
-    put(Dispatcher, "_settle_one_stuck", same_again)
+    put(Pile, "settle_one_stuck", same_again)
 
 
 @guard("dispatcher._claim forgets hints before the claim, not after it", "after it")
@@ -486,7 +487,7 @@ def unsettled_is_left_to_its_lease(put: Put) -> None:
     from django_workflow.worker.dispatcher import Dispatcher
 
     def keep(self: Any, item: Any) -> None:
-        self._pile = [item, *self._pile]
+        self._pile.add(item)
 
     put(Dispatcher, "_leave_to_lease", keep)
 

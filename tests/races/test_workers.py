@@ -153,7 +153,7 @@ def test_of_two_runs_that_are_held_the_first_does_not_keep_the_second_waiting(wo
 
 def waited_for(worker):
     """Return the run that a worker would wait for next."""
-    return worker._pile[0].task.run_id if worker._pile else None
+    return worker._pile._outcomes[0].task.run_id if worker._pile else None
 
 
 @pytest.mark.guard("reading_hides")
