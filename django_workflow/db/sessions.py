@@ -145,12 +145,16 @@ class Listener:
         self._wrapper.inc_thread_sharing()
         self._wrapper.ensure_connection()
         try:
-            with self._wrapper.cursor() as cursor:
-                for channel in channels:
-                    cursor.execute(f'LISTEN "{channel}"')
+            self.listen(channels)
         except BaseException:
             self.close()
             raise
+
+    def listen(self, channels: Sequence[str]) -> None:
+        """Listen on further channels."""
+        with self._wrapper.cursor() as cursor:
+            for channel in channels:
+                cursor.execute(f'LISTEN "{channel}"')
 
     def notifications(self, timeout: float, bell: Bell | None = None) -> list[tuple[str, str]]:
         """Return the notifications that arrive within `timeout` seconds: all that came with the first.

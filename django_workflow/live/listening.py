@@ -1,0 +1,112 @@
+"""The thread that listens to PostgreSQL for a bridge."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable
+from contextlib import closing
+
+from django_workflow import db
+from django_workflow.live.mailbox import RESYNC, STALE, Kind, Told
+
+logger = logging.getLogger("django_workflow.live")
+
+#: The advisory lock of the one that listens for all processes: "dw_live" as a number.
+LOCK = int.from_bytes(b"dw_live", "big")
+TRY_LOCK = "SELECT pg_try_advisory_lock(%s)"
+#: Seconds between two tries to be elected. Waiting for the lock in the database would hold a snapshot,
+#: which keeps vacuum from the queues.
+ELECTION = 1.0
+#: Seconds after which a thread that hears nothing looks whether it is still wanted.
+INTERVAL = 1.0
+#: Seconds between two reads while changes keep coming: waking for each costs more than reading.
+NAP = 0.005
+#: Seconds until the next try to connect: they double up to the second number.
+RETRIES = (0.05, 5.0)
+RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class Unwanted(Exception):
+    """Nobody hears any more: the event loop has ended."""
+
+
+class Listening:
+    """A thread with a connection of its own; it connects anew, by itself, when that breaks.
+
+    tell: called in this thread with what was heard, and whether it is for all processes; raises `Unwanted`.
+    is_elected: one among all processes listens for them: whoever holds a lock in the database, on this connection.
+    """
+
+    def __init__(self, tell: Callable[[Told, bool], None], *, is_elected: bool) -> None:
+        self._tell = tell
+        self._is_elected = is_elected
+        self._is_broken = False
+        self._retry = RETRIES[0]
+        self._is_stopping = False
+        self._bell = db.Bell()
+        self._thread = threading.Thread(target=self._run, name="django_workflow-live", daemon=True)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let it end soon; does not wait for it, and may be called more than once."""
+        self._is_stopping = True
+        self._bell.ring()
+
+    def _run(self) -> None:
+        try:
+            while not self._is_stopping:
+                self._listen_until_it_breaks()
+        except Unwanted:
+            pass
+        finally:
+            self._bell.close()
+
+    def _listen_until_it_breaks(self) -> None:
+        try:
+            with closing(db.Listener(())) as listener:
+                self._be_elected(listener)
+                self._hear(listener)
+        except Unwanted:
+            raise
+        except Exception as error:
+            # whatever is wrong with the database may be right again later; pages know until then
+            logger.warning("the connection that listens for live pages was lost, trying again: %s", error)
+            self._is_broken = True
+            self._tell(STALE, False)
+            self._bell.wait(self._retry)
+            self._retry = min(RETRIES[1], 2 * self._retry)
+
+    def _be_elected(self, listener: db.Listener) -> None:
+        """Wait until this connection listens for all, and say so."""
+        while self._is_elected and not listener.rows(TRY_LOCK, [LOCK])[0][0]:
+            self._recover()
+            self._bell.wait(ELECTION)
+            if self._is_stopping:
+                return
+        listener.listen([db.RUN_CHANNEL])
+        self._tell(RESYNC, True)
+        self._recover()
+
+    def _recover(self) -> None:
+        """The connection works: what was said of it is over."""
+        if self._is_broken and self._is_elected:
+            self._tell(RESYNC, False)
+        self._is_broken, self._retry = False, RETRIES[0]
+
+    def _hear(self, listener: db.Listener) -> None:
+        while not self._is_stopping:
+            found = listener.notifications(INTERVAL, self._bell)
+            runs = frozenset(payload for _, payload in found if RUN_ID.fullmatch(payload))
+            self._tell(Told(Kind.CHANGED, runs), True)
+            if runs:
+                self._bell.wait(NAP)
