@@ -4,6 +4,8 @@ import os
 
 from django.core.asgi import get_asgi_application
 
+from django_workflow.live.routing import with_live_pages
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
 
-application = get_asgi_application()
+application = with_live_pages(get_asgi_application())
