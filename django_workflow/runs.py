@@ -15,7 +15,7 @@ from django_workflow.engine import retry as retrying
 from django_workflow.engine.dead_letters import dead_letters
 from django_workflow.engine.overview import RunStatus, list_runs
 from django_workflow.engine.pausing import pause_flow, pause_queue, resume_flow, resume_queue
-from django_workflow.engine.retry import KEPT, RetryRequest
+from django_workflow.engine.retry_request import KEPT, RetryRequest
 from django_workflow.exceptions import RunFailed, RunNotFound
 from django_workflow.models import Run
 from django_workflow.statuses import SUCCEEDED

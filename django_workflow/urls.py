@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
+
+from django_workflow.web import actions, starting
 
 app_name = "django_workflow"
 
-urlpatterns: list[URLPattern] = []
+urlpatterns: list[URLPattern] = [
+    path("runs/actions/<slug:name>/", actions.act_on_runs, name="runs_action"),
+    path("runs/<uuid:run_id>/actions/<slug:name>/", actions.act_on_run, name="run_action"),
+    path("queues/<str:queue>/actions/<slug:name>/", actions.act_on_queue, name="queue_action"),
+    path("flows/<slug:slug>/actions/<slug:name>/", actions.act_on_flow, name="flow_action"),
+    path("flows/<slug:slug>/start/", starting.start, name="start"),
+    path("dead-letters/actions/<slug:name>/", actions.act_on_letters, name="letters_action"),
+]

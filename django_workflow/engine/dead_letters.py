@@ -9,7 +9,8 @@ from uuid import UUID
 
 from django_workflow import db
 from django_workflow.engine.control import WAIT_MS
-from django_workflow.engine.retry import RetryRequest, retry
+from django_workflow.engine.retry import retry
+from django_workflow.engine.retry_request import RetryRequest
 from django_workflow.engine.settle import lock_runs
 from django_workflow.exceptions import NotSupported
 

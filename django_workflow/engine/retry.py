@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from django_workflow import db, payload, queue
@@ -19,6 +19,7 @@ from django_workflow.engine.carried import Past, Plan
 from django_workflow.engine.control import WAIT_MS
 from django_workflow.engine.outputs import RunOutputs, read_inputs
 from django_workflow.engine.records import EventLog
+from django_workflow.engine.retry_request import ALL_STEPS, KEPT, LATEST, RetryRequest
 from django_workflow.engine.routing import Decision, RunFacts, decide
 from django_workflow.engine.settle import lock_runs, notifications
 from django_workflow.exceptions import NotSupported, RunNotFound, UnknownFlow, UnregisteredHandler
@@ -26,42 +27,9 @@ from django_workflow.ids import uuid7
 from django_workflow.models import FlowVersion
 from django_workflow.statuses import HELD, QUEUED, RUN_TERMINAL, RUNNING, SUCCEEDED
 
-#: What a retry repeats: what failed and what follows it, or everything.
-FAILED_STEPS, ALL_STEPS = "failed", "all"
-LATEST = "latest"
-
-
-class _Kept:
-    def __repr__(self) -> str:
-        return "<as it was>"
-
-
-#: Stands for an input that is not edited, as None is an input.
-KEPT: Final = _Kept()
-
 
 @dataclass(frozen=True, slots=True)
-class RetryRequest:
-    """How a run is to be retried; see `retry`."""
-
-    mode: str = FAILED_STEPS
-    from_step: str | None = None
-    input: Any = KEPT
-    version: int | str | None = None
-    reason: str = ""
-    by: str = ""
-
-    def __post_init__(self) -> None:
-        if self.mode not in (FAILED_STEPS, ALL_STEPS):
-            raise ValueError(f"mode is {FAILED_STEPS!r} or {ALL_STEPS!r}, not {self.mode!r}")
-        if self.mode == ALL_STEPS and self.from_step is not None:
-            raise ValueError("a retry of all steps begins with the first; give from_step= without mode='all'")
-        if isinstance(self.version, str) and self.version != LATEST:
-            raise ValueError(f"version is a number or {LATEST!r}, not {self.version!r}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Old:
+class RunToRetry:
     """What never changes of a run: its flow and version; and of which kind it is."""
 
     id: UUID
@@ -72,7 +40,7 @@ class _Old:
 
 
 @dataclass(frozen=True, slots=True)
-class _Version:
+class RetryVersion:
     """The version that a retry has."""
 
     id: int
@@ -94,8 +62,8 @@ def retry(run_id: UUID, request: RetryRequest) -> UUID:
     cannot be carried over as asked; `UnregisteredHandler` where this process has no code to decide what
     starts; `PayloadError` for an input that cannot be stored.
     """
-    old = _read_old(run_id)
-    version = _version(old, request.version)
+    old = read_run(run_id)
+    version = version_for(old, request.version)
     publish.ensure_queues(publish.queues_of(version.spec))
     with db.together():
         # two that retry at once: the second one waits here, and finds the retry of the first below
@@ -110,7 +78,7 @@ def retry(run_id: UUID, request: RetryRequest) -> UUID:
                 f"Run {run_id} is {locked.status}; only a settled run can be retried. Wait for its end, or cancel it.",
                 run_id=run_id, status=locked.status,
             )  # fmt: skip
-        return _Retrying(old, locked.status, request, version).make()
+        return Retrying(old, locked.status, request, version).make()
 
 
 READ_OLD = """
@@ -122,25 +90,27 @@ READ_OLD = """
 """
 
 
-def _read_old(run_id: UUID) -> _Old:
+def read_run(run_id: UUID) -> RunToRetry:
+    """Return what a retry follows; raises `RunNotFound`."""
     for row in db.rows(READ_OLD, [run_id]):
-        return _Old(*row)
+        return RunToRetry(*row)
     raise RunNotFound(f"There is no run {run_id}.", run_id=run_id)
 
 
-def _version(old: _Old, wanted: int | str | None) -> _Version:
+def version_for(old: RunToRetry, wanted: int | str | None) -> RetryVersion:
+    """Return the version that a retry has: the run's own, one by number, or the latest."""
     if wanted is None or wanted == old.version:
-        return _Version(old.version_id, old.version, publish.spec_of(old.version_id))
+        return RetryVersion(old.version_id, old.version, publish.spec_of(old.version_id))
     versions = FlowVersion.objects.using(conf.DATABASE).filter(flow__slug=old.flow).order_by("-number")
     if wanted == LATEST:
         version_id = _latest(old.flow)
         number = versions.values_list("number", flat=True).get(pk=version_id)
-        return _Version(version_id, number, publish.spec_of(version_id))
+        return RetryVersion(version_id, number, publish.spec_of(version_id))
     found = versions.filter(number=wanted).values_list("pk", flat=True).first()
     if found is None:
         newest = versions.values_list("number", flat=True)[0]
         raise NotSupported(f"Flow {old.flow!r} has no version {wanted}; its newest is {newest}.")
-    return _Version(found, int(wanted), publish.spec_of(found))
+    return RetryVersion(found, int(wanted), publish.spec_of(found))
 
 
 def _latest(slug: str) -> int:
@@ -161,10 +131,10 @@ READ_PAST = """
 """
 
 
-class _Retrying:
+class Retrying:
     """One retry, inside its transaction and under the lock of the old run."""
 
-    def __init__(self, old: _Old, status: str, request: RetryRequest, version: _Version) -> None:
+    def __init__(self, old: RunToRetry, status: str, request: RetryRequest, version: RetryVersion) -> None:
         self.old = old
         self.status = status
         self.request = request
@@ -230,6 +200,7 @@ class _Retrying:
         return plan
 
     def refusal(self, problems: Sequence[str], *, is_edited: bool) -> str:
+        """Say why results cannot be carried over, and what to do instead."""
         what = [f"in version {self.version.number}"] if self.version.id != self.old.version_id else []
         what += ["with another input"] if is_edited else []
         lines = "".join(f"\n  - {problem}" for problem in problems)
@@ -264,6 +235,7 @@ class _Retrying:
         return decide(carried.remainder(self.spec, plan.carried), facts, ends, is_start=True)
 
     def insert_run(self, row: LockedRun, decision: Decision, text: str | None) -> None:
+        """Write the run."""
         duration = self.spec.max_duration or conf.MAX_DURATION.total_seconds()
         error = json.dumps(decision.error) if decision.error else None
         values = [

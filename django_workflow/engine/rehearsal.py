@@ -1,0 +1,136 @@
+"""What a retry would do, by the plan that the retry itself makes; nothing is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from django_workflow import db
+from django_workflow.conf import conf
+from django_workflow.definition.registry import registry
+from django_workflow.definition.spec import MAP
+from django_workflow.engine import overrides
+from django_workflow.engine.carried import Plan
+from django_workflow.engine.retry import UNSETTLED_RETRY, Retrying, RetryVersion, RunToRetry, read_run, version_for
+from django_workflow.engine.retry_request import LATEST, RetryRequest
+from django_workflow.exceptions import NotSupported, RunNotFound, UnknownFlow, WorkflowError
+from django_workflow.models import FlowVersion
+from django_workflow.statuses import RUN_TERMINAL, SKIPPED
+
+#: What becomes of a step: its result is taken over, only some of its items are executed, all of it is.
+CARRIED, PARTLY, EXECUTED = "carried", "partly", "executed"
+#: Stands for the id of a version that is not stored yet: whoever retries stores it.
+UNPUBLISHED: Final = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepFate:
+    """What a retry would do with one step.
+
+    fate: "carried", "partly" or "executed". carried: tasks whose result is taken over.
+    executed: tasks that run, where that is known: what follows from new outputs is not.
+    is_conditional: it has a condition, which is asked again.
+    """
+
+    step: str
+    fate: str
+    carried: int
+    executed: int | None
+    is_conditional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a retry would do.
+
+    steps: in the order of the definition; empty where the retry would be refused. problem: why it would be.
+    existing: a retry of that run which is not settled; asking for another one gives this one.
+    version: the number of the definition's version.
+    """
+
+    version: int
+    steps: tuple[StepFate, ...] = ()
+    problem: str = ""
+    existing: UUID | None = None
+
+    @property
+    def executed_count(self) -> int:
+        """Tasks that run for certain."""
+        return sum(step.executed or 0 for step in self.steps)
+
+    @property
+    def carried_count(self) -> int:
+        """Tasks whose results are taken over."""
+        return sum(step.carried for step in self.steps)
+
+
+READ_STATUS = "SELECT status FROM django_workflow_run WHERE id = %s"
+
+
+def rehearse(run_id: UUID, request: RetryRequest) -> Rehearsal:
+    """Return what `retry` would do with the same request now; raises `RunNotFound`."""
+    old = read_run(run_id)
+    found = db.rows(READ_STATUS, [run_id])
+    if not found:
+        raise RunNotFound(f"There is no run {run_id}.", run_id=run_id)
+    if found[0][0] not in RUN_TERMINAL:
+        problem = f"Run {run_id} is {found[0][0]}; only a settled run can be retried. Wait for its end, or cancel it."
+        return Rehearsal(old.version, problem=problem)
+    try:
+        version = _version(old, request.version)
+    except WorkflowError as error:
+        return Rehearsal(old.version, problem=error.message)
+    unsettled = db.rows(UNSETTLED_RETRY, [run_id])
+    if unsettled:
+        return Rehearsal(version.number, existing=unsettled[0][0])
+    try:
+        retrying = Retrying(old, found[0][0], request, version)
+        _, _, is_edited = retrying.read_input()
+        plan = retrying.plan(is_edited=is_edited)
+        retrying.check_code(plan)
+    except WorkflowError as error:
+        return Rehearsal(version.number, problem=error.message)
+    return Rehearsal(version.number, _fates(retrying, plan))
+
+
+def _version(old: RunToRetry, wanted: int | str | None) -> RetryVersion:
+    """Return the version of the retry; a definition that is not stored yet is left so."""
+    if wanted != LATEST:
+        return version_for(old, wanted)
+    try:
+        spec = overrides.apply(registry.flow(old.flow))
+    except UnknownFlow:
+        return version_for(old, wanted)
+    versions = FlowVersion.objects.using(conf.DATABASE).filter(flow__slug=old.flow)
+    known = versions.filter(fingerprint=spec.fingerprint).values_list("pk", "number").first()
+    if known is not None:
+        return RetryVersion(*known, spec)
+    newest = versions.order_by("-number").values_list("number", flat=True).first()
+    if newest is None:
+        raise NotSupported(f"Flow {old.flow!r} has no version.")
+    return RetryVersion(UNPUBLISHED, newest + 1, spec)
+
+
+COUNT_ITEMS = """
+    SELECT step_run_id, count(*) FILTER (WHERE status IN ('succeeded', 'skipped')), count(*)
+    FROM django_workflow_task WHERE step_run_id = ANY(%s::bigint[]) AND index >= 0 GROUP BY step_run_id
+"""
+
+
+def _fates(retrying: Retrying, plan: Plan) -> tuple[StepFate, ...]:
+    past = retrying.past
+    counts = db.rows(COUNT_ITEMS, [[past[name].id for name in plan.parts]]) if plan.parts else []
+    items = {step_run_id: (done, total - done) for step_run_id, done, total in counts}
+    fates = []
+    for name, step in retrying.spec.steps.items():
+        if name in plan.whole:
+            tasks = 0 if past[name].status == SKIPPED else max(1, past[name].task_count)
+            fates.append(StepFate(name, CARRIED, tasks, 0, is_conditional=False))
+        elif name in plan.parts:
+            done, undone = items.get(past[name].id, (0, 0))
+            fates.append(StepFate(name, PARTLY, done, undone, is_conditional=False))
+        else:
+            known = None if step.kind == MAP else 1
+            fates.append(StepFate(name, EXECUTED, 0, known, is_conditional=step.when is not None))
+    return tuple(fates)

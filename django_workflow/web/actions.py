@@ -1,0 +1,239 @@
+"""Pages that act: each first says what it will touch, and does it when that is confirmed.
+
+A GET changes nothing. A POST without `confirm` only shows the page again, with what it would do as the form
+stands; so a selection of runs, or an edited input, need not be part of an address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from django_workflow import permissions
+from django_workflow.conf import conf
+from django_workflow.models import FlowDefinition, Queue, Run
+from django_workflow.web import forms, performing, previews, verbs
+from django_workflow.web.access import page, require, run_or_404
+from django_workflow.web.performing import Outcome
+from django_workflow.web.previews import Preview
+from django_workflow.web.returning import next_url
+from django_workflow.web.verbs import Button, Verb, buttons, flow_buttons, queue_buttons, step_buttons
+
+__all__ = [
+    "Button",
+    "act_on_flow",
+    "act_on_letters",
+    "act_on_queue",
+    "act_on_run",
+    "act_on_runs",
+    "buttons",
+    "flow_buttons",
+    "queue_buttons",
+    "step_buttons",
+]
+
+#: Most runs or dead letters that one confirmation is about.
+MAX_SELECTED = 1_000
+
+only_form_methods = require_http_methods(["GET", "HEAD", "POST"])
+
+
+@dataclass(slots=True)
+class Question:
+    """What the page asks: about what, with which form, and what it would touch."""
+
+    verb: Verb
+    title: str
+    subject: str
+    form: forms.ReasonForm
+    preview: Preview
+    back: str
+    ids: Sequence[Any] = ()
+    sentence: str = ""
+    subject_url: str = ""
+
+
+def is_confirmed(request: HttpRequest) -> bool:
+    """Say whether somebody has seen what will happen, and wants it."""
+    return request.method == "POST" and "confirm" in request.POST
+
+
+def ask(request: HttpRequest, question: Question) -> HttpResponse:
+    """Show what will be touched, and a form to confirm it."""
+    asked_at = request.POST.get("asked_at") or performing.now().isoformat()
+    context = {"question": question, "asked_at": asked_at, "next": question.back}
+    return render(request, "django_workflow/action.html", context)
+
+
+def answer(request: HttpRequest, outcome: Outcome, fallback: str) -> HttpResponse:
+    """Tell what was done and go back to where the user came from."""
+    performing.tell(request, outcome)
+    return redirect(next_url(request, outcome.url or fallback))
+
+
+def known(table: dict[str, Verb], name: str) -> Verb:
+    """Return an action by its name; raises `Http404`."""
+    if name not in table:
+        raise Http404(f"There is no action {name!r}.")
+    return table[name]
+
+
+@page
+@only_form_methods
+def act_on_run(request: HttpRequest, run_id: UUID, name: str) -> HttpResponse:
+    """Pause, resume, cancel or retry a run, or end one of its steps.
+
+    In the address: `step` of skip_step and complete_step; `mode`, `from_step` and `version` of retry; `next`.
+    """
+    verb = known(verbs.RUN_VERBS, name)
+    run = run_or_404(request, run_id)
+    require(request, verb.permission, run)
+    url = run_url(run)
+    form = _run_form(request, verb, run)
+    is_valid = form.is_valid() if form.is_bound else False
+    if is_confirmed(request) and is_valid:
+        return answer(request, performing.on_run(request, verb, run, form), url)
+    step = form.cleaned("step") or request.GET.get("step", "")
+    asked = form.request("", "") if isinstance(form, forms.RetryForm) else None
+    preview = previews.of_run(verb, run, step=step, request=asked)
+    subject = f"step {step} of {run}" if step else str(run)
+    question = Question(verb, f"{verb.label}: {subject}", subject, form, preview, next_url(request, ""))
+    question.subject_url = url
+    return ask(request, question)
+
+
+def _run_form(request: HttpRequest, verb: Verb, run: Run) -> forms.ReasonForm:
+    """Return the form of an action: bound to what was posted, else to what the address says."""
+    data: Any = request.POST if request.method == "POST" else None
+    initial = {name: request.GET[name] for name in ("step", "reason") if name in request.GET}
+    if verb.name == verbs.RETRY:
+        shows_input = permissions.may(request.user, permissions.VIEW_PAYLOAD, run.flow)
+        if data is None:
+            # an address may say how; a form that is bound to it tells what is wrong with that
+            data = {name: request.GET.get(name, "") for name in ("mode", "from_step", "version")}
+            if shows_input:
+                data["input"] = forms.readable(run.input)
+        return forms.RetryForm(data, run=run, shows_input=shows_input)
+    kinds: dict[str, type[forms.ReasonForm]] = {
+        verbs.SKIP_STEP: forms.StepForm,
+        verbs.COMPLETE_STEP: forms.CompleteForm,
+    }
+    return kinds.get(verb.name, forms.ReasonForm)(data, initial=initial)
+
+
+@page
+@only_form_methods
+def act_on_runs(request: HttpRequest, name: str) -> HttpResponse:
+    """Pause, resume, cancel or retry chosen runs: `ids` in the form or the address, together or one each."""
+    verb = known(verbs.BULK_VERBS, name)
+    require(request, verb.permission)
+    ids = chosen(request, UUID)
+    selection = previews.select(request.user, verb, ids)
+    fallback = _reverse("run_list")
+    form = forms.ReasonForm(request.POST if is_confirmed(request) else None)
+    if is_confirmed(request) and form.is_valid():
+        if not selection.fit and selection.forbidden == selection.count:
+            raise PermissionDenied
+        return answer(request, performing.on_runs(request, verb, selection, form), fallback)
+    subject = f"{selection.count} runs" if selection.count != 1 else "1 run"
+    question = Question(
+        verb, f"{verb.label}: {subject}", subject, form, previews.of_selection(verb, selection),
+        next_url(request, fallback), ids=[str(item) for item in ids], sentence=selection.sentence(verb),
+    )  # fmt: skip
+    return ask(request, question)
+
+
+@page
+@only_form_methods
+def act_on_flow(request: HttpRequest, slug: str, name: str) -> HttpResponse:
+    """Pause or resume a flow with all its runs."""
+    verb = known(verbs.FLOW_VERBS, name)
+    flow = flow_or_404(request, slug)
+    if not permissions.may(request.user, verb.permission, flow):
+        raise PermissionDenied
+    fallback = _reverse("board")
+    form = forms.ReasonForm(request.POST if request.method == "POST" else None)
+    if is_confirmed(request) and form.is_valid():
+        return answer(request, performing.on_flow(request, verb, flow, form), fallback)
+    subject = f"flow {flow.slug}"
+    question = Question(verb, f"{verb.label}: {subject}", subject, form, previews.of_flow(verb, flow), fallback)
+    question.back = next_url(request, fallback)
+    return ask(request, question)
+
+
+@page
+@only_form_methods
+def act_on_queue(request: HttpRequest, queue: str, name: str) -> HttpResponse:
+    """Pause or resume a queue."""
+    verb = known(verbs.QUEUE_VERBS, name)
+    require(request, verb.permission)
+    row = Queue.objects.using(conf.DATABASE).filter(name=queue).first()
+    if row is None:
+        raise Http404(f"There is no queue {queue!r}.")
+    fallback = _reverse("queues")
+    form = forms.ReasonForm(request.POST if request.method == "POST" else None)
+    if is_confirmed(request) and form.is_valid():
+        return answer(request, performing.on_queue(request, verb, row, form), fallback)
+    subject = f"queue {row.name}"
+    question = Question(
+        verb, f"{verb.label}: {subject}", subject, form, previews.of_queue(verb, row), next_url(request, fallback)
+    )
+    return ask(request, question)
+
+
+@page
+@only_form_methods
+def act_on_letters(request: HttpRequest, name: str) -> HttpResponse:
+    """Retry the runs of dead letters, or dismiss the letters: `ids` of their tasks."""
+    verb = known(verbs.LETTER_VERBS, name)
+    require(request, verb.permission)
+    ids = chosen(request, int)
+    letters = previews.select_letters(request.user, verb, ids)
+    kind = forms.NeededReasonForm if verb.name == verbs.DISMISS else forms.ReasonForm
+    form = kind(request.POST if is_confirmed(request) else None)
+    fallback = _reverse("board")
+    if is_confirmed(request) and form.is_valid():
+        return answer(request, performing.on_letters(request, verb, letters, form), fallback)
+    subject = f"{letters.count} dead letters" if letters.count != 1 else "1 dead letter"
+    question = Question(
+        verb, f"{verb.label}: {subject}", subject, form, previews.of_letters(verb, letters),
+        next_url(request, fallback), ids=ids, sentence=letters.sentence(verb),
+    )  # fmt: skip
+    return ask(request, question)
+
+
+def chosen(request: HttpRequest, kind: Callable[[str], Any]) -> list[Any]:
+    """Return the ids that were chosen, each once; raises `Http404` for what is no id, or for too many."""
+    given = request.POST.getlist("ids") or request.GET.getlist("ids")
+    try:
+        ids = list(dict.fromkeys(kind(text) for item in given for text in item.replace(",", " ").split()))
+    except ValueError as error:
+        raise Http404("These are no ids.") from error
+    if len(ids) > MAX_SELECTED:
+        raise Http404(f"At most {MAX_SELECTED:,} can be chosen at once.")
+    return ids
+
+
+def flow_or_404(request: HttpRequest, slug: str) -> FlowDefinition:
+    """Return a flow; one that the user may not see does not exist for them."""
+    flow = FlowDefinition.objects.using(conf.DATABASE).defer("draft").filter(slug=slug).first()
+    if flow is None or not permissions.may(request.user, permissions.VIEW, flow):
+        raise Http404(f"There is no flow {slug!r}.")
+    return flow
+
+
+def run_url(run: Run | UUID) -> str:
+    """Return the address of a run's page."""
+    return reverse("django_workflow:run", args=[run.pk if isinstance(run, Run) else run])
+
+
+def _reverse(name: str) -> str:
+    return reverse(f"django_workflow:{name}")

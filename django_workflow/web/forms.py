@@ -1,0 +1,176 @@
+"""The forms of the pages that act: a reason, JSON, how a run is retried, what a run is started with."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from django_workflow.conf import conf
+from django_workflow.engine.retry_request import ALL_STEPS, FAILED_STEPS, KEPT, LATEST, RetryRequest
+from django_workflow.flow import MAX_KEY
+from django_workflow.models import FlowVersion, Run
+
+#: Longest reason, in characters.
+MAX_REASON = 2_000
+#: Characters of the offending line that are shown with an error in JSON.
+SHOWN = 60
+
+
+class JSONInput(forms.CharField):
+    """A JSON value; errors tell line and column, and show the place. Blank is `empty`."""
+
+    empty: Any = None
+
+    def __init__(self, *, empty: Any = None, rows: int = 10, **options: Any) -> None:
+        widget = forms.Textarea(attrs={"rows": rows, "class": "mono", "spellcheck": "false", "autocomplete": "off"})
+        super().__init__(required=False, strip=False, widget=widget, **options)
+        self.empty = empty
+
+    def to_python(self, value: Any) -> Any:
+        """Return the value of the text; raises `ValidationError`."""
+        text = str(super().to_python(value))
+        if not text.strip():
+            return self.empty
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValidationError(explain(text, error), code="json") from error
+        except (ValueError, RecursionError) as error:
+            raise ValidationError(f"Not JSON: {error}", code="json") from error
+
+    def validate(self, value: Any) -> None:
+        """Accept any JSON value: null, zero and empty lists are values, too."""
+
+
+def explain(text: str, error: json.JSONDecodeError) -> str:
+    """Say where a text is no JSON: line and column, and what stands there."""
+    lines = text.splitlines() or [""]
+    line = lines[min(error.lineno, len(lines)) - 1]
+    begin = max(0, error.colno - 1 - SHOWN // 2)
+    shown = line[begin : begin + SHOWN].strip()
+    place = f"line {error.lineno}, column {error.colno}"
+    return f"Not JSON at {place}: {error.msg}" + (f", at: {shown}" if shown else ", at the end")
+
+
+def readable(value: Any) -> str:
+    """Return a JSON value as text that people can edit."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+class ReasonForm(forms.Form):
+    """Why something is done."""
+
+    reason = forms.CharField(
+        required=False, max_length=MAX_REASON, widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="Is stored with what you do, for whoever asks later.",
+    )  # fmt: skip
+
+    def cleaned(self, name: str, default: Any = "") -> Any:
+        """Return what was given for a field, or the default where it is not valid."""
+        return getattr(self, "cleaned_data", {}).get(name, default)
+
+
+class NeededReasonForm(ReasonForm):
+    """Why something is done that is not done without a reason."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["reason"].required = True
+
+
+class StepForm(ReasonForm):
+    """A step that is ended by hand."""
+
+    step = forms.CharField(max_length=128, widget=forms.HiddenInput)
+
+
+class CompleteForm(StepForm):
+    """A step that is ended by hand, with its output."""
+
+    value = JSONInput(
+        label="Output", rows=6, help_text="JSON; of a map step the whole list. Blank is null.",
+    )  # fmt: skip
+
+    field_order = ("step", "value", "reason")
+
+
+class RetryForm(ReasonForm):
+    """How a run is retried."""
+
+    mode = forms.ChoiceField(
+        required=False,
+        choices=[(FAILED_STEPS, "what failed, and what follows it"), (ALL_STEPS, "everything")],
+        label="Execute again",
+    )
+    from_step = forms.ChoiceField(required=False, label="Or from a step on")
+    version = forms.ChoiceField(required=False, label="Version of the flow")
+    input = JSONInput(empty=KEPT, label="Input", rows=8)
+
+    field_order = ("mode", "from_step", "version", "input", "reason")
+
+    def __init__(self, *args: Any, run: Run, shows_input: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.run = run
+        numbers = FlowVersion.objects.using(conf.DATABASE).filter(flow_id=run.flow_id).values_list("number", flat=True)
+        others = [number for number in numbers.order_by("-number")[:50] if number != run.version.number]
+        self.fields["version"].choices = [  # type: ignore[attr-defined]
+            ("", f"v{run.version.number}, as before"), (LATEST, "the latest"), *((str(n), f"v{n}") for n in others),
+        ]  # fmt: skip
+        self.fields["from_step"].choices = [  # type: ignore[attr-defined]
+            ("", "–"), *((name, name) for name in run.version.compiled.steps),
+        ]  # fmt: skip
+        self.fields["input"].help_text = (
+            "As it was. Edit it to execute with another one."
+            if shows_input
+            else "The input is hidden: you may not view payloads. Blank keeps it as it was."
+        )
+        if shows_input:
+            self.fields["input"].initial = readable(run.input)
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse a first step where everything is executed."""
+        data: dict[str, Any] = super().clean() or {}
+        if data.get("mode") == ALL_STEPS and data.get("from_step"):
+            self.add_error("from_step", "Everything is executed, or what follows a step, not both.")
+        return data
+
+    def request(self, reason: str, by: str) -> RetryRequest:
+        """Return what is asked of the engine; the input counts as kept where it is what it was."""
+        given = self.cleaned("input", KEPT)
+        if given is not KEPT and json.dumps(given, sort_keys=True) == json.dumps(self.run.input, sort_keys=True):
+            given = KEPT
+        version = self.cleaned("version") or None
+        return RetryRequest(
+            self.cleaned("mode") or FAILED_STEPS, self.cleaned("from_step") or None, given,
+            int(version) if version and version != LATEST else version, reason, by,
+        )  # fmt: skip
+
+
+class StartForm(forms.Form):
+    """What a run is started with."""
+
+    input = JSONInput(label="Input", rows=14, help_text="JSON. Blank is null.")
+    title = forms.CharField(required=False, max_length=200, help_text="What people call this run.")
+    labels = forms.CharField(
+        required=False, widget=forms.Textarea(attrs={"rows": 2, "class": "mono", "spellcheck": "false"}),
+        help_text="One name=value on each line.",
+    )  # fmt: skip
+    idempotency_key = forms.CharField(
+        required=False, max_length=MAX_KEY, help_text="A second start with the same key finds the first run."
+    )
+    run_id = forms.UUIDField(required=False, widget=forms.HiddenInput)
+
+    def clean_labels(self) -> dict[str, str]:
+        """Return the labels by name."""
+        labels = {}
+        for line in self.cleaned_data["labels"].splitlines():
+            if not line.strip():
+                continue
+            name, is_given, value = line.partition("=")
+            if not name.strip() or not is_given:
+                raise ValidationError(f"{line.strip()!r} is no label: write name=value.")
+            labels[name.strip()] = value.strip()
+        return labels

@@ -1,0 +1,257 @@
+"""Doing what was confirmed: the verb, a record of who and why, and what to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.apps import apps
+from django.contrib import messages
+from django.db import OperationalError, models
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.dateparse import parse_datetime
+from django.utils.html import format_html
+
+from django_workflow import db, runs
+from django_workflow.conf import conf
+from django_workflow.engine.control import WAIT_MS
+from django_workflow.engine.pausing import pause_flow, pause_queue, resume_flow, resume_queue
+from django_workflow.engine.retry_request import RetryRequest
+from django_workflow.engine.settle import lock_runs
+from django_workflow.exceptions import WorkflowError
+from django_workflow.models import FlowDefinition, Queue, Run, Task
+from django_workflow.web import forms, verbs
+from django_workflow.web.previews import Letters, Selection
+from django_workflow.web.verbs import Verb
+
+BUSY = "It is being written by somebody else just now. Nothing was changed; try again."
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an action.
+
+    text: for the user. url: where it leads them, if not back.
+    """
+
+    level: int
+    text: str
+    url: str = ""
+
+
+def now() -> datetime:
+    """Return the time of the database, by which rows are stamped."""
+    moment: datetime = db.rows("SELECT clock_timestamp()")[0][0]
+    return moment
+
+
+def tell(request: HttpRequest, outcome: Outcome) -> None:
+    """Tell the user on the next page, where the site has messages."""
+    messages.add_message(request, outcome.level, outcome.text, fail_silently=True)
+
+
+def record(request: HttpRequest, objects: Iterable[models.Model], text: str, reason: str) -> None:
+    """Write who did what and why into the history that the admin shows, where the site has one."""
+    if not apps.is_installed("django.contrib.admin"):
+        return
+    from django.contrib.admin.models import CHANGE, LogEntry  # noqa: PLC0415  not without its app
+    from django.contrib.contenttypes.models import ContentType  # noqa: PLC0415
+
+    told = f"{text}: {reason}" if reason else f"{text}."
+    LogEntry.objects.bulk_create(
+        LogEntry(
+            user_id=request.user.pk or 0, content_type_id=ContentType.objects.get_for_model(item).pk,
+            action_flag=CHANGE,
+            object_id=str(item.pk), object_repr=str(item)[:200], change_message=told,
+        )
+        for item in objects
+    )  # fmt: skip
+
+
+def on_run(request: HttpRequest, verb: Verb, run: Run, form: forms.ReasonForm) -> Outcome:
+    """Do something with one run, or one step of it."""
+    if run.status in verb.done:
+        return Outcome(messages.INFO, f"{_name(run)} is {run.status.replace('_', ' ')} already.")
+    words = _words(request, form)
+    if verb.name == verbs.RETRY:
+        assert isinstance(form, forms.RetryForm)
+        return _on_refusal(lambda: _retry(request, run, form.request(words["reason"], words["by"])))
+    step = form.cleaned("step")
+
+    def act() -> Outcome:
+        match verb.name:
+            case verbs.SKIP_STEP:
+                runs.skip_step(run, step, **words)
+            case verbs.COMPLETE_STEP:
+                runs.complete_step(run, step, form.cleaned("value", None), **words)
+            case _:
+                _ACTS[verb.name](run, **words)
+        what = f"Step {step} of {_name(run)}" if step else _name(run)
+        record(request, [run], f"{verb.past.capitalize()}{f' step {step}' if step else ''}", words["reason"])
+        return Outcome(messages.SUCCESS, f"{what} was {verb.past}.")
+
+    return _on_refusal(act)
+
+
+_ACTS: dict[str, Callable[..., Any]] = {verbs.PAUSE: runs.pause, verbs.RESUME: runs.resume, verbs.CANCEL: runs.cancel}
+
+
+def _retry(request: HttpRequest, run: Run, asked: RetryRequest) -> Outcome:
+    new_id, is_new = retry_once(run, asked, request.POST.get("asked_at", ""))
+    url = reverse("django_workflow:run", args=[new_id])
+    if not is_new:
+        return Outcome(
+            messages.INFO, format_html('{} is retried already, by <a href="{}">this run</a>.', _name(run), url)
+        )
+    record(request, [run], f"Retried as run {new_id}", asked.reason)
+    return Outcome(messages.SUCCESS, format_html('{} is retried by <a href="{}">a new run</a>.', _name(run), url), url)
+
+
+def retry_once(run: Run, asked: RetryRequest, asked_at: str) -> tuple[UUID, bool]:
+    """Retry a run, unless it was since the user was asked; return the retry and whether it is new.
+
+    asked_at: when the page was made that is confirmed here; sent a second time it finds the first one's retry.
+    """
+    since = _moment(asked_at)
+    with db.atomic():
+        # whoever confirms at the same time waits here, and finds this one's retry below
+        lock_runs([run.pk], wait_ms=WAIT_MS)
+        retries = Run.objects.using(conf.DATABASE).filter(retry_of=run).order_by("-id")
+        known = retries.unsettled() if since is None else retries.filter(
+            models.Q(created_at__gte=since) | models.Q(ended_at__isnull=True)
+        )  # fmt: skip
+        found: UUID | None = known.values_list("pk", flat=True).first()
+        if found is not None:
+            return found, False
+        new = runs.retry(
+            run, asked.mode, from_step=asked.from_step, input=asked.input, version=asked.version,
+            reason=asked.reason, by=asked.by,
+        )  # fmt: skip
+        return new.id, True
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        found = parse_datetime(text)
+    except ValueError:
+        return None
+    return found if found is not None and found.tzinfo is not None else None
+
+
+def on_runs(request: HttpRequest, verb: Verb, selection: Selection, form: forms.ReasonForm) -> Outcome:
+    """Do something with chosen runs, each by itself: one that cannot be changed stops no other."""
+    words = _words(request, form)
+    done: list[Run] = []
+    refused: list[str] = []
+    for run in selection.fit:
+        outcome = _on_refusal(lambda run=run: _on_one(request, verb, run, words))  # type: ignore[misc]
+        if outcome.level == messages.SUCCESS:
+            done.append(run)
+        else:
+            refused.append(outcome.text)
+    record(request, done, verb.past.capitalize(), words["reason"])
+    text = f"{len(done)} of {selection.count} were {verb.past}."
+    others = selection.count - len(selection.fit)
+    if others:
+        text += f" {others} could not be, as they stood."
+    if refused:
+        text += f" {refused[0]}" + (f" And {len(refused) - 1} more." if len(refused) > 1 else "")
+    return Outcome(messages.SUCCESS if len(done) == selection.count else messages.WARNING, text)
+
+
+def _on_one(request: HttpRequest, verb: Verb, run: Run, words: dict[str, str]) -> Outcome:
+    if verb.name == verbs.RETRY:
+        _, is_new = retry_once(run, RetryRequest(**words), request.POST.get("asked_at", ""))
+        if not is_new:
+            return Outcome(messages.INFO, f"{_name(run)} is retried already.")
+    else:
+        _ACTS[verb.name](run, **words)
+    return Outcome(messages.SUCCESS, "")
+
+
+def on_flow(request: HttpRequest, verb: Verb, flow: FlowDefinition, form: forms.ReasonForm) -> Outcome:
+    """Pause or resume a flow."""
+    if (flow.paused_at is None) == (verb.name == verbs.RESUME):
+        return Outcome(messages.INFO, f"Flow {flow.slug} {_stands(flow.paused_at)} already.")
+    act = pause_flow if verb.name == verbs.PAUSE else resume_flow
+    words = _words(request, form)
+    return _on_row(request, verb, flow, lambda: act(flow.slug, **words), form)
+
+
+def on_queue(request: HttpRequest, verb: Verb, queue: Queue, form: forms.ReasonForm) -> Outcome:
+    """Pause or resume a queue."""
+    if (queue.paused_at is None) == (verb.name == verbs.RESUME):
+        return Outcome(messages.INFO, f"Queue {queue.name} {_stands(queue.paused_at)} already.")
+    act = pause_queue if verb.name == verbs.PAUSE else resume_queue
+    words = _words(request, form)
+    return _on_row(request, verb, queue, lambda: act(queue.name, **words), form)
+
+
+def _stands(paused_at: datetime | None) -> str:
+    return "is paused" if paused_at else "goes on"
+
+
+def _on_row(
+    request: HttpRequest, verb: Verb, row: models.Model, act: Callable[[], None], form: forms.ReasonForm
+) -> Outcome:
+    def acted() -> Outcome:
+        act()
+        record(request, [row], verb.past.capitalize(), form.cleaned("reason"))
+        return Outcome(messages.SUCCESS, f"{_kind(row)} was {verb.past}.")
+
+    return _on_refusal(acted)
+
+
+def _kind(row: models.Model) -> str:
+    return f"Queue {row.name}" if isinstance(row, Queue) else f"Flow {row}"
+
+
+def on_letters(request: HttpRequest, verb: Verb, letters: Letters, form: forms.ReasonForm) -> Outcome:
+    """Retry the runs of dead letters, or dismiss the letters."""
+    words = _words(request, form)
+    tasks = [task.pk for task in letters.fit]
+    if not tasks:
+        return Outcome(messages.WARNING, letters.sentence(verb))
+
+    def act() -> Outcome:
+        if verb.name == verbs.DISMISS:
+            count = runs.dismiss_dead_letters(tasks, words["reason"], words["by"])
+            text = f"{count} dead letters were dismissed." if count != 1 else "1 dead letter was dismissed."
+        else:
+            made = runs.retry_dead_letters(tasks, words["by"], words["reason"])
+            text = f"{len(made)} runs are retried." if len(made) != 1 else "1 run is retried."
+        _record_letters(request, verb, letters.fit, words["reason"])
+        return Outcome(messages.SUCCESS, text)
+
+    return _on_refusal(act)
+
+
+def _record_letters(request: HttpRequest, verb: Verb, tasks: Sequence[Task], reason: str) -> None:
+    if verb.name == verbs.RETRY:
+        record(request, {task.run_id: task.run for task in tasks}.values(), "Retried, for its dead letters", reason)
+    else:
+        record(request, tasks, "Dismissed", reason)
+
+
+def _words(request: HttpRequest, form: forms.ReasonForm) -> dict[str, str]:
+    return {"reason": form.cleaned("reason").strip(), "by": request.user.get_username()}
+
+
+def _name(run: Run) -> str:
+    return f"Run {run}"
+
+
+def _on_refusal(act: Callable[[], Outcome]) -> Outcome:
+    """Do something; what is refused becomes a sentence."""
+    try:
+        return act()
+    except WorkflowError as error:
+        return Outcome(messages.WARNING, error.message)
+    except OperationalError as error:
+        if not db.is_lock_timeout(error):
+            raise
+        return Outcome(messages.WARNING, BUSY)
