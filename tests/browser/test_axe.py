@@ -1,0 +1,122 @@
+"""Nothing keeps people out: axe finds no fault, in light and dark, wide and narrow."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import pytest
+from django.contrib.auth.models import User
+
+from example_project.orders.catalogue import stock_up
+from example_project.orders.flow import place_order
+from example_project.serve.users import OPERATOR, VIEWER
+from tests.browser.axe import violations
+from tests.browser.run_page import RunPage
+from tests.browser.site.workflows import chain, numbers, parcels
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.browser
+
+LOOKS = pytest.mark.parametrize(
+    "look",
+    [
+        {"color_scheme": scheme, "viewport": {"width": width, "height": 900}}
+        for scheme in ("light", "dark")
+        for width in (1280, 390)
+    ],
+    ids=["light 1280", "light 390", "dark 1280", "dark 390"],
+)
+
+
+@pytest.fixture
+def superuser(workflow_queues) -> User:
+    return User.objects.create_superuser("root", password="root")
+
+
+@pytest.fixture
+def rich(place) -> dict[str, str]:
+    """Runs in every state, and the addresses of their pages."""
+    stock_up()
+    place.worker()
+    place.gates.open("outside")
+    shipped = place_order("Ada Lovelace", "ada@example.com", "card_4242", {"tea-green": 2, "cup-stone": 3})
+    rejected = place_order("Charles Babbage", "charles@example.com", "card_0005", {"pot-cast": 10_000})
+    failed = parcels.start({"count": 12}, title="Twelve parcels", labels={"region": "north"})
+    many = numbers.start(list(range(150)))
+    running = chain.start({"value": 1}, title="In the middle")
+    paused = chain.start({"value": 2})
+    paused.pause(reason="lunch", by=OPERATOR)
+    cancelled = chain.start({"value": 3})
+    cancelled.cancel(reason="a mistake", by=OPERATOR)
+    retried = eventually(lambda: failed.status == "failed" and failed.retry(by=OPERATOR))
+    eventually(lambda: many.status == "succeeded")
+    ids = {
+        "shipped": shipped.run_id, "rejected": rejected.run_id, "failed": failed.id, "many": many.id,
+        "running": running.id, "paused": paused.id, "cancelled": cancelled.id, "retried": retried.id,
+    }  # fmt: skip
+    return {name: f"/workflow/runs/{number}/" for name, number in ids.items()}
+
+
+def found(visitor, paths) -> dict[str, object]:
+    """Return what axe finds, by path."""
+    faults = {path: violations(visitor.visit(path)) for path in paths}
+    return {path: fault for path, fault in faults.items() if fault}
+
+
+def runs_over(visitor) -> bool:
+    """Say whether the page is wider than the window: only parts of it may be scrolled sideways."""
+    return visitor.page.evaluate("() => document.documentElement.scrollWidth > window.innerWidth")
+
+
+@LOOKS
+def test_live_pages_have_no_fault(visit, rich, look):
+    visitor = visit(OPERATOR, **look)
+    paths = [
+        "/workflow/", "/workflow/runs/", "/workflow/runs/?status=failed", "/workflow/runs/?q=nothing-is-called-so",
+        "/workflow/queues/", "/workflow/workers/",
+        *rich.values(),
+        f"{rich['shipped']}?step=pack", f"{rich['failed']}?step=deliver", f"{rich['running']}?step=first",
+        f"{rich['paused']}?step=second", f"{rich['many']}?step=each",
+        f"{rich['failed']}actions/retry/", f"{rich['shipped']}actions/retry/?from_step=pack",
+        f"{rich['running']}actions/cancel/", f"{rich['running']}actions/complete_step/?step=first",
+        "/workflow/queues/default/actions/pause/", "/workflow/flows/orders/start/", "/login/",
+    ]  # fmt: skip
+    too_wide = []
+    faults = {}
+    for path in paths:
+        faults |= found(visitor, [path])
+        if runs_over(visitor):
+            too_wide.append(path)
+    assert faults == {}
+    assert too_wide == []
+
+
+@LOOKS
+def test_pages_of_a_viewer_and_of_an_empty_site_have_no_fault(visit, place, look):
+    visitor = visit(VIEWER, **look)
+    assert found(visitor, ["/workflow/", "/workflow/runs/", "/workflow/queues/", "/workflow/workers/"]) == {}
+    handle = chain.start({"value": 1})
+    RunPage(visitor).open(handle.id).live()
+    assert found(visitor, [urlsplit(visitor.page.url).path]) == {}
+
+
+@LOOKS
+def test_admin_pages_have_no_fault_that_the_stock_user_list_does_not_have(visit, superuser, rich, look):
+    visitor = visit("root", **look)
+    stock = set(violations(visitor.visit("/admin/auth/user/")))
+    stock |= set(violations(visitor.visit(f"/admin/auth/user/{superuser.pk}/change/")))
+    visitor.visit("/admin/")
+    links = visitor.page.locator('a[href^="/admin/django_workflow/"]')
+    lists = {path for path in links.evaluate_all("(links) => links.map((link) => link.getAttribute('href'))")}
+    paths = {path for path in lists if not path.endswith("/add/")}
+    assert len(paths) >= 6
+    details = set()
+    for path in sorted(paths):
+        visitor.visit(path)
+        rows = visitor.page.locator("#result_list tbody a[href*='/change/']")
+        details.update(rows.evaluate_all("(links) => links.slice(0, 1).map((link) => link.getAttribute('href'))"))
+    more = {
+        path: {rule: told for rule, told in violations(visitor.visit(path)).items() if rule not in stock}
+        for path in sorted(paths | details)
+    }
+    assert {path: told for path, told in more.items() if told} == {}
