@@ -106,15 +106,13 @@ def test_admin_pages_have_no_fault_that_the_stock_user_list_does_not_have(visit,
     stock = set(violations(visitor.visit("/admin/auth/user/")))
     stock |= set(violations(visitor.visit(f"/admin/auth/user/{superuser.pk}/change/")))
     visitor.visit("/admin/")
-    links = visitor.page.locator('a[href^="/admin/django_workflow/"]')
-    lists = {path for path in links.evaluate_all("(links) => links.map((link) => link.getAttribute('href'))")}
+    lists = visitor.addresses('a[href^="/admin/django_workflow/"]')
     paths = {path for path in lists if not path.endswith("/add/")}
     assert len(paths) >= 6
     details = set()
     for path in sorted(paths):
         visitor.visit(path)
-        rows = visitor.page.locator("#result_list tbody a[href*='/change/']")
-        details.update(rows.evaluate_all("(links) => links.slice(0, 1).map((link) => link.getAttribute('href'))"))
+        details.update(visitor.addresses("#result_list tbody a[href*='/change/']")[:1])
     more = {
         path: {rule: told for rule, told in violations(visitor.visit(path)).items() if rule not in stock}
         for path in sorted(paths | details)

@@ -71,6 +71,11 @@ class Visitor:
         assert self.page.evaluate(NAVIGATIONS) == before
         assert self.page.evaluate("() => window.__mark") == "the same document"
 
+    def addresses(self, selector: str) -> list[str]:
+        """Return where the links of the page lead that fit a selector."""
+        found = self.page.locator(selector)
+        return list(dict.fromkeys(found.evaluate_all("(links) => links.map((link) => link.getAttribute('href'))")))
+
     def complaints(self) -> list[str]:
         """Return what went wrong so far, without what was expected."""
         for page in self.context.pages:
