@@ -645,9 +645,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="run",
             index=models.Index(
-                condition=models.Q(("status__in", ("failed", "cancelled", "timed_out"))),
+                condition=models.Q(("status", "succeeded"), _negated=True),
                 fields=["status", "id"],
-                name="dw_run_unlucky",
+                name="dw_run_not_succeeded",
             ),
         ),
         migrations.AddIndex(

@@ -75,12 +75,8 @@ class Run(models.Model):
             ),
             models.Index(fields=("due_at",), condition=Q(status="scheduled"), name="dw_run_scheduled"),
             models.Index(fields=("ended_at",), condition=Q(ended_at__isnull=False), name="dw_run_ended"),
-            # the statuses that lists look for among a million of succeeded ones; dead letters are among the failed
-            models.Index(
-                fields=("status", "id"),
-                condition=Q(status__in=("failed", "cancelled", "timed_out")),
-                name="dw_run_unlucky",
-            ),
+            # what lists look for among a million of succeeded ones, newest first; dead letters are among the failed
+            models.Index(fields=("status", "id"), condition=~Q(status="succeeded"), name="dw_run_not_succeeded"),
             models.Index(fields=("flow", "id"), name="dw_run_flow"),
             models.Index(fields=("retry_of",), condition=Q(retry_of__isnull=False), name="dw_run_retry_of"),
             # and those on created_at and labels, which Django has in an app of its own: see migration 0002

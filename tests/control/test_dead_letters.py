@@ -183,7 +183,7 @@ def test_letters_are_found_by_the_index_of_failed_runs(broken, transactional_db)
         cursor.execute("EXPLAIN (FORMAT JSON) " + module.LIST, [None, None, 100, 0])
         plan = cursor.fetchone()[0]
     text = plan if isinstance(plan, str) else json.dumps(plan)
-    assert "dw_run_unlucky" in text
+    assert "dw_run_not_succeeded" in text
     assert not [node for node in nodes(json.loads(text)[0]["Plan"]) if is_scan(node)]
     assert len(dead_letters()) == 51
 
