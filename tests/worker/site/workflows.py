@@ -108,8 +108,13 @@ def skips():
 
 
 @outcomes.step
-def comes_back(ctx):
-    return RetryAfter(SOON) if ctx.attempt == 1 else "back"
+def comes_back():
+    return RetryAfter(SOON) if is_first("comes_back") else "back"
+
+
+def is_first(what):
+    """Say so once; the number of an attempt does not tell, for one that did not begin in time counts, too."""
+    return Group.objects.get_or_create(name=what)[1]
 
 
 @outcomes.step(on_exhausted="skip")
@@ -118,8 +123,8 @@ def gives_no_json():
 
 
 @outcomes.step
-def dies_once(ctx):
-    if ctx.attempt == 1:
+def dies_once():
+    if is_first("dies_once"):
         os._exit(7)
     return "alive"
 
