@@ -9,9 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -21,56 +19,10 @@ import psutil
 import pytest
 
 from django_workflow.contrib.embedded.launcher import Cluster
+from tests.examples.serving import COMMAND, Serving
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
-
-COMMAND = [sys.executable, "-m", "example_project.serve"]
-PASSWORD = r"{} +password (\S+)"
-
-
-class Serving:
-    """The command as a process, with a PostgreSQL of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.cluster = Cluster(folder)
-        environ = {key: value for key, value in os.environ.items() if key != "DATABASE_URL"}
-        self.popen = subprocess.Popen(
-            [*COMMAND, "--port", "0", "--pace", "0.05"],
-            env=environ | {"DJANGO_WORKFLOW_POSTGRES": str(folder), "PYTHONIOENCODING": "utf-8"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        self.output = ""
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-        eventually(lambda: "Ctrl-C" in self.output or self.popen.poll() is not None, "it is up", seconds=90)
-
-    def _read(self) -> None:
-        for line in self.popen.stdout or ():
-            self.output += line
-
-    def found(self, pattern: str) -> str:
-        match = re.search(pattern, self.output)
-        assert match is not None, self.output
-        return match[1]
-
-    @property
-    def address(self) -> str:
-        return self.found(r"Open +(http://127\.0\.0\.1:\d+)/")
-
-    def end(self, number: signal.Signals = signal.SIGINT) -> int:
-        self.popen.send_signal(number)
-        code = self.popen.wait(30)
-        self._reader.join(10)
-        return code
-
-    def children(self) -> list[int]:
-        """Return the processes that it has told of."""
-        return [int(number) for number in re.findall(r"process (\d+)", self.output)]
 
 
 @pytest.fixture
@@ -104,7 +56,7 @@ def log_in(address: str, name: str, password: str) -> tuple[OpenerDirector, str]
 
 def test_it_starts_lets_both_users_in_and_ctrl_c_ends_everything_it_started(serving):
     for name in ("operator", "viewer"):
-        browser, page = log_in(serving.address, name, serving.found(PASSWORD.format(name)))
+        browser, page = log_in(serving.address, name, serving.password(name))
         assert page.startswith(f"{serving.address}/workflow/")
         assert name in page
     runs = eventually(
@@ -127,9 +79,9 @@ def test_it_starts_lets_both_users_in_and_ctrl_c_ends_everything_it_started(serv
 
 def test_the_operator_may_open_the_admin_and_the_viewer_may_not(serving):
     address = f"{serving.address}/admin/"
-    operator, _ = log_in(serving.address, "operator", serving.found(PASSWORD.format("operator")))
+    operator, _ = log_in(serving.address, "operator", serving.password("operator"))
     assert "Site administration" in operator.open(address, timeout=10).read().decode()
-    viewer, _ = log_in(serving.address, "viewer", serving.found(PASSWORD.format("viewer")))
+    viewer, _ = log_in(serving.address, "viewer", serving.password("viewer"))
     assert "/admin/login/" in viewer.open(address, timeout=10).url
     assert serving.end(signal.SIGTERM) == 0
 

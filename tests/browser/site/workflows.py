@@ -83,7 +83,7 @@ def total(each):
     return sum(each)
 
 
-evil = Flow("evil", title=f"Evil {EVIL}", retry=Retry(max_attempts=2, base=timedelta(milliseconds=10)))
+evil = Flow("evil", title=MALICE[0] + MALICE[1], retry=Retry(max_attempts=2, base=timedelta(milliseconds=10)))
 
 
 @evil.step
