@@ -165,6 +165,17 @@ def depth(queue: str) -> tuple[int, int, float]:
     return visible, total, float(age)
 
 
+def ahead(queue: str, message_id: int, limit: int) -> int:
+    """Return how many visible messages stand before one, counted up to `limit`."""
+    sql = f"""
+        SELECT count(*) FROM (
+            SELECT 1 FROM pgmq.{_table(queue)} WHERE msg_id < %s::bigint AND vt <= clock_timestamp() LIMIT %s::int
+        ) m
+    """  # noqa: S608  the table's name is made from a checked queue name
+    found: int = db.rows(sql, [message_id, limit])[0][0]
+    return found
+
+
 def purge(queue: str) -> None:
     """Delete all messages of a queue; the tasks stay, and the keeper sends for them anew."""
     db.execute("SELECT pgmq.purge_queue(%s)", [PREFIX + queue])

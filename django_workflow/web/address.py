@@ -1,0 +1,80 @@
+"""What the run page shows, as its address says it, and the addresses of what it could show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+from urllib.parse import urlencode
+
+from django_workflow.statuses import TASK_STATUSES
+
+#: Kinds of events that the page can be narrowed to.
+EVENT_KINDS = ("run", "step", "task", "own")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The query of a run page; what is unknown or malformed in it counts as not said.
+
+    step, item, task: what the panel shows. status, page: which items of a map. kind, of, before: which events, those
+    of a step, older than a number. lines: log lines before this one. whole: the payload to be shown uncut.
+    """
+
+    step: str = ""
+    item: int | None = None
+    task: int | None = None
+    status: str = ""
+    page: int = 1
+    kind: str = ""
+    of: str = ""
+    before: int | None = None
+    lines: int | None = None
+    whole: str = ""
+
+    @classmethod
+    def of_query(cls, query: Mapping[str, str]) -> Self:
+        """Read a query."""
+        status, kind = query.get("status", ""), query.get("kind", "")
+        return cls(
+            step=query.get("step", ""),
+            item=_number(query.get("item"), least=-1),
+            task=_number(query.get("task")),
+            status=status if status in TASK_STATUSES else "",
+            page=_number(query.get("page"), least=1) or 1,
+            kind=kind if kind in EVENT_KINDS else "",
+            of=query.get("of", ""),
+            before=_number(query.get("before")),
+            lines=_number(query.get("lines")),
+            whole=query.get("whole", ""),
+        )
+
+    def to(self, anchor: str = "", **changes: Any) -> str:
+        """Return the address with changes, relative to the page's own."""
+        other = replace(self, **changes)
+        values = {item.name: getattr(other, item.name) for item in fields(other)}
+        told = {name: value for name, value in values.items() if value not in ("", None) and (name, value) != FIRST}
+        return f"?{urlencode(told)}{anchor}"
+
+    def of_step(self, step: str) -> str:
+        """Return the address of a step's panel."""
+        return self.to("#task", step=step, **NOTHING_CHOSEN)
+
+    def of_item(self, index: int) -> str:
+        """Return the address of the panel of an item of the chosen step."""
+        return self.to("#task", item=index, task=None, lines=None, whole="")
+
+
+FIRST = ("page", 1)
+NOTHING_CHOSEN: dict[str, Any] = {"item": None, "task": None, "status": "", "page": 1, "lines": None, "whole": ""}
+#: The largest number that the database takes for an id.
+MOST = 2**63 - 1
+
+
+def _number(text: str | None, *, least: int = 0) -> int | None:
+    """Return a whole number within what the database knows."""
+    try:
+        value = int(text or "")
+    except ValueError:
+        return None
+    return value if least <= value <= MOST else None

@@ -1,0 +1,345 @@
+"""Where the nodes and edges of a flow's picture go: layered, from left to right. Pure, no Django.
+
+The steps are those of K. Sugiyama, S. Tagawa and M. Toda, "Methods for Visual Understanding of Hierarchical System
+Structures" (1981): cut cycles, layer by longest path, put dummy nodes on long edges, reduce crossings by barycentres,
+then give coordinates. These are exact for each layer: the places nearest to the neighbours' that keep the distances,
+by isotonic regression (M. Ayer et al., 1955). Everything is deterministic.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from django_workflow.web import routes
+from django_workflow.web.ordering import order_layers
+
+#: Room between the columns, between nodes of a column, and around all of it.
+GAP_X = 72.0
+GAP_Y = 22.0
+MARGIN = 24.0
+#: Room between edges that pass between nodes.
+LANE = 14.0
+#: Sweeps that move nodes towards their neighbours.
+STRAIGHTENING = 6
+#: Columns for nodes without edges.
+LONERS_PER_ROW = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A node's place: its top left corner and its size."""
+
+    name: str
+    x: float
+    y: float
+    width: float
+    height: float
+    layer: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An edge's way: `path` is an SVG path, `label` where a word on it may stand.
+
+    is_back: it leads back to a step before its source, and is drawn around below.
+    """
+
+    source: str
+    to: str
+    path: str
+    label: tuple[float, float]
+    is_back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Boxes by name and lines in the order of the edges, within `width` and `height`."""
+
+    boxes: Mapping[str, Box]
+    lines: tuple[Line, ...]
+    width: float
+    height: float
+
+
+@lru_cache(maxsize=64)
+def layout(nodes: tuple[tuple[str, float, float], ...], edges: tuple[tuple[str, str], ...]) -> Picture:
+    """Return the picture of a graph.
+
+    nodes: name, width and height of each, in declared order. edges: pairs of names; loops may be among them.
+    """
+    names = [name for name, _, _ in nodes]
+    graph = _Graph({name: (width, height) for name, width, height in nodes}, list(dict.fromkeys(edges)))
+    parts = components(names, graph.edges)
+    big = [part for part in parts if len(part) > 1]
+    loners = [part[0] for part in parts if len(part) == 1]
+    top = MARGIN
+    for part in big:
+        top = graph.place(part, top) + 2 * GAP_Y
+    top = graph.place_loners(loners, top)
+    return graph.picture(names, top)
+
+
+def components(names: Sequence[str], edges: Iterable[tuple[str, str]]) -> list[list[str]]:
+    """Return the parts of the graph that no edge connects, each in declared order."""
+    near: dict[str, list[str]] = defaultdict(list)
+    for source, to in edges:
+        near[source].append(to)
+        near[to].append(source)
+    part_of: dict[str, int] = {}
+    for number, name in enumerate(names):
+        pending = [name]
+        while pending:
+            current = pending.pop()
+            if current not in part_of:
+                part_of[current] = number
+                pending += near[current]
+    parts: dict[int, list[str]] = defaultdict(list)
+    for name in names:
+        parts[part_of[name]].append(name)
+    return list(parts.values())
+
+
+def back_edges(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Return edges whose removal leaves no cycle: those that a depth-first walk finds to lead back."""
+    out: dict[str, list[str]] = defaultdict(list)
+    has_source: set[str] = set()
+    for source, to in edges:
+        out[source].append(to)
+        if source != to:
+            has_source.add(to)
+    found: set[tuple[str, str]] = set()
+    is_open: dict[str, bool] = {}
+    # where the flow begins first, so that what leads back there is what is drawn back
+    for root in sorted(names, key=lambda name: name in has_source):
+        if root in is_open:
+            continue
+        is_open[root] = True
+        path = [(root, iter(out[root]))]
+        while path:
+            current, rest = path[-1]
+            to = next(rest, None)
+            if to is None:
+                is_open[current] = False
+                path.pop()
+            elif is_open.get(to):
+                found.add((current, to))
+            elif to not in is_open:
+                is_open[to] = True
+                path.append((to, iter(out[to])))
+    return found
+
+
+def layers_of(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> dict[str, int]:
+    """Return each node's layer: the length of the longest way to it. The edges have no cycle."""
+    out: dict[str, list[str]] = defaultdict(list)
+    missing: dict[str, int] = dict.fromkeys(names, 0)
+    for source, to in edges:
+        out[source].append(to)
+        missing[to] += 1
+    layer = dict.fromkeys(names, 0)
+    ready = [name for name in names if not missing[name]]
+    for name in ready:
+        for to in out[name]:
+            layer[to] = max(layer[to], layer[name] + 1)
+            missing[to] -= 1
+            if not missing[to]:
+                ready.append(to)
+    return layer
+
+
+@dataclass(slots=True)
+class _Graph:
+    """A graph that is being placed, part by part.
+
+    points: of each edge, the places it passes between its ends.
+    """
+
+    sizes: dict[str, tuple[float, float]]
+    edges: list[tuple[str, str]]
+    boxes: dict[str, Box] = field(default_factory=dict)
+    points: dict[tuple[str, str], list[tuple[float, float]]] = field(default_factory=dict)
+    back: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def place(self, part: Sequence[str], top: float) -> float:
+        """Place one connected part below `top`; return where it ends."""
+        members = set(part)
+        edges = [edge for edge in self.edges if edge[0] in members]
+        back = back_edges(part, edges)
+        forward = [edge for edge in edges if edge not in back]
+        layer = layers_of(part, forward)
+        grid = _Grid(self.sizes, part, forward, layer)
+        ys = grid.coordinates()
+        columns = grid.columns()
+        shift = top - min(ys[cell] - grid.height(cell) / 2 for cell in ys)
+        bottom = top
+        for name in part:
+            width, height = self.sizes[name]
+            left, column_width = columns[layer[name]]
+            y = ys[name] + shift - height / 2
+            bottom = max(bottom, y + height)
+            self.boxes[name] = Box(name, left + (column_width - width) / 2, y, width, height, layer[name])
+        for edge, cells in grid.chains.items():
+            self.points[edge] = [
+                point
+                for cell in cells
+                for point in (
+                    (columns[cell[2]][0], ys[cell] + shift),
+                    (columns[cell[2]][0] + columns[cell[2]][1], ys[cell] + shift),
+                )
+            ]
+            bottom = max([bottom, *(y for _, y in self.points[edge])])
+        for edge in edges:
+            if edge in back:
+                bottom += LANE + 6
+                self.back[edge] = bottom
+        return bottom
+
+    def place_loners(self, loners: Sequence[str], top: float) -> float:
+        """Place nodes without edges in rows."""
+        x, bottom = MARGIN, top
+        for number, name in enumerate(loners):
+            if number and number % LONERS_PER_ROW == 0:
+                x, top = MARGIN, bottom + GAP_Y
+            width, height = self.sizes[name]
+            self.boxes[name] = Box(name, x, top, width, height, 0)
+            if (name, name) in self.edges:
+                self.back[name, name] = top + height + LANE / 2
+            x += width + GAP_X
+            bottom = max(bottom, top + height + (LANE if (name, name) in self.edges else 0))
+        return bottom
+
+    def picture(self, names: Sequence[str], bottom: float) -> Picture:
+        """Return what was placed, with the ways of the edges drawn."""
+        boxes = {name: self.boxes[name] for name in names}
+        lines = []
+        for edge in self.edges:
+            source, to = boxes[edge[0]], boxes[edge[1]]
+            start = (source.x + source.width, source.y + source.height / 2)
+            end = (to.x, to.y + to.height / 2)
+            if edge in self.back:
+                path, label = routes.around(start, end, self.back[edge], GAP_X / 3)
+            else:
+                path, label = routes.through([start, *self.points.get(edge, []), end])
+            lines.append(Line(*edge, path, label, edge in self.back))
+        right = max((box.x + box.width for box in boxes.values()), default=0.0)
+        reach = GAP_X / 3 if self.back else 0.0
+        height = max([bottom, *self.back.values()], default=0.0)
+        return Picture(boxes, tuple(lines), round(right + reach + MARGIN, 1), round(height + MARGIN, 1))
+
+
+#: A dummy's name: the edge it belongs to, and its layer.
+Dummy = tuple[str, str, int]
+Cell = str | Dummy
+
+
+class _Grid:
+    """The layers of one part, with a dummy wherever an edge passes a layer."""
+
+    def __init__(
+        self,
+        sizes: Mapping[str, tuple[float, float]],
+        names: Sequence[str],
+        edges: Sequence[tuple[str, str]],
+        layer: Mapping[str, int],
+    ) -> None:
+        self.sizes = sizes
+        self.layers: list[list[Cell]] = [[] for _ in range(max(layer.values()) + 1)]
+        self.chains: dict[tuple[str, str], list[Dummy]] = {}
+        self.above: dict[Cell, list[Cell]] = defaultdict(list)
+        self.below: dict[Cell, list[Cell]] = defaultdict(list)
+        for name in names:
+            self.layers[layer[name]].append(name)
+        for source, to in edges:
+            chain: list[Dummy] = [(source, to, number) for number in range(layer[source] + 1, layer[to])]
+            if chain:
+                self.chains[source, to] = chain
+            for dummy in chain:
+                self.layers[dummy[2]].append(dummy)
+            way: list[Cell] = [source, *chain, to]
+            for first, second in itertools.pairwise(way):
+                self.below[first].append(second)
+                self.above[second].append(first)
+        self.layers = order_layers(self.layers, self.above, self.below)
+
+    def height(self, cell: Cell) -> float:
+        """Return the room a cell takes."""
+        return self.sizes[cell][1] if isinstance(cell, str) else LANE
+
+    def columns(self) -> list[tuple[float, float]]:
+        """Return left edge and width of each layer's column."""
+        found = []
+        left = MARGIN
+        for cells in self.layers:
+            width = max(self.sizes[cell][0] for cell in cells if isinstance(cell, str))
+            found.append((left, width))
+            # many edges between two columns need room to be told apart
+            left += width + GAP_X + min(60.0, 2.0 * sum(len(self.below[cell]) for cell in cells))
+        return found
+
+    def coordinates(self) -> dict[Cell, float]:
+        """Return the middle of each cell, by sweeps that move every layer towards its neighbours."""
+        ys: dict[Cell, float] = {}
+        for cells in self.layers:
+            y = 0.0
+            for cell, distance in zip(cells, [0.0, *self.distances(cells)], strict=True):
+                y += distance
+                ys[cell] = y
+        for sweep in range(STRAIGHTENING):
+            is_down = sweep % 2 == 0
+            both = sweep >= STRAIGHTENING - 2
+            for cells in self.layers if is_down else reversed(self.layers):
+                wanted, weights = [], []
+                for cell in cells:
+                    near = (self.above[cell] if is_down or both else []) + (
+                        self.below[cell] if both or not is_down else []
+                    )
+                    mean, weight = self.pull(cell, near, ys)
+                    wanted.append(mean)
+                    weights.append(weight)
+                ys.update(zip(cells, spread(wanted, weights, self.distances(cells)), strict=True))
+        return ys
+
+    def pull(self, cell: Cell, near: Sequence[Cell], ys: Mapping[Cell, float]) -> tuple[float, float]:
+        """Return where its neighbours pull a cell, and how strongly: long edges are to be straight."""
+        if not near:
+            return ys[cell], 0.2
+        is_dummy = not isinstance(cell, str)
+        total = weight = 0.0
+        for other in near:
+            strength = 4.0 if is_dummy and not isinstance(other, str) else 1.0
+            total += strength * ys[other]
+            weight += strength
+        return total / weight, weight
+
+    def distances(self, cells: Sequence[Cell]) -> list[float]:
+        """Return the least distances between the middles of neighbours in a layer."""
+        return [
+            (self.height(upper) + self.height(lower)) / 2
+            + (GAP_Y if isinstance(upper, str) or isinstance(lower, str) else 0.0)
+            for upper, lower in itertools.pairwise(cells)
+        ]
+
+
+def spread(wanted: Sequence[float], weights: Sequence[float], distances: Sequence[float]) -> list[float]:
+    """Return the places nearest to the wanted ones (least weighted squares) that keep order and distances.
+
+    Pool adjacent violators: places less the distances before them must not decrease.
+    """
+    offsets = [0.0]
+    for distance in distances:
+        offsets.append(offsets[-1] + distance)
+    pools: list[tuple[float, float, int]] = []
+    for want, weight, offset in zip(wanted, weights, offsets, strict=True):
+        mean, total, count = want - offset, weight, 1
+        while pools and pools[-1][0] > mean:
+            before, before_total, before_count = pools.pop()
+            mean = (mean * total + before * before_total) / (total + before_total)
+            total += before_total
+            count += before_count
+        pools.append((mean, total, count))
+    means = [mean for mean, _, count in pools for _ in range(count)]
+    return [mean + offset for mean, offset in zip(means, offsets, strict=True)]

@@ -1,0 +1,290 @@
+"""The panel of the run page: all about one step, and about one of its tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from django_workflow import db, payload, queue
+from django_workflow.conf import conf
+from django_workflow.definition.retry import RetryPolicy
+from django_workflow.definition.spec import StepSpec
+from django_workflow.models import Run
+from django_workflow.statuses import QUEUED, TASK_TERMINAL
+from django_workflow.web import waiting
+from django_workflow.web.address import Address
+from django_workflow.web.payloads import Value, limit_for, value_of_text
+from django_workflow.web.run_facts import MOST_ATTEMPTS, Facts, StepFacts, TaskFacts, Try, count_by_status, moment
+
+#: Items on a page, and log lines shown at once.
+ITEMS: Final = 50
+LINES: Final = 200
+#: Characters of a traceback and of a message.
+MOST_TRACEBACK: Final = 20_000
+
+READ_TASK = """
+    SELECT s.step, s.iteration, t.id, t.step_run_id, t.index, t.status, t.hold_reason, t.origin, t.queue, t.attempt,
+           t.failure_count, t.progress, t.created_at, t.due_at, t.begun_at, t.ended_at, t.message_id, NULL,
+           w.hostname || ':' || w.pid, extract(epoch FROM clock_timestamp() - w.heartbeat_at)::float8,
+           CASE WHEN %s::bool THEN left(t.item::text, %s::int) END, length(t.item::text),
+           CASE WHEN %s::bool THEN left(t.output::text, %s::int) END, length(t.output::text),
+           (SELECT jsonb_agg(jsonb_build_array(
+                       a.number, a.outcome, extract(epoch FROM a.begun_at), extract(epoch FROM a.ended_at),
+                       a.error_class, CASE WHEN %s::bool THEN left(a.message, %s::int) END,
+                       CASE WHEN %s::bool THEN left(a.traceback, %s::int) END, a.is_counted, a.late_outcome,
+                       aw.hostname || ':' || aw.pid) ORDER BY a.id)
+            FROM (SELECT * FROM django_workflow_attempt WHERE task_id = t.id ORDER BY id DESC LIMIT %s::int) a
+            LEFT JOIN django_workflow_worker aw ON aw.id = a.worker_id)
+    FROM django_workflow_task t
+    JOIN django_workflow_steprun s ON s.id = t.step_run_id
+    LEFT JOIN django_workflow_worker w ON w.id = t.worker_id
+    WHERE t.run_id = %s::uuid AND t.id = coalesce(%s::bigint, (
+        SELECT id FROM django_workflow_task
+        WHERE step_run_id = %s::bigint AND (%s::int IS NULL OR index = %s::int) ORDER BY index DESC LIMIT 1
+    ))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFacts:
+    """An attempt that did not succeed, in full."""
+
+    number: int
+    outcome: str
+    begun_at: datetime | None
+    ended_at: datetime | None
+    error_class: str
+    message: str | None
+    traceback: str | None
+    is_counted: bool
+    late_outcome: str
+    worker: str | None
+
+
+@dataclass(slots=True)
+class TaskDetail:
+    """A task with what is read for it alone."""
+
+    task: TaskFacts
+    step: str
+    iteration: int
+    item: Value
+    output: Value
+    attempts: list[AttemptFacts]
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line that a handler logged."""
+
+    id: int
+    attempt: int
+    level: int
+    level_name: str
+    created_at: datetime
+    logger: str
+    message: str
+
+
+@dataclass(slots=True)
+class Logs:
+    """The newest lines, oldest first; is_visible: whether the viewer may see them."""
+
+    is_visible: bool
+    lines: list[LogLine] = field(default_factory=list)
+    older: str = ""
+    newest: str = ""
+
+
+def read_task(run: Run, step: StepFacts | None, address: Address, *, has_payload: bool) -> TaskDetail | None:
+    """Read the task that the address names; of a step without items the only one. None where there is none.
+
+    step: the chosen step, if the address names one.
+    """
+    index = address.item
+    if address.task is None and (step is None or step.id is None or (step.is_map and index is None)):
+        return None
+    if index is not None and not -1 <= index < 2**31:
+        return None
+    step_run_id = step.id if step is not None else None
+    params = [
+        has_payload, limit_for(address, "item"), has_payload, limit_for(address, "output"),
+        has_payload, MOST_TRACEBACK, has_payload, MOST_TRACEBACK, MOST_ATTEMPTS,
+        run.pk, address.task, step_run_id, index, index,
+    ]  # fmt: skip
+    found = db.rows(READ_TASK, params)
+    if not found:
+        return None
+    name, iteration, *columns, item, item_size, output, output_size, attempts = found[0]
+    told = [_attempt(*values) for values in payload.loads(attempts) or ()]
+    task = TaskFacts(*columns, tries=[Try(a.number, a.outcome, a.begun_at, a.ended_at, a.error_class) for a in told])
+    task.step = name
+    values = []
+    for label, text, size in (("item", item, item_size), ("output", output, output_size)):
+        values.append(value_of_text(label.title(), text, size, label, address))
+        if not has_payload and size is not None:
+            values[-1] = Value(label.title(), is_masked=True)
+    return TaskDetail(task, name, iteration, values[0], values[1], told[::-1])
+
+
+def _attempt(number: int, outcome: str, begun: float | None, ended: float | None, *rest: Any) -> AttemptFacts:
+    return AttemptFacts(number, outcome, moment(begun), moment(ended), *rest)
+
+
+def explain(facts: Facts, detail: TaskDetail) -> None:
+    """Say why a task is where it is; only of a queued one that is due its queue is asked, too."""
+    task = detail.task
+    if task.step not in facts.steps:
+        return
+    ahead = None
+    is_due = task.due_at is None or task.due_at <= facts.now
+    if task.status == QUEUED and is_due and task.message_id is not None and task.queue in facts.around.served:
+        ahead = queue.ahead(task.queue, task.message_id, waiting.MOST_AHEAD)
+    detail.why = waiting.of_task(facts, task, ahead)
+
+
+READ_LINES = """
+    SELECT id, attempt, level, created_at, logger, message FROM django_workflow_tasklog
+    WHERE task_id = %s::bigint AND id < %s::bigint ORDER BY id DESC LIMIT %s::int
+"""
+LEVELS: Final = ((50, "critical"), (40, "error"), (30, "warning"), (20, "info"), (0, "debug"))
+LAST: Final = 2**63 - 1
+
+
+def read_logs(detail: TaskDetail, address: Address, *, is_visible: bool) -> Logs:
+    """Read the newest lines that a task's handler logged."""
+    logs = Logs(is_visible)
+    if is_visible:
+        rows = db.rows(READ_LINES, [detail.task.id, address.lines or LAST, LINES + 1])
+        for line_id, attempt, level, *rest in rows[:LINES][::-1]:
+            name = next(name for least, name in LEVELS if level >= least)
+            logs.lines.append(LogLine(line_id, attempt, level, name, *rest))
+        if len(rows) > LINES:
+            logs.older = address.to("#logs", lines=logs.lines[0].id)
+        if address.lines is not None:
+            logs.newest = address.to("#logs", lines=None)
+    return logs
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A thing that happened to a task."""
+
+    at: datetime
+    status: str
+    text: str
+
+
+def history(task: TaskFacts) -> list[Moment]:
+    """Return what happened to a task, as its row and its attempts tell it."""
+    found = [Moment(task.created_at, QUEUED, "made")]
+    if task.origin == "carried":
+        found = [Moment(task.created_at, task.status, "carried over from the run that is retried")]
+    elif task.origin == "override":
+        found = [Moment(task.created_at, task.status, "given by an operator")]
+    else:
+        for item in task.all_tries:
+            if item.begun_at is not None:
+                found.append(Moment(item.begun_at, "running", f"attempt {item.number} began"))
+            if item.ended_at is not None:
+                word = item.outcome.replace("_", " ")
+                error = f": {item.error_class}" if item.error_class else ""
+                found.append(Moment(item.ended_at, item.outcome, f"attempt {item.number} {word}{error}"))
+    if task.ended_at is not None and task.status in TASK_TERMINAL and found[-1].status != task.status:
+        found.append(Moment(task.ended_at, task.status, task.status))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class StatusFilter:
+    """A status by which the items of a map can be narrowed."""
+
+    status: str
+    label: str
+    count: int
+    href: str
+    is_chosen: bool
+
+
+@dataclass(slots=True)
+class Panel:
+    """All that the template shows of the chosen step."""
+
+    step: StepFacts
+    spec: StepSpec
+    title: str
+    why: str
+    rules: list[tuple[str, str]]
+    error: dict[str, Any] | None
+    detail: TaskDetail | None = None
+    history: list[Moment] = field(default_factory=list)
+    logs: Logs | None = None
+    inputs: list[Value] = field(default_factory=list)
+    reads_input: bool = False
+    items: list[tuple[TaskFacts, str]] = field(default_factory=list)
+    filters: list[StatusFilter] = field(default_factory=list)
+    previous: str = ""
+    next: str = ""
+    first: int = 0
+    close: str = ""
+
+
+def build(facts: Facts, step: StepFacts, address: Address, detail: TaskDetail | None) -> Panel:
+    """Return the panel of a step, without what is read for its task alone."""
+    spec = facts.spec.steps[step.step]
+    panel = Panel(
+        step=step,
+        spec=spec,
+        title=spec.title or spec.name,
+        why=waiting.of_step(facts, step),
+        rules=rules_of(spec),
+        error=step.error,
+        detail=detail,
+        history=history(detail.task) if detail is not None else [],
+        reads_input="input" in spec.params,
+        close=address.to(step="", item=None, task=None, status="", page=1, lines=None, whole=""),
+    )
+    if step.is_map:
+        page = address.page
+        panel.items = [(task, address.of_item(task.index)) for task in facts.items[:ITEMS]]
+        panel.first = (page - 1) * ITEMS
+        panel.previous = address.to("#task", page=page - 1) if page > 1 else ""
+        panel.next = address.to("#task", page=page + 1) if len(facts.items) > ITEMS else ""
+        panel.filters = _filters(step, address)
+    return panel
+
+
+def _filters(step: StepFacts, address: Address) -> list[StatusFilter]:
+    href = address.to("#task", status="", page=1, item=None, task=None)
+    found = [StatusFilter("", "all", step.task_count, href, not address.status)]
+    for status, count in count_by_status(step).items():
+        href = address.to("#task", status=status, page=1, item=None, task=None)
+        found.append(StatusFilter(status, status.replace("_", " "), count, href, address.status == status))
+    return found
+
+
+def rules_of(spec: StepSpec) -> list[tuple[str, str]]:
+    """Return what the flow says about a step, as pairs of a word and a value."""
+    default = conf.RETRY.declared() if conf.RETRY is not None else {}
+    policy = RetryPolicy.of(default, spec.retry)
+    rules = [("queue", spec.queue or conf.DEFAULT_QUEUE), ("attempts", f"at most {policy.max_attempts}")]
+    if spec.depends_on:
+        rules.append(("after", ", ".join(spec.depends_on)))
+    if spec.over or spec.count is not None:
+        rules.append(("one task per", f"item of {spec.over}" if spec.over else f"number below {spec.count:,}"))
+    if spec.max_parallel is not None:
+        rules.append(("at once", f"at most {spec.max_parallel:,}"))
+    if spec.tolerate is not None:
+        rules.append(
+            ("tolerates", f"{spec.tolerate:.0%} failed" if 0 < spec.tolerate < 1 else f"{spec.tolerate:g} failed")
+        )
+    if spec.when is not None:
+        rules.append(("only if", str(spec.when)))
+    timeout = spec.timeout
+    if timeout is not None:
+        rules.append(("timeout", f"{timeout:g} s"))
+    if spec.atomic:
+        rules.append(("atomic", "one transaction with its end"))
+    return rules

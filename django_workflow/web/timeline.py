@@ -1,0 +1,267 @@
+"""The timeline of a run: a row per task, with its waiting, its attempts and the time between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from django_workflow.statuses import CANCELLED, FAILED, LOST, RUNNING, SUCCEEDED, TIMED_OUT
+from django_workflow.templatetags.django_workflow import duration
+from django_workflow.web.address import Address
+from django_workflow.web.axis import Axis, Tick
+from django_workflow.web.run_facts import Facts, StepFacts, TaskFacts, Try
+
+#: Rows of a timeline; more steps than these are counted only.
+MOST_ROWS = 100
+#: Attempts are drawn below each other, up to so many lanes; further ones begin again at the top.
+MOST_LANES = 5
+LANE = 9
+BAR = 14
+MARGIN = 4
+#: The thinnest bar, in percent: what took no time is seen, too.
+THINNEST = 0.3
+
+WAITS, BACKOFF = "waiting", "backoff"
+TEXTURES = {WAITS: WAITS, "queued": WAITS, "held": WAITS, BACKOFF: BACKOFF, FAILED: FAILED} | dict.fromkeys(
+    (TIMED_OUT, LOST), FAILED
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A stretch of time: `kind` is waiting, backoff, or how an attempt ended."""
+
+    kind: str
+    x: float
+    width: float
+    y: int
+    height: int
+    text: str
+
+    @property
+    def texture(self) -> str:
+        """The pattern it is filled with, for those that have one."""
+        return TEXTURES.get(self.kind, "")
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineRow:
+    """A row: a step, or an item of the chosen map.
+
+    median_x: where the step would end if it took as long as in the middle of earlier runs.
+    """
+
+    label: str
+    href: str
+    took: str
+    status: str
+    height: int
+    bars: list[Bar]
+    description: str
+    note: str = ""
+    median_x: float | None = None
+    median: str = ""
+    is_critical: bool = False
+    is_item: bool = False
+    is_map: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """All that the template draws."""
+
+    rows: list[TimelineRow]
+    ticks: list[Tick]
+    left_out: int
+    total: int
+    has_items: bool
+    span: str
+
+
+def draw(facts: Facts, address: Address, selected: str) -> Timeline:
+    """Return the timeline of a run."""
+    critical = critical_path(facts)
+    steps = [step for step in facts.steps.values() if step.id is not None]
+    shown = _chosen(steps, critical, selected, facts)
+    axis = _axis(facts)
+    rows: list[TimelineRow] = []
+    for step in shown:
+        rows.append(_step_row(facts, step, axis, address, is_critical=step.step in critical))
+        if step.is_map and step.step == selected:
+            room = MOST_ROWS - len(shown)
+            items = sorted(facts.items[: max(0, min(50, room))], key=lambda task: task.index)
+            rows += [_item_row(task, axis, address, facts) for task in items]
+    return Timeline(
+        rows=rows,
+        ticks=axis.ticks(),
+        left_out=len(steps) - len(shown),
+        total=len(steps),
+        has_items=any(row.is_item for row in rows),
+        span=duration(axis.end - axis.begin),
+    )
+
+
+def critical_path(facts: Facts) -> set[str]:
+    """Return the steps that made the run as long as it is: from its last one back to the latest before each."""
+    ends = {
+        step.step: step.ended_at or facts.now
+        for step in facts.steps.values()
+        if step.started_at is not None and not facts.is_carried(step)
+    }
+    # of those that still run, the one that began first has taken longest
+    begins = {name: facts.steps[name].started_at or facts.now for name in ends}
+    current = max(ends, key=lambda name: (ends[name], -begins[name].timestamp()), default=None)
+    found: set[str] = set()
+    while current is not None and current not in found:
+        found.add(current)
+        before = [name for name in facts.spec.predecessors[current] if name in ends and name not in found]
+        current = max(before, key=lambda name: ends[name], default=None)
+    return found
+
+
+def _axis(facts: Facts) -> Axis:
+    run = facts.run
+    begin = run.started_at or run.created_at
+    return Axis(begin, run.ended_at or max(facts.now, begin))
+
+
+def _chosen(steps: list[StepFacts], critical: set[str], selected: str, facts: Facts) -> list[StepFacts]:
+    """Return the steps that have a row, in the order in which they began: if there are many, the most telling."""
+    late = facts.now + timedelta(days=1)
+
+    def importance(step: StepFacts) -> tuple[bool, bool, bool, timedelta]:
+        took = step.duration(facts.now) or timedelta(0)
+        return step.step == selected, step.status in (FAILED, RUNNING), step.step in critical, took
+
+    kept = sorted(steps, key=importance, reverse=True)[:MOST_ROWS]
+    return sorted(kept, key=lambda step: (step.started_at or step.ended_at or late, step.id))
+
+
+def _step_row(facts: Facts, step: StepFacts, axis: Axis, address: Address, *, is_critical: bool) -> TimelineRow:
+    task = facts.task_of.get(step.step)
+    note = ""
+    bars: list[Bar] = []
+    height = BAR + 2 * MARGIN
+    if facts.is_carried(step):
+        note = "carried over"
+    elif task is not None and not step.is_map:
+        bars, height = task_bars(task, axis, facts.now, facts.run.ended_at)
+    elif step.started_at is not None:
+        bars = [_map_bar(step, axis, facts.now)]
+    elif step.status not in (SUCCEEDED, FAILED):
+        note = step.status
+    took = step.duration(facts.now)
+    row = TimelineRow(
+        label=step.step,
+        href=address.of_step(step.step),
+        took=duration(took) if took is not None and not note else "",
+        status=step.shown,
+        height=height,
+        bars=bars,
+        description=_description(step.step, step.shown, bars, note),
+        note=note,
+        is_critical=is_critical,
+        is_map=step.is_map,
+    )
+    median = facts.around.medians.get(step.step)
+    if median is None or step.started_at is None or note:
+        return row
+    place = step.started_at + timedelta(seconds=median)
+    text = f"median of earlier runs: {duration(median)}"
+    return replace(row, median_x=axis.x(place) if place <= axis.end else None, median=text)
+
+
+def _item_row(task: TaskFacts, axis: Axis, address: Address, facts: Facts) -> TimelineRow:
+    bars, height = task_bars(task, axis, facts.now, facts.run.ended_at)
+    label = "given by an operator" if task.index < 0 else f"item {task.index}"
+    took = duration((task.ended_at or facts.now) - task.begun_at) if task.begun_at is not None else ""
+    return TimelineRow(
+        label=label,
+        href=address.of_item(task.index),
+        took=took,
+        status=task.status,
+        height=height,
+        bars=bars,
+        description=_description(label, task.status, bars, ""),
+        note="carried over" if task.origin == "carried" else "",
+        is_item=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """Where bars are drawn: a strip of a row."""
+
+    axis: Axis
+    y: int = MARGIN
+    height: int = BAR
+
+    def bar(self, kind: str, begin: datetime, end: datetime, text: str) -> Bar:
+        """Return the bar of a stretch of time."""
+        left, right = self.axis.x(begin), self.axis.x(end)
+        width = right - left if kind in (WAITS, BACKOFF) else max(right - left, THINNEST)
+        # at the very right, what is too thin to be seen grows to the left
+        return Bar(kind, round(min(left, 100 - width), 3), round(width, 3), self.y, self.height, text)
+
+    def gap(self, begin: datetime, end: datetime, *, is_backoff: bool) -> Bar:
+        """Return the bar of a time in which nothing was executed."""
+        word = "backed off" if is_backoff else "waited"
+        return self.bar(BACKOFF if is_backoff else WAITS, begin, end, f"{word} {duration(end - begin)}")
+
+
+def _map_bar(step: StepFacts, axis: Axis, now: datetime) -> Bar:
+    assert step.started_at is not None
+    end = step.ended_at or now
+    done = f", {step.done:,} of {step.task_count:,} tasks done" if step.is_map else ""
+    text = f"{step.shown.replace('_', ' ')} for {duration(end - step.started_at)}{done}"
+    return _Lane(axis).bar(step.shown, step.started_at, end, text)
+
+
+def task_bars(task: TaskFacts, axis: Axis, now: datetime, run_end: datetime | None) -> tuple[list[Bar], int]:
+    """Return the bars of one task, and how high they are together.
+
+    Its attempts stand below each other like stairs, what lies between two of them in the lane of the next.
+    """
+    if task.origin == "carried":
+        return [], BAR + 2 * MARGIN
+    tries = [item for item in task.all_tries if item.begun_at is not None]
+    is_between = _is_between(task, tries)
+    count = min(MOST_LANES, max(1, len(tries) + is_between))
+    height = BAR if count == 1 else LANE
+    lanes = [_Lane(axis, MARGIN + place * height, height - (count > 1)) for place in range(count)]
+    over = task.ended_at or run_end or now
+    bars: list[Bar] = []
+    free = task.created_at
+    for number, item in enumerate(tries):
+        assert item.begun_at is not None
+        lane = lanes[number % count]
+        bars.append(lane.gap(free, item.begun_at, is_backoff=number > 0))
+        end = item.ended_at or over
+        text = f"attempt {item.number} {item.outcome.replace('_', ' ')} after {duration(end - item.begun_at)}"
+        bars.append(lane.bar(item.outcome, item.begun_at, end, text))
+        free = end
+    if not tries or is_between:
+        bars.append(lanes[len(tries) % count].gap(free, over, is_backoff=is_between))
+    return [bar for bar in bars if bar.width > 0], count * height + 2 * MARGIN
+
+
+def _is_between(task: TaskFacts, tries: list[Try]) -> bool:
+    """Say whether a task waits for a further attempt."""
+    return bool(tries) and task.ended_at is None and task.status != RUNNING and tries[-1].ended_at is not None
+
+
+def _description(label: str, status: str, bars: Iterable[Bar], note: str) -> str:
+    told = ", ".join(bar.text for bar in bars)
+    return f"{label}: {note or told or status.replace('_', ' ')}"
+
+
+#: The kinds of bars, for the legend: those of attempts that ended badly share a texture.
+LEGEND = (
+    (WAITS, "waiting"),
+    (RUNNING, "running"),
+    (SUCCEEDED, "succeeded"),
+    (FAILED, "failed attempt"),
+    (BACKOFF, "backoff"),
+    (CANCELLED, "cancelled"),
+)

@@ -1,0 +1,161 @@
+"""Why something waits, in one sentence: for a run, a step, a task. Nothing here asks the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from django_workflow.definition.spec import StepSpec
+from django_workflow.statuses import HELD, PAUSED, QUEUED, RUNNING, SCHEDULED, SUSPENDED, WAITING
+from django_workflow.templatetags.django_workflow import duration
+from django_workflow.web.run_facts import NOT_REACHED, Facts, Pause, StepFacts, TaskFacts
+
+#: Names in a sentence; more are counted.
+MOST_NAMES = 3
+
+
+def of_run(facts: Facts) -> str:
+    """Say why nothing of a run is executed now; "" where something is, or it has ended."""
+    run = facts.run
+    if facts.is_settled:
+        return ""
+    if run.status == SCHEDULED:
+        return f"Starts {at(run.due_at, facts.now)}." if run.due_at else "Starts as soon as a worker takes it up."
+    if run.status == PAUSED:
+        return of_pause(facts)
+    open_steps = [step for step in facts.steps.values() if step.status == RUNNING]
+    if any(step.running for step in open_steps):
+        return ""
+    for step in open_steps:
+        if sentence := of_step(facts, step):
+            return f"Step {step.step}: {sentence[0].lower()}{sentence[1:]}"
+    return ""
+
+
+def of_pause(facts: Facts) -> str:
+    """Say who holds a paused run."""
+    flow = facts.run.flow
+    if flow.paused_at is not None and facts.run.is_paused_with_flow:
+        return held(f"flow {flow.slug}", Pause(flow.paused_at, flow.paused_by, flow.pause_reason), facts.now)
+    pause = facts.around.pause or Pause(facts.run.paused_at)
+    return held("the run", pause, facts.now)
+
+
+def of_step(facts: Facts, step: StepFacts) -> str:
+    """Say why a step does not go on; "" where it does, or has ended."""
+    if step.is_settled or step.running:
+        return ""
+    if step.status in (NOT_REACHED, WAITING):
+        return _of_predecessors(facts, step)
+    if step.suspended:
+        return "Waits for a signal, a time, or another run."
+    task = facts.task_of.get(step.step)
+    if task is not None and not step.is_map:
+        return of_task(facts, task)
+    if step.paused:
+        return of_pause(facts) if facts.run.status == PAUSED else "Held while the run was paused."
+    if step.queued and step.queued == step.delayed and step.due_at is not None:
+        return f"Its next item is not tried again before {at(step.due_at, facts.now)}."
+    if step.queued:
+        return _of_queue(facts, facts.queue_of(step.step), None)
+    return _of_places(facts.spec.steps[step.step]) if step.parallel else ""
+
+
+def of_task(facts: Facts, task: TaskFacts, ahead: int | None = None) -> str:
+    """Say why a task is where it is; "" where it has ended.
+
+    ahead: messages before its own on its queue, where that is known.
+    """
+    if task.status == RUNNING:
+        return _of_worker(facts, task)
+    if task.status == SUSPENDED:
+        return "Waits for a signal, a time, or another run."
+    if task.status == HELD:
+        if task.hold_reason == PAUSED:
+            return of_pause(facts) if facts.run.status == PAUSED else "Held while the run was paused."
+        return _of_places(facts.spec.steps[task.step])
+    if task.status != QUEUED:
+        return ""
+    if task.due_at is not None and task.due_at > facts.now:
+        last = task.tries[-1] if task.tries else None
+        why = f": attempt {last.number} {last.outcome.replace('_', ' ')}" if last else ""
+        return f"Not before {at(task.due_at, facts.now)}{why}."
+    return _of_queue(facts, task.queue, ahead)
+
+
+def _of_predecessors(facts: Facts, step: StepFacts) -> str:
+    if facts.is_settled:
+        return "" if step.status != NOT_REACHED else "The run ended before it was reached."
+    missing = [name for name in facts.spec.predecessors[step.step] if not facts.steps[name].is_settled]
+    if not missing:
+        return "Waits for the steps before it to be taken into account." if step.status == WAITING else ""
+    return f"Waits for {names(missing)}."
+
+
+def _of_places(step: StepSpec) -> str:
+    places = f"{step.max_parallel:,}" if step.max_parallel else "few"
+    return f"Held for a free place: at most {places} of its tasks run at once (max_parallel)."
+
+
+def _of_worker(facts: Facts, task: TaskFacts) -> str:
+    if facts.run.is_local:
+        return "Runs in the process that called it."
+    if task.worker is None or task.heartbeat_age is None:
+        return "Runs."
+    begun = "" if task.begun_at is not None else "Claimed and about to begin: "
+    return f"{begun}{'runs' if begun else 'Runs'} on worker {task.worker}, heard of {ago(task.heartbeat_age)}."
+
+
+def _of_queue(facts: Facts, queue: str, ahead: int | None) -> str:
+    flow = facts.run.flow
+    if flow.paused_at is not None:
+        return held(f"flow {flow.slug}", Pause(flow.paused_at, flow.paused_by, flow.pause_reason), facts.now)
+    if queue in facts.around.paused_queues:
+        return held(f"queue {queue}", facts.around.paused_queues[queue], facts.now)
+    if queue not in facts.around.served:
+        return f"No live worker serves queue {queue}."
+    if ahead is None:
+        return f"Queued on {queue} for the next free worker."
+    if ahead == 0:
+        return f"Next on queue {queue}."
+    more = " or more" if ahead >= MOST_AHEAD else ""
+    return f"Queued behind {ahead:,}{more} other{'s' if ahead > 1 else ''} on queue {queue}."
+
+
+#: Messages before a task's own are counted up to here.
+MOST_AHEAD = 1_000
+
+
+def held(what: str, pause: Pause, now: datetime) -> str:
+    """Say that something is paused, by whom, since when and why."""
+    by = f" by {pause.by}" if pause.by else ""
+    since = f" since {clock(pause.since, now)}" if pause.since else ""
+    reason = f": {pause.reason.rstrip('.')}" if pause.reason else ""
+    return f"Held because {what} is paused{by}{since}{reason}."
+
+
+def at(when: datetime, now: datetime) -> str:
+    """Return a time to come, and how far it is."""
+    left = when - now
+    return clock(when, now) + (f", in {duration(left)}" if left > timedelta(0) else "")
+
+
+def clock(when: datetime, now: datetime) -> str:
+    """Return a time of day, with the date where that is another one."""
+    local = timezone.localtime(when)
+    return f"{local:%H:%M:%S}" if local.date() == timezone.localtime(now).date() else f"{local:%b %d, %H:%M:%S}"
+
+
+def ago(seconds: float) -> str:
+    """Return how long ago something was."""
+    return "just now" if seconds < 1 else f"{duration(seconds)} ago"
+
+
+def names(steps: Sequence[str]) -> str:
+    """Return names as a list in a sentence."""
+    shown, rest = list(steps[:MOST_NAMES]), len(steps) - MOST_NAMES
+    if rest > 0:
+        shown.append(f"{rest} more")
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
