@@ -10,7 +10,7 @@ from django.db import IntegrityError
 
 from django_workflow import db
 from django_workflow.conf import conf
-from django_workflow.definition import names, spec
+from django_workflow.definition import names, schema, spec
 from django_workflow.definition.declare import StepDraft, compile_flow, wire
 from django_workflow.definition.registry import Handler, registry
 from django_workflow.definition.retry import Retry
@@ -67,17 +67,24 @@ class FlowBuilder:
         title: str = "",
         max_duration: timedelta | None = None,
         max_tasks: int | None = None,
+        input_schema: Mapping[str, Any] | None = None,
         retry: Retry | None = None,
         timeout: timedelta | None = None,
         queue: str | None = None,
         executor: str | None = None,
     ) -> StoredFlow:
-        """Store a new flow without steps; options as for `Flow`. Raises `DefinitionError` for a name that is taken."""
+        """Store a new flow without steps; options as for `Flow`.
+
+        Raises `DefinitionError` for a name that is taken or none, and for a schema that cannot be used.
+        """
         if not names.is_name(slug):
             raise DefinitionError([f"flow {slug!r}: a slug is {names.NAME_RULE}"])
+        if input_schema is not None and (problems := schema.problems(input_schema)):
+            raise DefinitionError([f"flow: {problem}" for problem in problems], flow=slug)
         options = {
             "max_duration": max_duration.total_seconds() if max_duration else None,
             "max_tasks": max_tasks,
+            "input_schema": schema.as_json(input_schema) if input_schema else None,
             "defaults": _storable({"retry": retry, "timeout": timeout, "queue": queue, "executor": executor}),
         }
         try:
@@ -254,6 +261,7 @@ def compile_draft(
         title=row.title,
         max_duration=timedelta(seconds=seconds) if seconds else None,
         max_tasks=options.get("max_tasks"),
+        input_schema=options.get("input_schema"),
         overrides=row.overrides,
     )
 

@@ -33,10 +33,12 @@ class DefinitionError(WorkflowError):
 
 
 class PayloadError(WorkflowError):
-    """A value cannot be stored: it is not JSON, or it is too large."""
+    """A value cannot be stored: it is not JSON, it is too large, or it does not fit the flow's schema."""
 
     path: str = ""
     size: int | None = None
+    #: How an input does not fit: each with `path` and `message`.
+    violations: Sequence[Any] = ()
 
 
 class TypeViolation(WorkflowError):

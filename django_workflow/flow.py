@@ -49,7 +49,7 @@ class Startable:
         run_id: a UUID of the caller's choice; a second start with it returns the first run.
         delay, at: start later; at most one of them.
         labels, title, by: for people; `by` is who started it.
-        Raises `DefinitionError`, or `PayloadError` for an input that cannot be stored.
+        Raises `DefinitionError`, or `PayloadError` for an input that cannot be stored or does not fit `input_schema`.
         """
         request = StartRequest(
             input, idempotency_key, run_id, delay.total_seconds() if delay is not None else None, at,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar, overload
 
-from django_workflow.definition import spec, validate
+from django_workflow.definition import schema, spec, validate
 from django_workflow.definition.registry import Handler, parameters, registry
 from django_workflow.definition.retry import Retry
 from django_workflow.exceptions import DefinitionError
@@ -39,6 +39,7 @@ class FlowDeclaration:
     title: shown to people.
     max_duration: the longest life of a run.
     max_tasks: most tasks of a run.
+    input_schema: a JSON Schema that inputs have to fit; without one a run takes any JSON value.
     retry, timeout, queue, executor: defaults of its steps.
     """
 
@@ -49,6 +50,7 @@ class FlowDeclaration:
         title: str = "",
         max_duration: timedelta | None = None,
         max_tasks: int | None = None,
+        input_schema: Mapping[str, Any] | None = None,
         retry: Retry | None = None,
         timeout: timedelta | None = None,
         queue: str | None = None,
@@ -58,6 +60,7 @@ class FlowDeclaration:
         self.title = title
         self.max_duration = max_duration
         self.max_tasks = max_tasks
+        self.input_schema = input_schema
         self.defaults = {"retry": retry, "timeout": timeout, "queue": queue, "executor": executor}
         self.drafts: list[StepDraft] = []
         self._compiled: spec.FlowSpec | None = None
@@ -134,6 +137,7 @@ class FlowDeclaration:
                 title=self.title,
                 max_duration=self.max_duration,
                 max_tasks=self.max_tasks,
+                input_schema=self.input_schema,
             )
         return self._compiled
 
@@ -167,6 +171,7 @@ def compile_flow(
     title: str = "",
     max_duration: timedelta | None = None,
     max_tasks: int | None = None,
+    input_schema: Mapping[str, Any] | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> spec.FlowSpec:
     """Compile drafts to a spec.
@@ -176,7 +181,7 @@ def compile_flow(
     Raises `DefinitionError` listing every problem with its place.
     """
     defaults, overrides = defaults or {}, overrides or {}
-    problems = validate.flow_options(slug, max_duration, max_tasks, defaults)
+    problems = validate.flow_options(slug, max_duration, max_tasks, defaults, input_schema)
     misfits = validate.overrides(overrides, {draft.name for draft in drafts})
     if not misfits:
         drafts = [_inherit(draft.options, overrides.get(draft.name, {}), draft) for draft in drafts]
@@ -194,6 +199,7 @@ def compile_flow(
         title=title,
         max_duration=max_duration.total_seconds() if max_duration else None,
         max_tasks=max_tasks,
+        input_schema=schema.as_json(input_schema) if input_schema else None,
     )
 
 

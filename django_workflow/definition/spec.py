@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Final, Literal
 
+from django_workflow.definition import schema
 from django_workflow.definition.graph import find_cycles
 
 SINGLE: Final = "single"
@@ -98,6 +99,12 @@ class FlowSpec:
     title: str = ""
     max_duration: float | None = None
     max_tasks: int | None = None
+    input_schema: Mapping[str, Any] | None = None
+
+    @cached_property
+    def input_validator(self) -> Any:
+        """What checks inputs against `input_schema`; None where the flow takes anything."""
+        return None if self.input_schema is None else schema.compiled(self.input_schema)
 
     @cached_property
     def outbound(self) -> Mapping[str, tuple[TransitionSpec, ...]]:
@@ -171,7 +178,7 @@ class FlowSpec:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FlowSpec:
         """Read what `to_dict` wrote."""
-        options = {key: data[key] for key in ("title", "max_duration", "max_tasks") if key in data}
+        options = {key: data[key] for key in FLOW_OPTIONS if key in data}
         steps = [_step_from_dict(item) for item in data["steps"]]
         return cls(
             slug=data["slug"],
@@ -196,6 +203,8 @@ class FlowSpec:
         return "\n".join(lines)
 
 
+#: What a stored definition holds of its flow's own options, where they are not the defaults.
+FLOW_OPTIONS: Final = ("title", "max_duration", "max_tasks", "input_schema")
 #: Words that Mermaid does not take as a node's id.
 MERMAID_WORDS = frozenset(
     {

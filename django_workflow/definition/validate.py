@@ -10,7 +10,7 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django_workflow.definition import expressions, graph, names, spec
+from django_workflow.definition import expressions, graph, names, schema, spec
 from django_workflow.definition.registry import parameters, registry
 from django_workflow.definition.retry import STRATEGIES, Retry
 
@@ -33,7 +33,9 @@ MAX_TASKS_CEILING = 1_000_000
 Report = Callable[[str], None]
 
 
-def flow_options(slug: Any, max_duration: Any, max_tasks: Any, defaults: Mapping[str, Any]) -> list[str]:
+def flow_options(
+    slug: Any, max_duration: Any, max_tasks: Any, defaults: Mapping[str, Any], input_schema: Any = None
+) -> list[str]:
     """Return the problems of a flow's own options and of the defaults of its steps."""
     problems: list[str] = []
 
@@ -50,6 +52,9 @@ def flow_options(slug: Any, max_duration: Any, max_tasks: Any, defaults: Mapping
             report(f"max_duration must be at most {MAX_DURATION_CEILING.days} days, not {max_duration}")
     if max_tasks is not None and not (_is_whole(max_tasks) and 1 <= max_tasks <= MAX_TASKS_CEILING):
         report(f"max_tasks must be between 1 and {MAX_TASKS_CEILING:,}, not {max_tasks!r}")
+    if input_schema is not None:
+        for problem in schema.problems(input_schema):
+            report(problem)
     _check_shared(defaults, report)
     return problems
 

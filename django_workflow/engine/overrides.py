@@ -29,7 +29,7 @@ def apply(flow: FlowDeclaration) -> FlowSpec:
     if known is None or known[0] is not declared:
         spec = compile_flow(
             flow.slug, flow.drafts, flow.defaults, title=flow.title, max_duration=flow.max_duration,
-            max_tasks=flow.max_tasks, overrides=json.loads(text),
+            max_tasks=flow.max_tasks, input_schema=flow.input_schema, overrides=json.loads(text),
         )  # fmt: skip
         known = _compiled[flow.slug, text] = (declared, spec)
     return known[1]

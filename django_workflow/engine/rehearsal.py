@@ -14,7 +14,7 @@ from django_workflow.engine import overrides
 from django_workflow.engine.carried import Plan
 from django_workflow.engine.retry import UNSETTLED_RETRY, Retrying, RetryVersion, RunToRetry, read_run, version_for
 from django_workflow.engine.retry_request import LATEST, RetryRequest
-from django_workflow.exceptions import NotSupported, RunNotFound, UnknownFlow, WorkflowError
+from django_workflow.exceptions import NotSupported, PayloadError, RunNotFound, UnknownFlow, WorkflowError
 from django_workflow.models import FlowVersion
 from django_workflow.statuses import RUN_TERMINAL, SKIPPED
 
@@ -45,6 +45,7 @@ class Rehearsal:
     """What a retry would do.
 
     steps: in the order of the definition; empty where the retry would be refused. problem: why it would be.
+    is_about_input: the problem is the input, and the sentence tells parts of it.
     existing: a retry of that run which is not settled; asking for another one gives this one.
     version: the number of the definition's version.
     """
@@ -52,6 +53,7 @@ class Rehearsal:
     version: int
     steps: tuple[StepFate, ...] = ()
     problem: str = ""
+    is_about_input: bool = False
     existing: UUID | None = None
 
     @property
@@ -90,7 +92,7 @@ def rehearse(run_id: UUID, request: RetryRequest) -> Rehearsal:
         plan = retrying.plan(is_edited=is_edited)
         retrying.check_code(plan)
     except WorkflowError as error:
-        return Rehearsal(version.number, problem=error.message)
+        return Rehearsal(version.number, problem=error.message, is_about_input=isinstance(error, PayloadError))
     return Rehearsal(version.number, _fates(retrying, plan))
 
 

@@ -22,6 +22,7 @@ from django_workflow.engine.records import EventLog
 from django_workflow.engine.retry_request import ALL_STEPS, KEPT, LATEST, RetryRequest
 from django_workflow.engine.routing import Decision, RunFacts, decide
 from django_workflow.engine.settle import lock_runs, notifications
+from django_workflow.engine.start import check_input
 from django_workflow.exceptions import NotSupported, RunNotFound, UnknownFlow, UnregisteredHandler
 from django_workflow.ids import uuid7
 from django_workflow.models import FlowVersion
@@ -60,7 +61,7 @@ def retry(run_id: UUID, request: RetryRequest) -> UUID:
     Where a retry of that run is not settled yet, that one is returned.
     Raises `RunNotFound`; `NotSupported` for a run that is not settled, and with all reasons why results
     cannot be carried over as asked; `UnregisteredHandler` where this process has no code to decide what
-    starts; `PayloadError` for an input that cannot be stored.
+    starts; `PayloadError` for an input that cannot be stored or does not fit the version's schema.
     """
     old = read_run(run_id)
     version = version_for(old, request.version)
@@ -169,13 +170,17 @@ class Retrying:
     def read_input(self) -> tuple[str | None, Any, bool]:
         """Return the new input's text where one is given, the value that routing sees, and whether it differs."""
         is_given = self.request.input is not KEPT
-        if not is_given and not self.spec.reads_input:
+        has_other_schema = self.spec.input_schema != self.old_spec.input_schema
+        if not (is_given or has_other_schema or self.spec.reads_input):
             return None, None, False
         before = payload.loads(read_inputs([self.old.id])[self.old.id])
         if not is_given:
+            if has_other_schema:
+                check_input(self.spec, before)
             return None, before, False
         text = payload.dump_input(self.request.input, flow=self.old.flow)
         value = payload.loads(text)
+        check_input(self.spec, value)
         return text, value, json.dumps(value, sort_keys=True) != json.dumps(before, sort_keys=True)
 
     def plan(self, *, is_edited: bool) -> Plan:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django_workflow import db, payload
 from django_workflow.conf import conf
+from django_workflow.definition import schema
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine import publish
@@ -18,6 +19,7 @@ from django_workflow.engine.advance import Advance, LockedRun
 from django_workflow.engine.records import EventLog
 from django_workflow.engine.routing import Decision, RunFacts, decide
 from django_workflow.engine.settle import notifications
+from django_workflow.exceptions import PayloadError
 from django_workflow.ids import uuid7
 from django_workflow.statuses import RUNNING, SCHEDULED
 
@@ -83,7 +85,7 @@ def start(spec: FlowSpec, requests: Sequence[StartRequest]) -> list[UUID]:
     spec: the definition they are pinned to; it is published first where it is new.
     Returns the runs' ids in the order of the requests; where the idempotency key or the run id was
     used before, the existing run's id.
-    Raises `PayloadError` for an input that is not JSON or too large; then no run is made.
+    Raises `PayloadError` for an input that is not JSON, too large, or unlike the flow's schema; then no run is made.
     """
     if not requests:
         return []
@@ -114,7 +116,9 @@ class _NewRun:
     def of(cls, spec: FlowSpec, version_id: int, request: StartRequest) -> _NewRun:
         text = payload.dump_input(request.input, flow=spec.slug)
         # routing sees what is stored, as it will later: a tuple is a list then, a date a text
-        facts = entry_facts(spec, payload.loads(text) if spec.reads_input else None)
+        stored = payload.loads(text) if spec.reads_input or spec.input_schema is not None else None
+        check_input(spec, stored)
+        facts = entry_facts(spec, stored)
         row = LockedRun(request.run_id or uuid7(), RUNNING, version_id, 0, 0, request.is_local)
         if request.delay is not None or request.at is not None:
             row.status = SCHEDULED
@@ -140,6 +144,18 @@ class _NewRun:
         else:
             advance.events.run(self.row.id, "run.started", data)
             advance.add(self.row, spec, self.decision)
+
+
+def check_input(spec: FlowSpec, value: Any) -> None:
+    """Raise `PayloadError` for a stored value that does not fit the flow's schema, where it declares one."""
+    if spec.input_schema is None:
+        return
+    found = schema.violations(spec.input_validator, value)
+    if found:
+        told = f" {found[0]}" if len(found) == 1 else ":" + "".join(f"\n  - {item}" for item in found)
+        raise PayloadError(
+            f"The input of flow {spec.slug!r} does not fit its schema{told}", path=found[0].path, violations=found
+        )
 
 
 def entry_facts(spec: FlowSpec, run_input: Any) -> RunFacts:

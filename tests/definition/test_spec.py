@@ -41,8 +41,9 @@ def specs(draw):
         kind, more = draw(st.sampled_from([("single", {}), ("map", {"count": 0}), ("map", {"over": "input.a"})]))
         drafts.append(StepDraft(name, f"h.{name}", kind, ("input",), tuple(sources), draw(options) | more))
     return compile_flow(
-        "orders", drafts, title=draw(st.text(max_size=5)), max_tasks=draw(st.none() | st.integers(1, 9))
-    )
+        "orders", drafts, title=draw(st.text(max_size=5)), max_tasks=draw(st.none() | st.integers(1, 9)),
+        input_schema=draw(st.sampled_from([None, {}, {"type": "object", "required": ("a",)}])),
+    )  # fmt: skip
 
 
 def shuffled(data, random):
