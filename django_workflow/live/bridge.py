@@ -97,10 +97,9 @@ class Bridge:
                 mailbox.put(told)
 
     def _deliver_changes(self, told: Told) -> None:
-        if not told.runs:
-            return
-        for mailbox in self._boards:
-            mailbox.put(told)
+        if told.runs or told.is_in_queues:
+            for mailbox in self._boards:
+                mailbox.put(told)
         for run_id in told.runs & self._watched.keys():
             for mailbox in self._watched[run_id]:
                 mailbox.put(Told(Kind.CHANGED, frozenset((run_id,))))

@@ -11,7 +11,6 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -155,11 +154,11 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     async def _tell(self, told: Told) -> None:
         if told.kind is Kind.CHANGED:
-            await self._tell_changes(told.runs)
+            await self._tell_changes(told)
         else:
             await self._say(type=told.kind.value)
 
-    async def _tell_changes(self, runs: AbstractSet[str]) -> None:
+    async def _tell_changes(self, told: Told) -> None:
         raise NotImplementedError
 
     def _next_version(self) -> int:
@@ -177,7 +176,7 @@ class RunConsumer(LiveConsumer):
         self.run_id = str(run_id)
         return sight_of_run(user, run_id, self.sight.flow)
 
-    async def _tell_changes(self, runs: AbstractSet[str]) -> None:
+    async def _tell_changes(self, told: Told) -> None:
         await self._say(type="changed", version=self._next_version(), run=self.run_id)
 
 
@@ -189,11 +188,12 @@ class BoardConsumer(LiveConsumer):
     def _sight(self, user: Any) -> Sight:
         return sight_of_board(user)
 
-    async def _tell_changes(self, runs: AbstractSet[str]) -> None:
+    async def _tell_changes(self, told: Told) -> None:
+        runs = told.runs
         if self.sight.flows is not None:
             flows = await flows_of_runs.of(runs)
             runs = {run for run, flow in flows.items() if flow in self.sight.flows}
-        if runs:
+        if runs or told.is_in_queues:
             await self._say(type="changed", version=self._next_version(), runs=sorted(runs))
 
 

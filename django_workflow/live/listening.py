@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 
-from django_workflow import db
+from django_workflow import db, queue
 from django_workflow.live.mailbox import RESYNC, STALE, Kind, Told
 
 logger = logging.getLogger("django_workflow.live")
@@ -93,7 +93,7 @@ class Listening:
             self._bell.wait(ELECTION)
             if self._is_stopping:
                 return
-        listener.listen([db.RUN_CHANNEL])
+        listener.listen([db.RUN_CHANNEL, queue.CHANNEL])
         self._tell(RESYNC, True)
         self._recover()
 
@@ -106,7 +106,8 @@ class Listening:
     def _hear(self, listener: db.Listener) -> None:
         while not self._is_stopping:
             found = listener.notifications(INTERVAL, self._bell)
-            runs = frozenset(payload for _, payload in found if RUN_ID.fullmatch(payload))
-            self._tell(Told(Kind.CHANGED, runs), True)
-            if runs:
+            runs = frozenset(told for channel, told in found if channel == db.RUN_CHANNEL and RUN_ID.fullmatch(told))
+            is_in_queues = any(channel == queue.CHANNEL for channel, _ in found)
+            self._tell(Told(Kind.CHANGED, runs, is_in_queues), True)
+            if found:
                 self._bell.wait(NAP)

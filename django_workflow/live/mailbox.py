@@ -23,10 +23,15 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Told:
-    """Something told; `runs` are the ids of those that changed, `is_asked` says that the page wanted to hear it."""
+    """Something told.
+
+    runs: ids of those that changed. is_in_queues: something happened in queues, as it does when a run starts.
+    is_asked: the page wanted to hear it.
+    """
 
     kind: Kind
     runs: AbstractSet[str] = frozenset()
+    is_in_queues: bool = False
     is_asked: bool = False
 
 
@@ -51,7 +56,7 @@ class Mailbox:
         self._filled = asyncio.Event()
         self._kind = Kind.CHANGED
         self._runs: set[str] = set()
-        self._is_asked = False
+        self._is_in_queues = self._is_asked = False
 
     def put(self, told: Told) -> None:
         """Add something; the last word on whether somebody listens is what counts."""
@@ -60,6 +65,7 @@ class Mailbox:
         else:
             self._kind = told.kind
             self._runs.clear()
+        self._is_in_queues |= told.is_in_queues
         self._is_asked |= told.is_asked
         self._filled.set()
 
@@ -82,8 +88,9 @@ class Mailbox:
         else:
             self._window = WINDOW
         self._opens_at = loop.time() + self._window
-        told = Told(self._kind, frozenset(self._runs), self._is_asked)
+        told = Told(self._kind, frozenset(self._runs), self._is_in_queues, self._is_asked)
         self._filled.clear()
-        self._kind, self._is_asked = Kind.CHANGED, False
+        self._kind = Kind.CHANGED
         self._runs.clear()
+        self._is_in_queues = self._is_asked = False
         return told

@@ -43,7 +43,7 @@ class Relay:
 
     def send(self, told: Told) -> None:
         """Send something soon, folded with what is sent then."""
-        if told.kind is not Kind.CHANGED or told.runs:
+        if told.kind is not Kind.CHANGED or told.runs or told.is_in_queues:
             self._outbox.put(told)
 
     async def run(self) -> None:
@@ -76,6 +76,7 @@ class Relay:
             "number": self._sent,
             "kind": told.kind.value,
             "runs": list(told.runs),
+            "queues": told.is_in_queues,
         }
 
     async def _keep_receiving(self, channel: str) -> None:
@@ -105,4 +106,5 @@ class Relay:
         sender, number = message["sender"], message["number"]
         is_gap = bool(self._received) and number != self._received.get(sender, 0) + 1
         self._received = {sender: number}  # one speaks at a time
-        self._deliver(RESYNC if is_gap else Told(Kind(message["kind"]), frozenset(message["runs"])))
+        told = Told(Kind(message["kind"]), frozenset(message["runs"]), message["queues"])
+        self._deliver(RESYNC if is_gap else told)
