@@ -19,6 +19,8 @@ WIDTH, HEIGHT = 204.0, 60.0
 BAR_WIDTH = 176.0
 #: Characters that fit into a node's title, into the line below, and into a condition.
 TITLE_LENGTH, STATE_LENGTH, CONDITION_LENGTH = 19, 25, 34
+#: A picture wider than this, or higher than half of it, is not scaled down to fit its place.
+LARGE = 1640.0
 #: From so many steps on, the table below the picture is folded.
 MANY = 24
 
@@ -93,6 +95,12 @@ class Graph:
     height: float
     title: str
     has_many: bool
+    start: tuple[float, float]
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is too large to be shown whole."""
+        return self.width > LARGE or self.height > LARGE / 2
 
 
 def draw(facts: Facts, address: Address, selected: str) -> Graph:
@@ -110,7 +118,16 @@ def draw(facts: Facts, address: Address, selected: str) -> Graph:
         counts[word] = counts.get(word, 0) + 1
     told = ", ".join(f"{count} {word}" for word, count in counts.items())
     title = f"Graph of {facts.run.flow.slug}: {len(nodes)} step{'s' if len(nodes) != 1 else ''}, {told}"
-    return Graph(nodes, edges, rows, picture.width, picture.height, title, len(nodes) > MANY)
+    return Graph(nodes, edges, rows, picture.width, picture.height, title, len(nodes) > MANY, _start(nodes))
+
+
+def _start(nodes: list[Node]) -> tuple[float, float]:
+    """Return the middle of the node to look at first: what failed, what runs, else where the flow begins."""
+    for status in ("failed", RUNNING, "queued"):
+        for node in nodes:
+            if node.status == status:
+                return node.x + WIDTH / 2, node.y + HEIGHT / 2
+    return (nodes[0].x + WIDTH / 2, nodes[0].y + HEIGHT / 2) if nodes else (0.0, 0.0)
 
 
 def picture_of(facts: Facts) -> Picture:

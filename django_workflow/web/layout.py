@@ -19,7 +19,7 @@ from django_workflow.web.ordering import order_layers
 
 #: Room between the columns, between nodes of a column, and around all of it.
 GAP_X = 72.0
-GAP_Y = 22.0
+GAP_Y = 34.0
 MARGIN = 24.0
 #: Room between edges that pass between nodes.
 LANE = 14.0

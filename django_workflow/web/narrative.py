@@ -15,7 +15,7 @@ from django_workflow.web.run_facts import Facts
 from django_workflow.web.waiting import clock
 
 #: Events shown at once.
-MOST: Final = 150
+MOST: Final = 80
 
 READ_EVENTS = """
     SELECT number, created_at, type, step, task_id, left(data->>'by', 150), left(data->>'reason', 500),
