@@ -14,6 +14,7 @@ from example_project.models import Order
 from example_project.orders.catalogue import stock_up
 from example_project.orders.flow import create_order
 from tests.browser.run_page import RunPage
+from tests.browser.site.workflows import parcels
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.browser
@@ -112,11 +113,26 @@ def test_the_graph_turns_without_a_reload_and_pausing_lets_finish_what_runs_and_
 
 
 def test_a_log_is_read_while_its_task_writes_it(operator, place, order):
+    place.gates.open("outside")
     place.worker()
     run_page = start_orders(operator, order).live()
-    place.gates.open("outside")
-    run_page.expect_step("charge", "succeeded")
+    run_page.expect_status("succeeded")
     place.gates.close("outside")
+    run_page.open(run_page.run_id, "?step=pack")
+    operator.page.get_by_role("link", name="Rerun from here").click()
+    run_page.confirm("Retry")
+    run_page.live().expect_step("pack", "running")
+    run_page.node("pack").click()
+    operator.page.get_by_role("main").get_by_role("table", name="Items").get_by_role("link", name="0").click()
+    log = operator.page.get_by_role("region", name="Lines logged by pack")
+    expect(log).to_contain_text("taking 2 × tea-green from the shelf")
+    expect(log).not_to_contain_text("packed tea-green")
+
+    def packs() -> None:
+        place.gates.open("outside")
+        expect(log).to_contain_text("packed tea-green, 240 g")
+
+    operator.without_reload(packs)
 
 
 def test_cancelling_ends_the_run_on_the_page(operator, place, order):
@@ -148,6 +164,33 @@ def test_rerunning_from_a_step_shows_before_what_it_reuses_and_what_it_executes(
     operator.page.wait_for_url(lambda url: str(first) not in url)
     run_page.expect_status("succeeded")
     second = run_page.run_id
-    assert tasks(second, "pack", status=SUCCEEDED, attempt__gt=0) == len(ITEMS)
-    assert tasks(second, "charge", attempt__gt=0) == 0
+    assert tasks(second, "pack", status=SUCCEEDED, origin="") == len(ITEMS)
+    assert tasks(second, "reserve", origin="carried") == tasks(second, "charge", origin="carried") == 1
     expect(operator.page.locator(f'a[href*="{first}"]').first).to_be_visible()
+
+
+def test_retrying_what_failed_executes_only_the_failed_items_of_a_map(operator, place):
+    place.worker()
+    first = parcels.start({"count": 9})
+    run_page = RunPage(operator).open(first.id).live()
+    run_page.expect_step("deliver", "failed")
+    run_page.expect_status("failed")
+    done = set(
+        Task.objects.filter(step_run__run_id=first.id, step_run__step="deliver", status=SUCCEEDED).values_list(
+            "index", flat=True
+        )
+    )
+    expect(run_page.node("deliver")).to_contain_text("failed")
+
+    place.gates.open("road")
+    operator.page.get_by_role("link", name="Retry failed").click()
+    row = operator.page.get_by_role("table").get_by_role("row").filter(has_text="deliver")
+    expect(row).to_contain_text("what did not succeed is executed again")
+    run_page.confirm("Retry", "the road is open")
+    operator.page.wait_for_url(lambda url: str(first.id) not in url)
+    run_page.expect_status("succeeded")
+    again = Task.objects.filter(step_run__run_id=run_page.run_id, step_run__step="deliver")
+    assert set(again.filter(origin="carried").values_list("index", flat=True)) == done
+    assert set(again.filter(origin="", status=SUCCEEDED).values_list("index", flat=True)) == set(range(9)) - done
+    assert tasks(run_page.run_id, "collect", origin="carried") == 1
+    expect(operator.page.get_by_role("main")).to_contain_text("carried over")
