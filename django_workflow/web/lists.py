@@ -1,0 +1,225 @@
+"""What the list of runs is asked for: filters from the query string, with a friendly word where they are wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from typing import Final
+from uuid import UUID
+
+from django.http import QueryDict
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+
+from django_workflow.models import FlowDefinition
+from django_workflow.statuses import RUN_STATUSES
+
+#: Rows of one page.
+PAGE: Final = 50
+#: How far back "within" reaches, by its word in the address, with what people call it.
+PERIODS: Final[Mapping[str, tuple[timedelta, str]]] = {
+    "hour": (timedelta(hours=1), "the last hour"),
+    "day": (timedelta(days=1), "the last 24 hours"),
+    "week": (timedelta(days=7), "the last 7 days"),
+    "month": (timedelta(days=30), "the last 30 days"),
+}
+#: Least digits of an id's beginning, and of its end, that are looked for.
+LEAST_DIGITS: Final = {"beginning": 4, "end": 6}
+LONGEST: Final = 200
+CURSORS: Final = ("before", "after")
+
+Label = tuple[str, str | None]
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What runs are wanted.
+
+    q: an id, its beginning or end, or an idempotency key; a label in the search field is among `labels`.
+    labels: name and value; any value where it is None. error: the fingerprint of an attempt's error.
+    since, until: when the run was made. before, after: older, or newer, than this run: where the page begins.
+    given: what the form shows. problems: what is wrong with it, by field.
+    """
+
+    q: str = ""
+    flow: FlowDefinition | None = None
+    version: int | None = None
+    statuses: tuple[str, ...] = ()
+    labels: tuple[Label, ...] = ()
+    queue: str = ""
+    error: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    before: UUID | None = None
+    after: UUID | None = None
+    given: Mapping[str, str] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def narrows_beyond_status(self) -> bool:
+        """Whether anything but flow and status was asked for."""
+        return bool(
+            self.q or self.version is not None or self.labels or self.queue or self.error or self.since or self.until
+        )
+
+    @property
+    def is_any(self) -> bool:
+        """Whether anything was asked for."""
+        return bool(self.narrows_beyond_status or self.flow or self.statuses or self.problems)
+
+
+def read(data: QueryDict, flows: Sequence[FlowDefinition], queues: Sequence[str]) -> Filters:
+    """Return the filters that a query string asks for.
+
+    flows, queues: which there are, as far as the user may see them.
+    """
+    return _Reader(data, flows, queues).filters()
+
+
+class _Reader:
+    """Reads one field after the other and notes what is wrong with them."""
+
+    def __init__(self, data: QueryDict, flows: Sequence[FlowDefinition], queues: Sequence[str]) -> None:
+        self.data = data
+        self.flows = {flow.slug: flow for flow in flows}
+        self.queues = queues
+        self.problems: dict[str, str] = {}
+        names = ("q", "flow", "version", "queue", "error", "within", "from", "to")
+        self.given = {name: self.text(name) for name in names}
+
+    def filters(self) -> Filters:
+        """Return all that was read."""
+        since, until = self.times()
+        search = self.given["q"]
+        labels = self.labels()
+        if "=" in search:
+            labels = (*labels, _label(search))
+            search = ""
+        return Filters(
+            q=search,
+            flow=self.flow(),
+            version=self.version(),
+            statuses=self.statuses(),
+            labels=labels,
+            queue=self.queue(),
+            error=self.fingerprint(),
+            since=since,
+            until=until,
+            before=self.cursor("before"),
+            after=None if "before" in self.data else self.cursor("after"),
+            given=self.given,
+            problems=self.problems,
+        )
+
+    def text(self, name: str) -> str:
+        return self.checked(name, self.data.get(name, ""))
+
+    def checked(self, name: str, value: str) -> str:
+        """Return a text without white space around it; empty if it cannot be looked for."""
+        text = value.strip()
+        if "\0" in text:  # PostgreSQL has no such texts
+            self.problems[name] = "This cannot be looked for: it has a character that no text here has."
+            return ""
+        if len(text) > LONGEST:
+            self.problems[name] = f"This is too long: {LONGEST} characters at most."
+            return text[:LONGEST]
+        return text
+
+    def flow(self) -> FlowDefinition | None:
+        slug = self.given["flow"]
+        if slug and slug not in self.flows:
+            self.problems["flow"] = f"There is no flow “{slug}”."
+        return self.flows.get(slug)
+
+    def version(self) -> int | None:
+        text = self.given["version"].removeprefix("v")
+        if not text:
+            return None
+        if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
+            self.problems["version"] = "A version is a whole number, such as 3."
+            return None
+        if not self.given["flow"]:
+            self.problems["version"] = "Choose the flow, too: each one counts its own versions."
+        return int(text)
+
+    def statuses(self) -> tuple[str, ...]:
+        asked = [value for value in self.data.getlist("status") if value]
+        if unknown := [value for value in asked if value not in RUN_STATUSES]:
+            self.problems["status"] = f"Runs have no status “{unknown[0][:LONGEST]}”."
+        return tuple(name for name in RUN_STATUSES if name in asked)
+
+    def labels(self) -> tuple[Label, ...]:
+        texts = [self.checked("label", value) for value in self.data.getlist("label")]
+        found = tuple(_label(text) for text in texts if text)
+        if any(not name for name, _ in found):
+            self.problems["label"] = "A label has a name: name=value, or only the name."
+        return found
+
+    def queue(self) -> str:
+        name = self.given["queue"]
+        if name and name not in self.queues:
+            self.problems["queue"] = f"There is no queue “{name}”."
+        return name
+
+    def fingerprint(self) -> str:
+        text = self.given["error"].lower()
+        if text and not re.fullmatch(r"[0-9a-f]{1,32}", text):
+            self.problems["error"] = "The fingerprint of an error is made of digits and the letters a to f."
+            return ""
+        return text
+
+    def times(self) -> tuple[datetime | None, datetime | None]:
+        within = self.given["within"]
+        if within and within not in PERIODS:
+            self.problems["within"] = f"Choose one of: {', '.join(PERIODS)}."
+        since = timezone.now() - PERIODS[within][0] if within in PERIODS else None
+        since = self.moment("from", time.min) or since
+        until = self.moment("to", time.max)
+        if since and until and since > until:
+            self.problems["to"] = "The end lies before the beginning."
+        return since, until
+
+    def moment(self, name: str, day_time: time) -> datetime | None:
+        """Return the point in time that a field names; of a mere date the time `day_time`."""
+        text = self.given[name]
+        if not text:
+            return None
+        try:
+            value: datetime | date | None = parse_datetime(text) if len(text) > len("2026-01-31") else parse_date(text)
+            if isinstance(value, datetime):
+                return value if timezone.is_aware(value) else timezone.make_aware(value)
+            if value is not None:
+                return timezone.make_aware(datetime.combine(value, day_time))
+        except (ValueError, OverflowError):
+            pass
+        self.problems[name] = "Write it like 2026-01-31 or 2026-01-31 14:05."
+        return None
+
+    def cursor(self, name: str) -> UUID | None:
+        """Return the run at which the page begins; an address that was cut off begins at the newest."""
+        try:
+            return UUID(self.data.get(name, ""))
+        except ValueError:
+            return None
+
+
+def _label(text: str) -> Label:
+    name, equals, value = text.partition("=")
+    return name.strip(), value.strip() if equals else None
+
+
+def address(data: QueryDict, **changes: str | UUID | Sequence[str] | None) -> str:
+    """Return the query string with other values for some fields (None: without them), from the first page on."""
+    query = data.copy()
+    for name in CURSORS:
+        query.pop(name, None)
+    for name, value in changes.items():
+        if value is None:
+            query.pop(name, None)
+        elif isinstance(value, (str, UUID)):
+            query[name] = str(value)
+        else:
+            query.setlist(name, list(value))
+    return f"?{query.urlencode()}"
