@@ -103,7 +103,8 @@ def act_on_run(request: HttpRequest, run_id: UUID, name: str) -> HttpResponse:
         return answer(request, performing.on_run(request, verb, run, form), url)
     step = form.cleaned("step") or request.GET.get("step", "")
     asked = form.request("", "") if isinstance(form, forms.RetryForm) else None
-    preview = previews.of_run(verb, run, step=step, request=asked)
+    shows_payload = permissions.may(request.user, permissions.VIEW_PAYLOAD, run.flow)
+    preview = previews.of_run(verb, run, step=step, request=asked, shows_payload=shows_payload)
     subject = f"step {step} of {run}" if step else str(run)
     question = Question(verb, f"{verb.label}: {subject}", subject, form, preview, next_url(request, ""))
     question.subject_url = url

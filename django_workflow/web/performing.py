@@ -16,16 +16,16 @@ from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
 
-from django_workflow import db, runs
+from django_workflow import db, permissions, runs
 from django_workflow.conf import conf
 from django_workflow.engine.control import WAIT_MS
 from django_workflow.engine.pausing import pause_flow, pause_queue, resume_flow, resume_queue
-from django_workflow.engine.retry_request import RetryRequest
+from django_workflow.engine.retry_request import KEPT, RetryRequest
 from django_workflow.engine.settle import lock_runs
-from django_workflow.exceptions import WorkflowError
+from django_workflow.exceptions import PayloadError, WorkflowError
 from django_workflow.models import FlowDefinition, Queue, Run, Task
 from django_workflow.web import forms, verbs
-from django_workflow.web.previews import Letters, Selection
+from django_workflow.web.previews import MISFIT, Letters, Selection
 from django_workflow.web.verbs import Verb
 
 BUSY = "It is being written by somebody else just now. Nothing was changed; try again."
@@ -79,7 +79,9 @@ def on_run(request: HttpRequest, verb: Verb, run: Run, form: forms.ReasonForm) -
     words = _words(request, form)
     if verb.name == verbs.RETRY:
         assert isinstance(form, forms.RetryForm)
-        return _on_refusal(lambda: _retry(request, run, form.request(words["reason"], words["by"])))
+        asked = form.request(words["reason"], words["by"])
+        is_hidden = asked.input is KEPT and not permissions.may(request.user, permissions.VIEW_PAYLOAD, run.flow)
+        return _on_refusal(lambda: _retry(request, run, asked), hides_input=is_hidden)
     step = form.cleaned("step")
 
     def act() -> Outcome:
@@ -245,10 +247,12 @@ def _name(run: Run) -> str:
     return f"Run {run}"
 
 
-def _on_refusal(act: Callable[[], Outcome]) -> Outcome:
-    """Do something; what is refused becomes a sentence."""
+def _on_refusal(act: Callable[[], Outcome], *, hides_input: bool = False) -> Outcome:
+    """Do something; what is refused becomes a sentence, without parts of an input that the user may not see."""
     try:
         return act()
+    except PayloadError as error:
+        return Outcome(messages.WARNING, MISFIT if hides_input else error.message)
     except WorkflowError as error:
         return Outcome(messages.WARNING, error.message)
     except OperationalError as error:

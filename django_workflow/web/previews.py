@@ -13,12 +13,14 @@ from django.db.models import Count
 from django_workflow import permissions, queue
 from django_workflow.conf import conf
 from django_workflow.engine.rehearsal import Rehearsal, rehearse
-from django_workflow.engine.retry_request import RetryRequest
+from django_workflow.engine.retry_request import KEPT, RetryRequest
 from django_workflow.models import FlowDefinition, Queue, Run, StepRun, Task
 from django_workflow.statuses import HELD, QUEUED, RUN_TERMINAL, RUNNING, STEP_TERMINAL, SUCCEEDED, SUSPENDED, WAITING
 from django_workflow.web import verbs
 from django_workflow.web.verbs import Verb
 
+#: What somebody is told who may not see the input.
+MISFIT = "The input as it was does not fit what that version takes."
 #: Counts that would take long stop here.
 MOST = 10_000
 
@@ -50,13 +52,16 @@ class Preview:
     problem: str = ""
 
 
-def of_run(verb: Verb, run: Run, *, step: str = "", request: RetryRequest | None = None) -> Preview:
+def of_run(
+    verb: Verb, run: Run, *, step: str = "", request: RetryRequest | None = None, shows_payload: bool = False
+) -> Preview:
     """Return what an action on one run will touch.
 
     step: that is skipped or completed. request: how a run is to be retried.
+    shows_payload: whether the user may see parts of the input.
     """
     if verb.name == verbs.RETRY:
-        return _of_retry(run, request or RetryRequest())
+        return _of_retry(run, request or RetryRequest(), shows_payload=shows_payload)
     if run.status not in verb.statuses:
         return Preview(problem=unfit(verb, run))
     if not verb.fits(run):
@@ -124,10 +129,11 @@ def _notes(verb: Verb, run: Run) -> list[str]:
     return [f"Never started: {', '.join(never)}."] if never else []
 
 
-def _of_retry(run: Run, request: RetryRequest) -> Preview:
+def _of_retry(run: Run, request: RetryRequest, *, shows_payload: bool) -> Preview:
     rehearsal = rehearse(run.pk, request)
     if rehearsal.problem:
-        return Preview(problem=rehearsal.problem)
+        is_hidden = rehearsal.is_about_input and not shows_payload and request.input is KEPT
+        return Preview(problem=MISFIT if is_hidden else rehearsal.problem)
     if rehearsal.existing is not None:
         return Preview(rehearsal=rehearsal, problem="A retry of this run is still under way.")
     executed, carried = rehearsal.executed_count, rehearsal.carried_count
@@ -312,6 +318,13 @@ def of_letters(verb: Verb, letters: Letters) -> Preview:
     if not letters.fit:
         return Preview(problem=letters.sentence(verb))
     if verb.name == verbs.DISMISS:
-        return Preview([Line(len(letters.fit), "dead letter is" if len(letters.fit) == 1 else "dead letters are")])
+        return Preview(
+            [
+                Line(
+                    len(letters.fit),
+                    "dead letter is dismissed" if len(letters.fit) == 1 else "dead letters are dismissed",
+                )
+            ]
+        )
     count = len({task.run_id for task in letters.fit})
     return Preview([Line(count, "run is retried" if count == 1 else "runs are retried")])

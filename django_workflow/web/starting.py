@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
@@ -11,6 +13,7 @@ from django.utils.html import format_html
 from django_workflow import permissions
 from django_workflow.builder import FlowBuilder
 from django_workflow.conf import conf
+from django_workflow.definition import schema
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.exceptions import DefinitionError, PayloadError, UnknownFlow, WorkflowError
@@ -33,13 +36,21 @@ def start(request: HttpRequest, slug: str) -> HttpResponse:
     startable = find(slug)
     spec, problem = _current(startable)
     is_post = request.method == "POST"
-    form = forms.StartForm(request.POST if is_post else None, initial={"run_id": uuid7()})
+    form = forms.StartForm(request.POST if is_post else None, initial=_initial(spec))
     if is_post and not problem and form.is_valid():
         answer = _start(request, flow, startable, form)
         if answer is not None:
             return answer
     context = {"flow": flow, "form": form, "problem": problem, "spec": spec, "next": next_url(request, "")}
     return render(request, "django_workflow/start.html", context)
+
+
+def _initial(spec: FlowSpec | None) -> dict[str, Any]:
+    """Return what the form begins with: the id of the run, and a sample where the flow says what it takes."""
+    initial: dict[str, Any] = {"run_id": uuid7()}
+    if spec is not None and spec.input_schema is not None:
+        initial["input"] = forms.readable(schema.sample(spec.input_schema))
+    return initial
 
 
 def find(slug: str) -> Startable:
@@ -83,7 +94,7 @@ def _start(
             title=data["title"], by=request.user.get_username(),
         )  # fmt: skip
     except PayloadError as error:
-        form.add_error("input", error.message)
+        form.add_error("input", [f"It does not fit the schema {item}" for item in error.violations] or error.message)
         return None
     except WorkflowError as error:
         form.add_error(None, error.message)
