@@ -156,7 +156,7 @@ def test_after_a_restart_of_postgres_the_page_says_so_and_goes_on_by_itself(brow
         context = browser.new_context()
         visitor = Visitor(context, place.address)
         visitor.allow("500|503|WebSocket")
-        visitor.log_in(OPERATOR, passwords[OPERATOR])
+        visitor.log_in(OPERATOR, passwords[OPERATOR], to="/workflow/flows/chain/start/")
         outlive_a_restart(place, visitor, cluster)
         assert visitor.complaints() == []
         context.close()

@@ -55,9 +55,9 @@ class Visitor:
         self.page.goto(path if path.startswith("http") else self.address + path)
         return self.page
 
-    def log_in(self, name: str, password: str) -> None:
-        """Log in as people do."""
-        self.visit("/login/")
+    def log_in(self, name: str, password: str, to: str = "") -> None:
+        """Log in as people do, on the way to a page or to where the site leads them."""
+        self.visit(f"/login/?next={to}" if to else "/login/")
         self.page.get_by_label("Username").fill(name)
         self.page.get_by_label("Password").fill(password)
         self.page.get_by_role("button", name="Log in").click()
