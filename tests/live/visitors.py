@@ -10,7 +10,7 @@ from django.test import Client
 
 def make_user(name="viewer", permissions=("view_run",), **options):
     """Make a user with permissions of this app."""
-    user = get_user_model().objects.create_user(name, password=name, **options)
+    user = get_user_model().objects.create_user(name, **options)
     user.user_permissions.set(
         Permission.objects.filter(content_type__app_label="django_workflow", codename__in=permissions)
     )

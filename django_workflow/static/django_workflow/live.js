@@ -400,7 +400,22 @@
   function fit(svg) {
     viewOf(svg);
     setView(svg, whole.get(svg));
-    views.delete(placeOf(svg));
+  }
+
+  /* A picture far larger than its place opens at its natural size, where the server says that something goes on. */
+  function openAtStart(svg) {
+    const full = viewOf(svg);
+    const place = svg.getBoundingClientRect();
+    const isLarge = full.width > 1.4 * place.width || full.height > 1.4 * place.height;
+    if (!svg.dataset.start || !place.width || !isLarge) return;
+    const [x, y] = svg.dataset.start.split(" ").map(Number);
+    const within = (value, most) => Math.max(0, Math.min(value, most));
+    setView(svg, {
+      x: within(x - place.width / 3, full.width - place.width),
+      y: within(y - place.height / 2, full.height - place.height),
+      width: place.width,
+      height: place.height,
+    });
   }
 
   /* Zoom so that the point at these fractions of the picture stays where it is. */
@@ -467,6 +482,7 @@
     return (next) => all("[data-graph-svg]", next).forEach((svg, index) => {
       viewOf(svg);
       if (chosen[index]) setView(svg, chosen[index]);
+      else openAtStart(svg);
     });
   }
 
@@ -526,7 +542,7 @@
   async function copyFrom(button) {
     const source = document.querySelector(button.dataset.copy);
     if (!source) return;
-    const text = "value" in source ? source.value : source.textContent;
+    const text = source.matches("input, textarea") ? source.value : source.textContent;
     const words = (await copy(text)) ? "Copied" : "Could not copy";
     const before = button.dataset.label || button.textContent;
     button.dataset.label = before;
@@ -571,6 +587,7 @@
 
   rememberFragments();
   showCopyButtons(document);
+  all("[data-graph-svg]").forEach(openAtStart);
   tick();
   connect();
   setInterval(() => {
