@@ -54,6 +54,12 @@ def moment(value: datetime | None) -> SafeString | str:
     )  # fmt: skip
 
 
+@register.filter(expects_localtime=True)
+def clock(value: datetime) -> str:
+    """Return the time of day to the millisecond, which Django's formats of dates cannot tell."""
+    return f"{value:%H:%M:%S}.{value.microsecond // 1000:03}"
+
+
 @register.simple_tag
 def elapsed(start: datetime | None, end: datetime | None = None) -> SafeString | str:
     """Return the time between two moments; without an end it goes on (a script lets it tick)."""
