@@ -31,7 +31,17 @@ if TYPE_CHECKING:
 IS_PAID = "outputs.charge != None"
 IS_NOT_PAID = "outputs.charge == None"
 
-orders = Flow("orders", title="An order, from stock to the customer", max_duration=timedelta(hours=1))
+orders = Flow(
+    "orders",
+    title="An order, from stock to the customer",
+    max_duration=timedelta(hours=1),
+    input_schema={
+        "type": "object",
+        "properties": {"order": {"type": "integer", "minimum": 1, "description": "the order's number"}},
+        "required": ["order"],
+        "additionalProperties": False,
+    },
+)
 
 
 @orders.step
