@@ -101,3 +101,9 @@ def pretty(value: Any) -> str:
 def short(value: Any) -> str:
     """Return the end of a run's id, by which people tell runs apart."""
     return str(value)[-12:]
+
+
+@register.filter
+def error_class(value: Any) -> str:
+    """Return the name of an error's class without its module."""
+    return str(value or "").rpartition(".")[2]
