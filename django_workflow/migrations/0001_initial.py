@@ -484,6 +484,18 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name="DeadLetter",
+            fields=[],
+            options={
+                "verbose_name": "dead letter",
+                "proxy": True,
+                "default_permissions": (),
+                "indexes": [],
+                "constraints": [],
+            },
+            bases=("django_workflow.task",),
+        ),
+        migrations.CreateModel(
             name="TaskLog",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),

@@ -3,11 +3,12 @@
 from django_workflow.models.coordination import Queue, Worker
 from django_workflow.models.definition import FlowDefinition, FlowVersion
 from django_workflow.models.event import Event, Message
-from django_workflow.models.runtime import Arrival, Attempt, Dismissal, Run, StepRun, Task, TaskLog
+from django_workflow.models.runtime import Arrival, Attempt, DeadLetter, Dismissal, Run, StepRun, Task, TaskLog
 
 __all__ = [
     "Arrival",
     "Attempt",
+    "DeadLetter",
     "Dismissal",
     "Event",
     "FlowDefinition",

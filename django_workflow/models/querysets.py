@@ -40,6 +40,13 @@ class TaskQuerySet(models.QuerySet[Any]):
         """Tasks that are queued, held, running or suspended."""
         return self.exclude(status__in=statuses.TASK_TERMINAL)
 
+    def dead(self) -> TaskQuerySet:
+        """Dead letters: tasks whose failure ended their run, until that is retried or they are dismissed."""
+        failed = self.filter(status=statuses.FAILED, step_run__status=statuses.FAILED)
+        return failed.filter(
+            step_run__run__status=statuses.FAILED, step_run__run__retries__isnull=True, dismissal__isnull=True
+        )
+
     def of_run(self, run_id: Any) -> TaskQuerySet:
         """Tasks of one run, in the order they were made."""
         return self.filter(run_id=run_id).order_by("id")

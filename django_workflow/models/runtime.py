@@ -236,6 +236,18 @@ class Arrival(models.Model):
         return f"{self.source} → {self.step}"
 
 
+class DeadLetter(Task):
+    """A failed task whose failure ended its run, and which nobody has taken care of yet, as the admin lists it."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "dead letter"
+        default_permissions = ()  # those of runs are asked
+
+    def __str__(self) -> str:
+        return f"dead letter {self.pk}"
+
+
 class Dismissal(models.Model):
     """An operator's word that a dead letter, a failed task of a failed run, needs nothing more."""
 
