@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 
 from example_project.models import Order
 from tests.browser.run_page import RunPage
-from tests.browser.site.workflows import EVIL, chain, evil
+from tests.browser.site.workflows import EVIL, MALICE, chain, evil
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.browser
@@ -52,7 +52,7 @@ def test_a_malicious_payload_is_inert_on_every_page(visit, superuser, place, byp
     paused.pause(reason=EVIL, by=EVIL)
     cancelled = chain.start({"value": EVIL})
     cancelled.cancel(reason=EVIL, by=EVIL)
-    Order.objects.create(customer=EVIL, email="e@example.com", card=EVIL)
+    Order.objects.create(customer=MALICE[1], email="e@example.com", card=MALICE[0][:40])
 
     # what comes in while the page is open is put into it by the script
     run_page = RunPage(visitor).open(handle.id).live()
