@@ -8,7 +8,8 @@
 
   /* Times in milliseconds. */
   const LOADS_AT_ONCE = 3; // as many loads may follow each other quickly,
-  const LOAD_EVERY = 2200; // then one per this time: many open pages must not slow down the work they show
+  const LOAD_EVERY = 2200; // then one per this time: many open pages must not slow down the work they show;
+  const LOAD_SHARE = 20; // and one per so many times the last one's duration, where the server is busy
   const POLL_EVERY = 5000; // loads while there is no socket, and while something is wrong
   const POLL_REFUSED_EVERY = 30000; // loads of a page that was refused: its reader may log in again elsewhere
   const ASK_BUSY_AFTER = 10000; // of silence, while something on the page goes on
@@ -59,11 +60,15 @@
   const bucket = {
     tokens: LOADS_AT_ONCE,
     filledAt: now(),
+    every: LOAD_EVERY,
+    slowDown(duration) {
+      this.every = Math.min(LOAD_WITHIN, Math.max(LOAD_EVERY, LOAD_SHARE * duration));
+    },
     take() {
-      const filled = (now() - this.filledAt) / LOAD_EVERY;
+      const filled = (now() - this.filledAt) / this.every;
       this.tokens = Math.min(LOADS_AT_ONCE, this.tokens + filled);
       this.filledAt = now();
-      if (this.tokens < 1) return Math.ceil((1 - this.tokens) * LOAD_EVERY);
+      if (this.tokens < 1) return Math.ceil((1 - this.tokens) * this.every);
       this.tokens -= 1;
       return 0;
     },
@@ -89,7 +94,9 @@
     }
     loading.isWanted = false;
     loading.isBusy = true;
+    const began = now();
     load().finally(() => {
+      bucket.slowDown(now() - began);
       loading.isBusy = false;
       loading.at = now();
       showBadge();

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.perf.measures import Measure
 
-from . import bloat, contention, control, cost, drain, fanout, latency
+from . import bloat, contention, control, cost, drain, fanout, latency, live
 
 MEASURES: tuple[Measure, ...] = (
     *drain.MEASURES,
@@ -14,6 +14,7 @@ MEASURES: tuple[Measure, ...] = (
     *contention.MEASURES,
     *bloat.MEASURES,
     *control.MEASURES,
+    *live.MEASURES,
 )
 
 

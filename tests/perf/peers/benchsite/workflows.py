@@ -1,4 +1,6 @@
-"""The flows that are measured: handlers do nothing, or write down that they are here."""
+"""The flows that are measured: handlers do nothing, or write down that they are here, or take their time."""
+
+import time
 
 import protocol
 
@@ -12,6 +14,8 @@ diamond = Flow("diamond")
 mark = Flow("mark")
 mark_chain = Flow("mark_chain")
 mapped = Flow("map")
+busy = Flow("busy")
+steady = Flow("steady")
 
 FLOWS = {
     "noop": noop,
@@ -22,6 +26,8 @@ FLOWS = {
     "mark": mark,
     "mark_chain": mark_chain,
     "map": mapped,
+    "busy": busy,
+    "steady": steady,
 }
 
 
@@ -109,3 +115,14 @@ def join(each):
     total = sum(each)
     protocol.mark()
     return total
+
+
+@busy.map(over="input")
+def busy_item(item):
+    protocol.begin()
+
+
+@steady.map(over="input")
+def steady_item(item):
+    protocol.begin()
+    time.sleep(0.02)
