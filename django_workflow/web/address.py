@@ -11,6 +11,8 @@ from django_workflow.statuses import TASK_STATUSES
 
 #: Kinds of events that the page can be narrowed to.
 EVENT_KINDS = ("run", "step", "task", "own")
+#: Payloads that can be shown uncut.
+PAYLOADS = ("input", "item", "output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +37,18 @@ class Address:
     @classmethod
     def of_query(cls, query: Mapping[str, str]) -> Self:
         """Read a query."""
-        status, kind = query.get("status", ""), query.get("kind", "")
+        status, kind, whole = query.get("status", ""), query.get("kind", ""), query.get("whole", "")
         return cls(
-            step=query.get("step", ""),
+            step=_name(query.get("step")),
             item=_number(query.get("item"), least=-1),
             task=_number(query.get("task")),
             status=status if status in TASK_STATUSES else "",
             page=_number(query.get("page"), least=1) or 1,
             kind=kind if kind in EVENT_KINDS else "",
-            of=query.get("of", ""),
+            of=_name(query.get("of")),
             before=_number(query.get("before")),
             lines=_number(query.get("lines")),
-            whole=query.get("whole", ""),
+            whole=whole if whole in PAYLOADS else "",
         )
 
     def to(self, anchor: str = "", **changes: Any) -> str:
@@ -78,3 +80,8 @@ def _number(text: str | None, *, least: int = 0) -> int | None:
     except ValueError:
         return None
     return value if least <= value <= MOST else None
+
+
+def _name(text: str | None) -> str:
+    """Return what may be a step's name; no step has a longer one, or one that the database refuses."""
+    return text if text and len(text) <= 128 and text.isprintable() else ""

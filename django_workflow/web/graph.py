@@ -37,7 +37,7 @@ class ProgressBar:
 class Node:
     """A step as the picture and the table show it.
 
-    state: the status in words, with what counts; sign: the same as a sign.
+    state: the status in words, with what counts; sign: the same as a sign. failures: of a map, before the state.
     bar: of a map, how much is done and how much of that failed.
     """
 
@@ -46,6 +46,7 @@ class Node:
     full_title: str
     status: str
     sign: str
+    failures: str
     state: str
     description: str
     href: str
@@ -132,8 +133,10 @@ def _start(nodes: list[Node]) -> tuple[float, float]:
 
 def picture_of(facts: Facts) -> Picture:
     """Return where everything goes; the same graph is laid out once per process."""
+    # where the flow begins first: what leads back there is drawn back
+    names = dict.fromkeys((*facts.spec.entry, *facts.spec.steps))
     return layout(
-        tuple((name, WIDTH, HEIGHT) for name in facts.spec.steps),
+        tuple((name, WIDTH, HEIGHT) for name in names),
         tuple((item.source, item.to) for item in facts.spec.transitions),
     )
 
@@ -141,7 +144,7 @@ def picture_of(facts: Facts) -> Picture:
 def _node(facts: Facts, step: StepSpec, box: Box, address: Address, selected: str) -> Node:
     state = facts.steps[step.name]
     title = step.title or step.name
-    words = state_of(facts, state)
+    failures, words = state_of(facts, state)
     condition = "" if step.when is None else f"if {step.when}"
     return Node(
         name=step.name,
@@ -149,7 +152,8 @@ def _node(facts: Facts, step: StepSpec, box: Box, address: Address, selected: st
         full_title=title,
         status=state.shown,
         sign=SIGNS.get(state.shown, "·"),
-        state=fitted(words, STATE_LENGTH),
+        failures=failures,
+        state=fitted(words, STATE_LENGTH - len(failures)),
         description=_description(facts, state, title, words),
         href=address.of_step(step.name),
         x=box.x,
@@ -167,16 +171,12 @@ def _progress(step: StepFacts) -> ProgressBar:
     return ProgressBar(round(share * step.done, 1), round(share * step.failed_count, 1))
 
 
-def state_of(facts: Facts, step: StepFacts) -> str:
-    """Return a step's status in words, with its counts: failures first."""
-    word = step.shown.replace("_", " ")
+def state_of(facts: Facts, step: StepFacts) -> tuple[str, str]:
+    """Return what a map says of its failures, and a step's status in words, with its counts."""
     if step.status == NOT_REACHED:
-        return "not reached"
-    parts = []
-    if step.failed_count and step.is_map:
-        parts.append(f"{step.failed_count:,} failed")
-    else:
-        parts.append(word)
+        return "", "not reached"
+    failures = f"{step.failed_count:,} failed" if step.failed_count and step.is_map else ""
+    parts = [] if failures else [step.shown.replace("_", " ")]
     if step.is_map and step.task_count:
         parts.append(f"{step.done:,}/{step.task_count:,}")
     took = step.duration(facts.now)
@@ -184,7 +184,7 @@ def state_of(facts: Facts, step: StepFacts) -> str:
         parts.append(duration(took))
     if step.passes > 1:
         parts.append(f"×{step.passes}")
-    return " · ".join(parts)
+    return failures, " · ".join(parts)
 
 
 def _description(facts: Facts, step: StepFacts, title: str, words: str) -> str:

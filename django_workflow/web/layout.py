@@ -76,11 +76,12 @@ def layout(nodes: tuple[tuple[str, float, float], ...], edges: tuple[tuple[str, 
     parts = components(names, graph.edges)
     big = [part for part in parts if len(part) > 1]
     loners = [part[0] for part in parts if len(part) == 1]
-    top = MARGIN
+    bottom = 0.0
     for part in big:
-        top = graph.place(part, top) + 2 * GAP_Y
-    top = graph.place_loners(loners, top)
-    return graph.picture(names, top)
+        bottom = graph.place(part, bottom + (2 * GAP_Y if bottom else MARGIN))
+    if loners:
+        bottom = graph.place_loners(loners, bottom + (2 * GAP_Y if bottom else MARGIN))
+    return graph.picture(names, bottom)
 
 
 def components(names: Sequence[str], edges: Iterable[tuple[str, str]]) -> list[list[str]]:

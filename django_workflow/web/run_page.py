@@ -78,7 +78,7 @@ def context_of(run: Run, address: Address, sight: Sight) -> dict[str, Any]:
         "event_kinds": EVENT_KINDS,
         "panel": panel,
         "why": waiting.of_run(facts),
-        "is_paused": run.status == PAUSED,
+        "paused": waiting.notice_of_pause(facts) if run.status == PAUSED else "",
         "still_running": sum(step.running for step in facts.steps.values()),
         "total": total,
         "settled": settled,

@@ -41,7 +41,7 @@ READ_TASK = """
     LEFT JOIN django_workflow_worker w ON w.id = t.worker_id
     WHERE t.run_id = %s::uuid AND t.id = coalesce(%s::bigint, (
         SELECT id FROM django_workflow_task
-        WHERE step_run_id = %s::bigint AND (%s::int IS NULL OR index = %s::int) ORDER BY index DESC LIMIT 1
+        WHERE step_run_id = %s::bigint AND (%s::int IS NULL OR index = %s::int) ORDER BY index LIMIT 1
     ))
 """
 

@@ -36,11 +36,24 @@ def of_run(facts: Facts) -> str:
 
 def of_pause(facts: Facts) -> str:
     """Say who holds a paused run."""
+    what, pause = _pause_of(facts)
+    return held(what, pause, facts.now)
+
+
+def notice_of_pause(facts: Facts) -> str:
+    """Say the same where it is already told that the run does not go on."""
+    what, pause = _pause_of(facts)
+    return f"Paused{f' with {what}' if what != RUN else ''}{_whose(pause, facts.now)}."
+
+
+RUN = "the run"
+
+
+def _pause_of(facts: Facts) -> tuple[str, Pause]:
     flow = facts.run.flow
     if flow.paused_at is not None and facts.run.is_paused_with_flow:
-        return held(f"flow {flow.slug}", Pause(flow.paused_at, flow.paused_by, flow.pause_reason), facts.now)
-    pause = facts.around.pause or Pause(facts.run.paused_at)
-    return held("the run", pause, facts.now)
+        return f"flow {flow.slug}", Pause(flow.paused_at, flow.paused_by, flow.pause_reason)
+    return RUN, facts.around.pause or Pause(facts.run.paused_at)
 
 
 def of_step(facts: Facts, step: StepFacts) -> str:
@@ -130,10 +143,13 @@ MOST_AHEAD = 1_000
 
 def held(what: str, pause: Pause, now: datetime) -> str:
     """Say that something is paused, by whom, since when and why."""
+    return f"Held because {what} is paused{_whose(pause, now)}."
+
+
+def _whose(pause: Pause, now: datetime) -> str:
     by = f" by {pause.by}" if pause.by else ""
     since = f" since {clock(pause.since, now)}" if pause.since else ""
-    reason = f": {pause.reason.rstrip('.')}" if pause.reason else ""
-    return f"Held because {what} is paused{by}{since}{reason}."
+    return f"{by}{since}" + (f": {pause.reason.rstrip('.')}" if pause.reason else "")
 
 
 def at(when: datetime, now: datetime) -> str:
