@@ -165,6 +165,23 @@ def depth(queue: str) -> tuple[int, int, float]:
     return visible, total, float(age)
 
 
+DEPTH_UP_TO = """
+    SELECT '{queue}', (SELECT count(*) FROM (
+        SELECT 1 FROM pgmq.{table} WHERE vt <= statement_timestamp() LIMIT %s::int) v), (SELECT count(*) FROM (
+        SELECT 1 FROM pgmq.{table} WHERE vt > statement_timestamp() LIMIT %s::int) h),
+        coalesce((SELECT extract(epoch FROM statement_timestamp() - min(vt))::float8
+                  FROM pgmq.{table} WHERE vt <= statement_timestamp()), 0)
+"""
+
+
+def depths(queues: Sequence[str], most: int) -> dict[str, tuple[int, int, float]]:
+    """Return visible and hidden messages of each queue, counted up to `most`, and the oldest visible one's age."""
+    if not queues:
+        return {}
+    sql = " UNION ALL ".join(DEPTH_UP_TO.format(queue=queue, table=_table(queue)) for queue in queues)
+    return {name: (visible, hidden, age) for name, visible, hidden, age in db.rows(sql, [most, most] * len(queues))}
+
+
 def ahead(queue: str, message_id: int, limit: int) -> int:
     """Return how many visible messages stand before one, counted up to `limit`."""
     sql = f"""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from django_workflow.web import actions, run_list, run_page, starting
+from django_workflow.web import actions, board, places, run_list, run_page, starting
 
 app_name = "django_workflow"
 
 urlpatterns: list[URLPattern] = [
+    path("", board.board, name="board"),
+    path("queues/", places.queues, name="queues"),
+    path("workers/", places.workers, name="workers"),
     path("runs/", run_list.run_list, name="run_list"),
     path("runs/<uuid:run_id>/", run_page.run, name="run"),
     path("runs/actions/<slug:name>/", actions.act_on_runs, name="runs_action"),

@@ -99,7 +99,7 @@ def counted(rows: Iterable[db.Row], *, is_of_all: bool) -> dict[str, Count]:
         elif kind == "flows":
             of_flows[name] += number
             is_window_full = is_window_full or is_full
-        else:
+        elif kind == "about":
             about[name] = number
     if is_of_all:
         return _estimated(of_status, about["django_workflow_run"], about["dw_run_not_succeeded"])
