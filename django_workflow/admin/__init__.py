@@ -1,0 +1,20 @@
+"""Django's admin: everything can be looked at, nothing is written but by the verbs, and only after a confirmation."""
+
+from django_workflow.admin.coordination import QueueAdmin, WorkerAdmin
+from django_workflow.admin.definitions import FlowAdmin, FlowVersionAdmin
+from django_workflow.admin.letters import DeadLetterAdmin
+from django_workflow.admin.parts import AttemptAdmin, EventAdmin, StepRunAdmin, TaskAdmin
+from django_workflow.admin.runs import RunAdmin
+
+__all__ = [
+    "AttemptAdmin",
+    "DeadLetterAdmin",
+    "EventAdmin",
+    "FlowAdmin",
+    "FlowVersionAdmin",
+    "QueueAdmin",
+    "RunAdmin",
+    "StepRunAdmin",
+    "TaskAdmin",
+    "WorkerAdmin",
+]

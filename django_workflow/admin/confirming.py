@@ -1,0 +1,76 @@
+"""Admin actions ask before they act, with the same numbers as the live pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from django_workflow.web import forms, performing, previews, verbs
+from django_workflow.web.actions import MAX_SELECTED, Question, is_confirmed
+from django_workflow.web.verbs import Verb
+
+
+def confirm_runs(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any], verb: Verb) -> HttpResponse | None:
+    """Ask about chosen runs, or do what was asked; None leads back to the list."""
+    ids = _ids(request, queryset)
+    if ids is None:
+        return None
+    selection = previews.select(request.user, verb, ids)
+    form = forms.ReasonForm(request.POST if is_confirmed(request) else None)
+    if is_confirmed(request) and form.is_valid():
+        performing.tell(request, performing.on_runs(request, verb, selection, form))
+        return None
+    subject = f"{selection.count} runs" if selection.count != 1 else "1 run"
+    question = Question(
+        verb, f"{verb.label}: {subject}", subject, form, previews.of_selection(verb, selection), back="",
+        ids=[str(item) for item in ids], sentence=selection.sentence(verb),
+    )  # fmt: skip
+    return _ask(model_admin, request, question)
+
+
+def confirm_letters(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any], verb: Verb) -> HttpResponse | None:
+    """Ask about chosen dead letters, or do what was asked; None leads back to the list."""
+    ids = _ids(request, queryset)
+    if ids is None:
+        return None
+    letters = previews.select_letters(request.user, verb, ids)
+    kind = forms.NeededReasonForm if verb.name == verbs.DISMISS else forms.ReasonForm
+    form = kind(request.POST if is_confirmed(request) else None)
+    if is_confirmed(request) and form.is_valid():
+        performing.tell(request, performing.on_letters(request, verb, letters, form))
+        return None
+    subject = f"{letters.count} dead letters" if letters.count != 1 else "1 dead letter"
+    question = Question(
+        verb, f"{verb.label}: {subject}", subject, form, previews.of_letters(verb, letters), back="",
+        ids=[str(item) for item in ids], sentence=letters.sentence(verb),
+    )  # fmt: skip
+    return _ask(model_admin, request, question)
+
+
+def _ids(request: HttpRequest, queryset: QuerySet[Any]) -> list[Any] | None:
+    """Return the keys of what was chosen; None, and a message, where that is too much at once."""
+    ids = list(queryset.order_by().values_list("pk", flat=True)[: MAX_SELECTED + 1])
+    if len(ids) > MAX_SELECTED:
+        told = f"At most {MAX_SELECTED:,} can be chosen at once. Narrow the list with its filters."
+        messages.add_message(request, messages.WARNING, told)
+        return None
+    return ids
+
+
+def _ask(model_admin: Any, request: HttpRequest, question: Question) -> HttpResponse:
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": question.title,
+        "opts": model_admin.opts,
+        "media": model_admin.media,
+        "question": question,
+        "action": request.POST.get("action", ""),
+        "checkbox": ACTION_CHECKBOX_NAME,
+        "asked_at": request.POST.get("asked_at") or performing.now().isoformat(),
+    }
+    return TemplateResponse(request, "admin/django_workflow/confirm.html", context)

@@ -1,0 +1,256 @@
+"""The parts of runs in the admin: step runs, tasks, attempts, events."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from django_workflow.admin import filters
+from django_workflow.admin.base import (
+    ReadOnlyAdmin,
+    change_url,
+    error_payload,
+    event_payload,
+    json_payload,
+    link,
+    list_url,
+    live_url,
+    pill,
+    run_link,
+    text_payload,
+)
+from django_workflow.models import Attempt, Event, Run, StepRun, Task
+from django_workflow.templatetags.django_workflow import elapsed, moment
+
+
+class PartAdmin(ReadOnlyAdmin):
+    """Rows that belong to a run.
+
+    run_path: the lookup to the run's id along which there are indexes.
+    """
+
+    run_path: ClassVar[str] = "run"
+    search_fields = ("id",)
+    search_help_text = "The id of a run, or its beginning"
+    list_filter: Any = (filters.RunFilter,)
+
+    def run_of(self, obj: Any) -> Run:
+        """Return the run of a row."""
+        found = obj
+        for name in self.run_path.split("__"):
+            found = getattr(found, name)
+        assert isinstance(found, Run)
+        return found
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Find the rows of runs by their ids."""
+        if not search_term.strip():
+            return queryset, False
+        condition = filters.id_range(search_term, f"{self.run_path}__id")
+        return (queryset.none() if condition is None else queryset.filter(condition)), False
+
+    def live_url(self, obj: Any) -> str:
+        """Return the address of the run's live page."""
+        return live_url("run", obj.run_id)
+
+    @admin.display(description="run")
+    def run_name(self, obj: Any) -> Any:
+        """Return a link to the run."""
+        return run_link(self.run_of(obj))
+
+    @admin.display(description="status")
+    def state(self, obj: Any) -> Any:
+        """Return the status."""
+        return pill(obj.status)
+
+
+@admin.register(StepRun)
+class StepRunAdmin(PartAdmin):
+    """Step runs, newest first."""
+
+    flow_path = "run__flow"
+    related = ("run__flow",)
+    large = ("run__input", "run__error", "run__flow__draft")
+    ordering = ("-id",)
+    list_display = ("__str__", "run_name", "state", "tasks", "started", "took", "why")
+    list_filter = (filters.RunFilter, filters.StepStatusFilter)
+    payload = {"error": error_payload}
+    shown = ("step", "iteration", "run_name", "state", "tasks", "started", "took", "why", "error")
+
+    def live_url(self, obj: StepRun) -> str:
+        """Return the address of the step on the run's live page."""
+        url = live_url("run", obj.run_id)
+        return f"{url}?step={obj.step}" if url else ""
+
+    def links(self, obj: StepRun) -> list[tuple[str, str]]:
+        """Return the list of the run's tasks."""
+        return [("Tasks of the run", list_url("task", run=obj.run_id))]
+
+    @admin.display(description="tasks")
+    def tasks(self, step: StepRun) -> str:
+        """Return how many tasks are open, and have failed."""
+        failed = f", {step.failed_count} failed" if step.failed_count else ""
+        return f"{step.task_count - step.open_tasks} of {step.task_count}{failed}"
+
+    @admin.display(description="started")
+    def started(self, step: StepRun) -> Any:
+        """Return when it was started."""
+        return moment(step.started_at)
+
+    @admin.display(description="took")
+    def took(self, step: StepRun) -> Any:
+        """Return how long it took, or takes."""
+        return elapsed(step.started_at, step.ended_at)
+
+    @admin.display(description="why skipped")
+    def why(self, step: StepRun) -> str:
+        """Return why it was skipped."""
+        return step.reason or "–"
+
+
+@admin.register(Task)
+class TaskAdmin(PartAdmin):
+    """Tasks, newest first."""
+
+    run_path = "step_run__run"
+    flow_path = "step_run__run__flow"
+    related = ("step_run__run__flow", "worker")
+    large = (
+        *("item", "output", "step_run__error", "step_run__run__input", "step_run__run__error"),
+        "step_run__run__flow__draft",
+    )
+    ordering = ("-id",)
+    list_display = ("step", "index_shown", "run_name", "state", "queue_name", "tries", "begun", "took")
+    list_filter = (filters.RunFilter, filters.TaskStatusFilter)
+    payload = {"item": json_payload, "output": json_payload}
+    shown = (
+        *("step", "index_shown", "run_name", "state", "hold_reason", "origin", "queue_name", "tries", "worker_name"),
+        *("progress", "due_at", "begun", "took", "item", "output"),
+    )
+
+    def links(self, obj: Task) -> list[tuple[str, str]]:
+        """Return the list of the run's attempts."""
+        return [("Failed attempts of the run", list_url("attempt", run=obj.run_id))]
+
+    @admin.display(description="step")
+    def step(self, task: Task) -> str:
+        """Return the step."""
+        return str(task.step_run)
+
+    @admin.display(description="item")
+    def index_shown(self, task: Task) -> int:
+        """Return the place in a map."""
+        return task.index
+
+    @admin.display(description="queue")
+    def queue_name(self, task: Task) -> str:
+        """Return the queue."""
+        return task.queue
+
+    @admin.display(description="attempts")
+    def tries(self, task: Task) -> str:
+        """Return how often it was tried, and failed."""
+        return f"{task.attempt}, {task.failure_count} failed" if task.failure_count else str(task.attempt)
+
+    @admin.display(description="worker")
+    def worker_name(self, task: Task) -> Any:
+        """Return the worker that has it, or had it last."""
+        return link(change_url("worker", task.worker_id), str(task.worker)) if task.worker_id else "–"
+
+    @admin.display(description="begun")
+    def begun(self, task: Task) -> Any:
+        """Return when its last attempt was begun."""
+        return moment(task.begun_at)
+
+    @admin.display(description="took")
+    def took(self, task: Task) -> Any:
+        """Return how long it took, or takes."""
+        return elapsed(task.begun_at, task.ended_at) if task.begun_at else "–"
+
+
+@admin.register(Attempt)
+class AttemptAdmin(PartAdmin):
+    """Attempts that ended otherwise than by success, newest first."""
+
+    run_path = "task__step_run__run"
+    flow_path = "task__step_run__run__flow"
+    related = ("task__step_run__run__flow", "worker")
+    large = (
+        *("message", "traceback", "task__item", "task__output", "task__step_run__error"),
+        *("task__step_run__run__input", "task__step_run__run__error", "task__step_run__run__flow__draft"),
+    )
+    ordering = ("-id",)
+    list_display = ("step", "number_shown", "run_name", "result", "error_class", "ended", "took")
+    payload = {"message": text_payload, "traceback": text_payload}
+    shown = (
+        *("step", "number_shown", "run_name", "result", "is_counted", "error_class", "fingerprint", "ended", "took"),
+        *("worker_name", "late_outcome", "superseded_at", "message", "traceback"),
+    )
+
+    @admin.display(description="step")
+    def step(self, attempt: Attempt) -> Any:
+        """Return the step and the place in a map, with a link to the task."""
+        return link(change_url("task", attempt.task_id), f"{attempt.task.step_run}[{attempt.task.index}]")
+
+    @admin.display(description="attempt")
+    def number_shown(self, attempt: Attempt) -> int:
+        """Return the number."""
+        return attempt.number
+
+    @admin.display(description="outcome")
+    def result(self, attempt: Attempt) -> Any:
+        """Return the outcome."""
+        return pill(attempt.outcome)
+
+    @admin.display(description="ended")
+    def ended(self, attempt: Attempt) -> Any:
+        """Return when it ended."""
+        return moment(attempt.ended_at)
+
+    @admin.display(description="took")
+    def took(self, attempt: Attempt) -> Any:
+        """Return how long it took."""
+        return elapsed(attempt.begun_at, attempt.ended_at)
+
+    @admin.display(description="worker")
+    def worker_name(self, attempt: Attempt) -> Any:
+        """Return the worker."""
+        return link(change_url("worker", attempt.worker_id), str(attempt.worker)) if attempt.worker_id else "–"
+
+
+@admin.register(Event)
+class EventAdmin(PartAdmin):
+    """Events, newest first."""
+
+    flow_path = "run__flow"
+    related = ("run__flow",)
+    large = ("data", "run__input", "run__error", "run__flow__draft")
+    ordering = ("-id",)
+    list_display = ("type_shown", "step_shown", "run_name", "number_shown", "at")
+    payload = {"data": event_payload}
+    shown = ("type_shown", "step_shown", "run_name", "number_shown", "at", "data")
+
+    @admin.display(description="event")
+    def type_shown(self, event: Event) -> str:
+        """Return the type."""
+        return event.type
+
+    @admin.display(description="step")
+    def step_shown(self, event: Event) -> str:
+        """Return the step."""
+        return event.step or "–"
+
+    @admin.display(description="number")
+    def number_shown(self, event: Event) -> int:
+        """Return its place among the run's."""
+        return event.number
+
+    @admin.display(description="at")
+    def at(self, event: Event) -> Any:
+        """Return when it happened."""
+        return moment(event.created_at)

@@ -1,0 +1,181 @@
+"""Runs in the admin: the list, the page of one, and what is done with several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+
+from django_workflow import permissions
+from django_workflow.admin import filters
+from django_workflow.admin.base import (
+    ReadOnlyAdmin,
+    change_url,
+    error_payload,
+    json_payload,
+    link,
+    list_url,
+    live_url,
+    pill,
+)
+from django_workflow.admin.confirming import confirm_runs
+from django_workflow.models import FlowDefinition, Run
+from django_workflow.templatetags.django_workflow import elapsed, moment
+from django_workflow.web import verbs
+from django_workflow.web.verbs import Button, Verb
+
+Action = Callable[[Any, HttpRequest, QuerySet[Any]], HttpResponse | None]
+
+
+def bulk(verb: Verb) -> Action:
+    """Return the admin action that does something with the runs that are chosen, after a page that asks."""
+
+    @admin.action(permissions=[verb.permission], description=f"{verb.label} selected runs")
+    def act(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return confirm_runs(model_admin, request, queryset, verb)
+
+    act.__name__ = f"{verb.name}_runs"
+    return act
+
+
+@admin.register(Run)
+class RunAdmin(ReadOnlyAdmin):
+    """Runs, newest first."""
+
+    flow_path = "flow"
+    related = ("flow", "version")
+    large = ("input", "flow__draft", "flow__overrides", "version__spec")
+    list_display = ("name", "flow_name", "number", "state", "started", "took", "by", "what_failed", "live")
+    list_filter = (filters.StatusFilter, filters.FlowFilter, filters.StartedFilter)
+    search_fields = ("id",)
+    search_help_text = "The beginning of an id, an idempotency key, or a label as name=value"
+    actions: ClassVar[list[Any]] = [bulk(verb) for verb in verbs.BULK_VERBS.values()]
+    payload = {"input": json_payload, "error": error_payload}
+    shown = (
+        *("id", "flow_name", "number", "state", "title", "labels_text", "idempotency_key", "started_by"),
+        *("retry_link", "created", "started", "took", "due_at", "deadline_at", "paused_at", "ended"),
+        *("input", "error"),
+    )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Find runs by what has an index: an id or its beginning, a key, a label."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        name, is_label, value = term.partition("=")
+        if is_label and name:
+            # labels that are there are in a partial index
+            return queryset.filter(~Q(labels={}), labels__contains={name.strip(): value.strip()}), False
+        # a key is unique in its flow only, and the index begins with the flow
+        flows = list(FlowDefinition.objects.using(queryset.db).values_list("pk", flat=True))
+        found = list(
+            Run.objects.using(queryset.db).filter(flow__in=flows, idempotency_key=term).values_list("pk", flat=True)
+        )
+        if found:
+            return queryset.filter(pk__in=found), False
+        condition = filters.id_range(term, "pk")
+        return (queryset.none() if condition is None else queryset.filter(condition)), False
+
+    def tools(self, request: HttpRequest, obj: Run) -> list[Button]:
+        """Return what the user may do with the run."""
+        return verbs.buttons(request.user, obj) if live_url("board") else []
+
+    def live_url(self, obj: Run) -> str:
+        """Return the address of the run's live page."""
+        return live_url("run", obj.pk)
+
+    def links(self, obj: Run) -> list[tuple[str, str]]:
+        """Return the lists of what belongs to the run."""
+        names = {"Steps": "steprun", "Tasks": "task", "Failed attempts": "attempt", "Events": "event"}
+        return [(text, list_url(name, run=obj.pk)) for text, name in names.items()]
+
+    @admin.display(description="run")
+    def name(self, run: Run) -> Any:
+        """Return the title, or the flow with the end of the id."""
+        return str(run)
+
+    @admin.display(description="flow")
+    def flow_name(self, run: Run) -> Any:
+        """Return a link to the flow."""
+        return link(change_url("flowdefinition", run.flow_id), run.flow.slug)
+
+    @admin.display(description="version")
+    def number(self, run: Run) -> Any:
+        """Return a link to the version."""
+        return link(change_url("flowversion", run.version_id), f"v{run.version.number}")
+
+    @admin.display(description="status")
+    def state(self, run: Run) -> Any:
+        """Return the status."""
+        return pill(run.status)
+
+    @admin.display(description="started")
+    def started(self, run: Run) -> Any:
+        """Return when it was started."""
+        return moment(run.started_at)
+
+    @admin.display(description="created")
+    def created(self, run: Run) -> Any:
+        """Return when it was made."""
+        return moment(run.created_at)
+
+    @admin.display(description="ended")
+    def ended(self, run: Run) -> Any:
+        """Return when it ended."""
+        return moment(run.ended_at)
+
+    @admin.display(description="took")
+    def took(self, run: Run) -> Any:
+        """Return how long it took, or takes."""
+        return elapsed(run.started_at, run.ended_at)
+
+    @admin.display(description="by")
+    def by(self, run: Run) -> str:
+        """Return who started it."""
+        return run.started_by or "–"
+
+    @admin.display(description="error")
+    def what_failed(self, run: Run) -> str:
+        """Return the class of the error, and its step."""
+        if not isinstance(run.error, dict):
+            return "–"
+        step = f" in {run.error['step']}" if run.error.get("step") else ""
+        return f"{str(run.error.get('class', '')).rpartition('.')[2]}{step}"
+
+    @admin.display(description="live")
+    def live(self, run: Run) -> Any:
+        """Return a link to the live page."""
+        return link(live_url("run", run.pk), "live") if live_url("board") else "–"
+
+    @admin.display(description="labels")
+    def labels_text(self, run: Run) -> str:
+        """Return the labels."""
+        return ", ".join(f"{name}={value}" for name, value in run.labels.items()) or "–"
+
+    @admin.display(description="retry of")
+    def retry_link(self, run: Run) -> Any:
+        """Return a link to the run that this one retries."""
+        return link(change_url("run", run.retry_of_id), str(run.retry_of_id)) if run.retry_of_id else "–"
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        """Return the actions whose permission the user has."""
+        found = super().get_actions(request)
+        found.pop("delete_selected", None)
+        return found
+
+    def has_pause_run_permission(self, request: HttpRequest) -> bool:
+        """Say whether the user may pause and resume."""
+        return permissions.may(request.user, permissions.PAUSE)
+
+    def has_cancel_run_permission(self, request: HttpRequest) -> bool:
+        """Say whether the user may cancel."""
+        return permissions.may(request.user, permissions.CANCEL)
+
+    def has_retry_run_permission(self, request: HttpRequest) -> bool:
+        """Say whether the user may retry."""
+        return permissions.may(request.user, permissions.RETRY)
