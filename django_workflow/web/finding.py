@@ -252,7 +252,7 @@ class _Search:
     def by_search(self) -> Found | None:
         """Look for an idempotency key, and for the beginning of ids; None if there are none."""
         match, params = self.match()
-        branches = [(BY_KEY.format(match=match), [*params, self.filters.q, *self.bounds()])]
+        branches: list[db.Statement] = [(BY_KEY.format(match=match), [*params, self.filters.q, *self.bounds()])]
         if digits := _digits(self.filters.q, "beginning"):
             low = max(self.low, int(digits.ljust(32, "0"), 16))
             high = min(self.high, int(digits.ljust(32, "f"), 16))

@@ -112,8 +112,8 @@ def read(*, with_stopped: bool = False) -> tuple[list[QueueState], list[WorkerSt
 
 
 def _worker(values: dict[str, Any]) -> WorkerState:
-    moments = {name: _moment(values[name]) for name in ("started_at", "heartbeat_at", "stopped_at")}
-    return WorkerState(**{name: values[name] for name in WorkerState.__slots__ if name not in moments}, **moments)
+    named = {name: values[name] for name in WorkerState.__slots__}
+    return WorkerState(**named | {name: _moment(values[name]) for name in ("started_at", "heartbeat_at", "stopped_at")})
 
 
 def _moment(text: str | None) -> datetime | None:
