@@ -223,6 +223,8 @@ def _row(facts: Facts, node: Node) -> Row:
     why = waiting.of_step(facts, step)
     if not why and step.reason:
         why = REASONS.get(step.reason, step.reason)
+    if not why and step.error and step.error.get("class"):
+        why = str(step.error["class"])
     return Row(node, kind, step, done, step.failed_count, why, facts.is_carried(step))
 
 

@@ -122,15 +122,15 @@ def back_edges(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> set[tu
         path = [(root, iter(out[root]))]
         while path:
             current, rest = path[-1]
-            to = next(rest, None)
-            if to is None:
+            following = next(rest, None)
+            if following is None:
                 is_open[current] = False
                 path.pop()
-            elif is_open.get(to):
-                found.add((current, to))
-            elif to not in is_open:
-                is_open[to] = True
-                path.append((to, iter(out[to])))
+            elif is_open.get(following):
+                found.add((current, following))
+            elif following not in is_open:
+                is_open[following] = True
+                path.append((following, iter(out[following])))
     return found
 
 

@@ -137,12 +137,13 @@ class Pause:
 class Around:
     """What is around a run: its retries, queues and workers, and earlier runs of its flow.
 
+    retry_of: the status of the run that this one retries; None where there is none, or it is deleted.
     medians: seconds that a step took in earlier succeeded runs. served: queues that a live worker serves.
     """
 
     now: datetime
     retries: list[tuple[UUID, str]]
-    retry_of: tuple[UUID, str] | None
+    retry_of: str | None
     paused_queues: dict[str, Pause]
     served: set[str]
     pause: Pause | None
@@ -286,7 +287,8 @@ def read_tasks(facts: Facts, page: ItemPage, *, has_payload: bool) -> None:
         singles, page.step_run_id, page.status, page.status, page.limit + 1, page.offset, has_payload, MOST_ATTEMPTS
     ]  # fmt: skip
     for is_item, *row, tries in db.rows(READ_TASKS, params):
-        task = TaskFacts(*row, tries=[_try(*values) for values in payload.loads(tries) or ()])
+        task = TaskFacts(*row)
+        task.tries = [_try(*values) for values in payload.loads(tries) or ()]
         task.step = names.get(task.step_run_id, "")
         (facts.items if is_item else facts.tasks).append(task)
 
@@ -335,7 +337,7 @@ def read_around(run: Run, spec: FlowSpec) -> Around:
     return Around(
         now=now,
         retries=[(UUID(key), status) for key, status in payload.loads(retries) or ()],
-        retry_of=(run.retry_of_id, old_status) if old_status else None,
+        retry_of=old_status,
         paused_queues={name: _pause(*who) for name, *who in payload.loads(paused) or ()},
         served=set(payload.loads(served) or ()),
         pause=_pause(*payload.loads(pause)) if pause else None,

@@ -48,7 +48,7 @@ def run(request: HttpRequest, run_id: UUID) -> HttpResponse:
 def context_of(run: Run, address: Address, sight: Sight) -> dict[str, Any]:
     """Read a run and return what its page shows.
 
-    Besides the run's own row these are five statements, six for a run that succeeded, and up to four for the panel.
+    With the run's own row these are five statements, six for a run that succeeded; the panel adds up to four.
     """
     spec = readable_spec(run.version)
     steps = read_steps(run.pk, spec)

@@ -11,7 +11,7 @@ from django_workflow.conf import conf
 from django_workflow.definition.retry import RetryPolicy
 from django_workflow.definition.spec import StepSpec
 from django_workflow.models import Run
-from django_workflow.statuses import QUEUED, TASK_TERMINAL
+from django_workflow.statuses import CANCELLED, QUEUED, SUCCEEDED, TASK_TERMINAL
 from django_workflow.web import waiting
 from django_workflow.web.address import Address
 from django_workflow.web.payloads import Value, limit_for, value_of_text
@@ -119,7 +119,8 @@ def read_task(run: Run, step: StepFacts | None, address: Address, *, has_payload
         return None
     name, iteration, *columns, item, item_size, output, output_size, attempts = found[0]
     told = [_attempt(*values) for values in payload.loads(attempts) or ()]
-    task = TaskFacts(*columns, tries=[Try(a.number, a.outcome, a.begun_at, a.ended_at, a.error_class) for a in told])
+    task = TaskFacts(*columns)
+    task.tries = [Try(a.number, a.outcome, a.begun_at, a.ended_at, a.error_class) for a in told]
     task.step = name
     values = []
     for label, text, size in (("item", item, item_size), ("output", output, output_size)):
@@ -203,7 +204,7 @@ class StatusFilter:
 
     status: str
     label: str
-    count: int
+    count: int | None
     href: str
     is_chosen: bool
 
@@ -259,7 +260,11 @@ def build(facts: Facts, step: StepFacts, address: Address, detail: TaskDetail | 
 def _filters(step: StepFacts, address: Address) -> list[StatusFilter]:
     href = address.to("#task", status="", page=1, item=None, task=None)
     found = [StatusFilter("", "all", step.task_count, href, not address.status)]
-    for status, count in count_by_status(step).items():
+    counts: dict[str, int | None] = {**count_by_status(step)}
+    if step.is_settled and step.status != SUCCEEDED:
+        # its counters do not tell these apart
+        counts |= {SUCCEEDED: None, CANCELLED: None}
+    for status, count in counts.items():
         href = address.to("#task", status=status, page=1, item=None, task=None)
         found.append(StatusFilter(status, status.replace("_", " "), count, href, address.status == status))
     return found
