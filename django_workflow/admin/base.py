@@ -26,7 +26,7 @@ from django_workflow.web.verbs import Button
 MASKED = SafeString('<span class="masked">hidden: needs the permission to view payloads</span>')
 
 
-class BoundedPaginator(Paginator):  # type: ignore[type-arg]
+class BoundedPaginator(Paginator):
     """Pages of a list of which only the beginning is counted: a table of millions is never read to its end."""
 
     #: Rows that are counted, and among which people turn pages.
@@ -55,7 +55,7 @@ class PlainChangeList(ChangeList):
         return count >= self.model_admin.paginator.most  # type: ignore[attr-defined]
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ReadOnlyAdmin(admin.ModelAdmin):
     """A model that is looked at.
 
     flow_path: the lookup from a row to its flow, by which the site's rules hide rows; empty where there is none.
@@ -74,7 +74,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     paginator = BoundedPaginator
     list_per_page = 50
     list_max_show_all = 200
-    sortable_by: Sequence[str] | None = ()
+    sortable_by = ()
     change_form_template = "admin/django_workflow/change_form.html"
     change_list_template = "admin/django_workflow/change_list.html"
 
@@ -126,13 +126,13 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """Refuse lookups in addresses: they could ask payloads that are hidden. Filters have names of their own."""
         return lookup in {item.parameter_name for item in self.list_filter}  # type: ignore[union-attr]
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Sequence[Any]:
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return what the page of a row shows, payloads as far as they may be seen."""
         flow = None if obj is None else self.flow_of(obj)
         shows = permissions.may(request.user, permissions.VIEW_PAYLOAD, flow)
         return [self.payload_field(name, shows) if name in self.payload else name for name in self.shown]
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Sequence[Any]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """All of them."""
         return self.get_fields(request, obj)
 

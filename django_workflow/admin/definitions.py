@@ -8,7 +8,16 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from django_workflow.admin import filters
-from django_workflow.admin.base import ReadOnlyAdmin, change_url, json_block, link, list_url, live_url, pill
+from django_workflow.admin.base import (
+    ReadOnlyAdmin,
+    change_url,
+    json_block,
+    link,
+    list_url,
+    live_url,
+    pill,
+    visible_flows,
+)
 from django_workflow.models import FlowDefinition, FlowVersion
 from django_workflow.statuses import PAUSED
 from django_workflow.templatetags.django_workflow import moment
@@ -36,7 +45,7 @@ class FlowAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> Any:
         """Return the flows that the user may see."""
         rows = super().get_queryset(request)
-        flows = filters.visible_flows(request)
+        flows = visible_flows(request)
         return rows if flows is None else rows.filter(pk__in=[flow.pk for flow in flows])
 
     def tools(self, request: HttpRequest, obj: FlowDefinition) -> list[Button]:

@@ -48,7 +48,7 @@ class FlowFilter(admin.SimpleListFilter):
         if self.value() is None:
             return queryset
         # by its key: a join would be made row by row
-        return queryset.filter(**{self.path: self.keys.get(self.value(), 0)})
+        return queryset.filter(**{self.path: self.keys.get(str(self.value()), 0)})
 
 
 class StatusFilter(admin.SimpleListFilter):

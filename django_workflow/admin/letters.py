@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import OuterRef, QuerySet, Subquery
@@ -56,7 +57,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     ordering = ("-step_run__run__id", "id")
     list_display = ("step", "place", "run_name", "error_class", "attempt", "failed", "queue_name")
     list_filter = (filters.FlowFilter,)
-    actions: ClassVar[list[Any]] = [retry_letters, dismiss_letters]
+    actions: Sequence[Any] | None = [retry_letters, dismiss_letters]
     payload = {"item": json_payload}
     shown = ("step", "place", "run_name", "error_class", "attempt", "failed", "queue_name", "attempts_link", "item")
 
@@ -64,7 +65,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         """Return the tasks that are dead letters, with what their last attempt died of."""
         last = Attempt.objects.filter(task=OuterRef("pk")).order_by("-number", "-id").values("error_class")[:1]
         rows: Any = super().get_queryset(request)
-        return rows.dead().annotate(last_error=Subquery(last))  # type: ignore[no-any-return]
+        return rows.dead().annotate(last_error=Subquery(last))
 
     def get_actions(self, request: HttpRequest) -> Any:
         """Return the actions whose permission the user has."""

@@ -35,7 +35,7 @@ class PartAdmin(ReadOnlyAdmin):
     run_path: ClassVar[str] = "run"
     search_fields = ("id",)
     search_help_text = "The id of a run, or its beginning"
-    list_filter: Any = (filters.RunFilter,)
+    list_filter: ClassVar[Any] = (filters.RunFilter,)
 
     def run_of(self, obj: Any) -> Run:
         """Return the run of a row."""
@@ -78,7 +78,7 @@ class StepRunAdmin(PartAdmin):
     large = ("run__input", "run__error", "run__flow__draft")
     ordering = ("-id",)
     list_display = ("__str__", "run_name", "state", "tasks", "started", "took", "why")
-    list_filter = (filters.RunFilter, filters.StepStatusFilter)
+    list_filter: ClassVar[Any] = (filters.RunFilter, filters.StepStatusFilter)
     payload = {"error": error_payload}
     shown = ("step", "iteration", "run_name", "state", "tasks", "started", "took", "why", "error")
 
@@ -126,7 +126,7 @@ class TaskAdmin(PartAdmin):
     )
     ordering = ("-id",)
     list_display = ("step", "index_shown", "run_name", "state", "queue_name", "tries", "begun", "took")
-    list_filter = (filters.RunFilter, filters.TaskStatusFilter)
+    list_filter: ClassVar[Any] = (filters.RunFilter, filters.TaskStatusFilter)
     payload = {"item": json_payload, "output": json_payload}
     shown = (
         *("step", "index_shown", "run_name", "state", "hold_reason", "origin", "queue_name", "tries", "worker_name"),

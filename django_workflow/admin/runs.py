@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
@@ -52,7 +52,7 @@ class RunAdmin(ReadOnlyAdmin):
     list_filter = (filters.StatusFilter, filters.FlowFilter, filters.StartedFilter)
     search_fields = ("id",)
     search_help_text = "The beginning of an id, an idempotency key, or a label as name=value"
-    actions: ClassVar[list[Any]] = [bulk(verb) for verb in verbs.BULK_VERBS.values()]
+    actions: Sequence[Any] | None = [bulk(verb) for verb in verbs.BULK_VERBS.values()]
     payload = {"input": json_payload, "error": error_payload}
     shown = (
         *("id", "flow_name", "number", "state", "title", "labels_text", "idempotency_key", "started_by"),
