@@ -13,7 +13,19 @@ from django_workflow import db, payload
 from django_workflow.conf import conf
 from django_workflow.definition.spec import MAP, FlowSpec
 from django_workflow.models import Run
-from django_workflow.statuses import FAILED, HELD, QUEUED, RUN_TERMINAL, RUNNING, STEP_TERMINAL, SUCCEEDED, SUSPENDED
+from django_workflow.statuses import (
+    CANCELLED,
+    FAILED,
+    HELD,
+    PAUSED,
+    QUEUED,
+    RUN_TERMINAL,
+    RUNNING,
+    STEP_TERMINAL,
+    SUCCEEDED,
+    SUSPENDED,
+    TIMED_OUT,
+)
 
 #: What the page calls a step that the run has not reached: it has no row.
 NOT_REACHED: Final = "not_reached"
@@ -137,6 +149,7 @@ class Pause:
 class Around:
     """What is around a run: its retries, queues and workers, and earlier runs of its flow.
 
+    stop: who paused or cancelled it, and why.
     retry_of: the status of the run that this one retries; None where there is none, or it is deleted.
     medians: seconds that a step took in earlier succeeded runs. served: queues that a live worker serves.
     """
@@ -146,7 +159,7 @@ class Around:
     retry_of: str | None
     paused_queues: dict[str, Pause]
     served: set[str]
-    pause: Pause | None
+    stop: Pause | None
     medians: dict[str, float]
 
 
@@ -314,7 +327,7 @@ READ_AROUND = """
          FROM django_workflow_worker w CROSS JOIN LATERAL jsonb_array_elements_text(w.queues) AS name
          WHERE w.stopped_at IS NULL AND w.heartbeat_at > clock_timestamp() - make_interval(secs => w.lease_seconds)),
         (SELECT jsonb_build_array(extract(epoch FROM e.created_at), e.data->>'by', e.data->>'reason')
-         FROM django_workflow_event e WHERE %s::bool AND e.run_id = %s::uuid AND e.type = 'run.paused'
+         FROM django_workflow_event e WHERE %s::text <> '' AND e.run_id = %s::uuid AND e.type = %s::text
          ORDER BY e.number DESC LIMIT 1),
         (SELECT jsonb_object_agg(m.step, m.seconds) FROM (
             SELECT s.step, percentile_cont(0.5) WITHIN GROUP (
@@ -328,19 +341,23 @@ READ_AROUND = """
 """
 
 
+#: Statuses to which somebody, or a limit, has brought a run: the event tells who and why.
+STOPPED: Final = frozenset({PAUSED, CANCELLED, TIMED_OUT})
+
+
 def read_around(run: Run, spec: FlowSpec) -> Around:
     """Read what is around a run."""
     queues = sorted({step.queue or conf.DEFAULT_QUEUE for step in spec.steps.values()})
-    is_paused = run.status == "paused"
-    params = [run.pk, run.retry_of_id, queues, is_paused, run.pk, run.flow_id, run.pk]
-    now, retries, old_status, paused, served, pause, medians = db.rows(READ_AROUND, params)[0]
+    stop = f"run.{run.status}" if run.status in STOPPED else ""
+    params = [run.pk, run.retry_of_id, queues, stop, run.pk, stop, run.flow_id, run.pk]
+    now, retries, old_status, paused, served, stop, medians = db.rows(READ_AROUND, params)[0]
     return Around(
         now=now,
         retries=[(UUID(key), status) for key, status in payload.loads(retries) or ()],
         retry_of=old_status,
         paused_queues={name: _pause(*who) for name, *who in payload.loads(paused) or ()},
         served=set(payload.loads(served) or ()),
-        pause=_pause(*payload.loads(pause)) if pause else None,
+        stop=_pause(*payload.loads(stop)) if stop else None,
         medians=payload.loads(medians) or {},
     )
 

@@ -79,6 +79,7 @@ def context_of(run: Run, address: Address, sight: Sight) -> dict[str, Any]:
         "panel": panel,
         "why": waiting.of_run(facts),
         "paused": waiting.notice_of_pause(facts) if run.status == PAUSED else "",
+        "ended": waiting.notice_of_end(facts),
         "still_running": sum(step.running for step in facts.steps.values()),
         "total": total,
         "settled": settled,

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from django_workflow.definition.spec import StepSpec
-from django_workflow.statuses import HELD, PAUSED, QUEUED, RUNNING, SCHEDULED, SUSPENDED, WAITING
+from django_workflow.statuses import CANCELLED, HELD, PAUSED, QUEUED, RUNNING, SCHEDULED, SUSPENDED, TIMED_OUT, WAITING
 from django_workflow.templatetags.django_workflow import duration
 from django_workflow.web.run_facts import NOT_REACHED, Facts, Pause, StepFacts, TaskFacts
 
@@ -46,6 +46,17 @@ def notice_of_pause(facts: Facts) -> str:
     return f"Paused{f' with {what}' if what != RUN else ''}{_whose(pause, facts.now)}."
 
 
+def notice_of_end(facts: Facts) -> str:
+    """Say who cancelled a run, or which limit ended it; "" for other runs."""
+    stop = facts.around.stop
+    if stop is None or facts.run.status not in (CANCELLED, TIMED_OUT):
+        return ""
+    by = f" by {stop.by}" if stop.by else ""
+    reason = f": {stop.reason.rstrip('.')}" if stop.reason else ""
+    word = "Cancelled" if facts.run.status == CANCELLED else "Timed out"
+    return f"{word}{by} at {clock(stop.since or facts.now, facts.now)}{reason}."
+
+
 RUN = "the run"
 
 
@@ -53,7 +64,7 @@ def _pause_of(facts: Facts) -> tuple[str, Pause]:
     flow = facts.run.flow
     if flow.paused_at is not None and facts.run.is_paused_with_flow:
         return f"flow {flow.slug}", Pause(flow.paused_at, flow.paused_by, flow.pause_reason)
-    return RUN, facts.around.pause or Pause(facts.run.paused_at)
+    return RUN, facts.around.stop or Pause(facts.run.paused_at)
 
 
 def of_step(facts: Facts, step: StepFacts) -> str:

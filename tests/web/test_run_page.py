@@ -115,6 +115,23 @@ def test_run_paused_with_its_flow_names_the_flow(flow, see, db):
     assert f"Paused with flow {flow.slug} by bob" in section(see(handle), "notices").text
 
 
+def test_cancelled_run_tells_by_whom_and_why(flow, see, db):
+    flow.step(name="only")(lambda: 1)
+    handle = flow.start()
+    handle.cancel(reason="ordered twice", by="ann")
+    notice = section(see(handle), "notices").text
+    assert notice.startswith("Cancelled by ann at ")
+    assert notice.endswith(": ordered twice.")
+
+
+def test_run_past_its_deadline_says_so(make_flow, see, db):
+    flow = make_flow(max_duration=timedelta(minutes=1))
+    flow.step(name="only")(lambda: 1)
+    handle = flow.start()
+    testing.advance(timedelta(minutes=2))
+    assert section(see(handle), "notices").text.startswith("Timed out at ")
+
+
 def test_scheduled_run_tells_when_it_starts(flow, see, db):
     flow.step(name="only")(lambda: 1)
     handle = flow.start(delay=timedelta(hours=2))
