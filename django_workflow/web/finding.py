@@ -274,7 +274,7 @@ class _Search:
         drive: str = BY_ID,
         *,
         by: Sequence[str] = ("id",),
-        window: int = WINDOW,
+        window: int | None = None,
         bounds: Sequence[UUID] = (),
         also: str = "",
         also_params: Sequence[Any] = (),
@@ -290,7 +290,7 @@ class _Search:
             match=match,
             drive=drive,
             by=", ".join(f"{name} {self.order}" for name in by),
-            window=max(PAGE + 2, window),
+            window=max(PAGE + 2, WINDOW if window is None else window),
             rows=PAGE + 1,
         )
         return sql, [*params, *(bounds or self.bounds())]

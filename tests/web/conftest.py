@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.conf import global_settings
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
@@ -13,6 +14,7 @@ from django_workflow.permissions import APP, ROLES
 def _site(settings):
     """Use the URLs of a site that mounts the pages under workflow/."""
     settings.ROOT_URLCONF = "tests.web.urls"
+    settings.LOGIN_URL = global_settings.LOGIN_URL
 
 
 def user_with(name, permissions=()):
