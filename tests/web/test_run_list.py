@@ -9,6 +9,7 @@ import pytest
 from django.test import override_settings
 from django.utils import timezone
 
+from django_workflow import db
 from django_workflow.models import FlowDefinition, FlowVersion, Run
 from django_workflow.web import finding
 from tests.web.filling import fill
@@ -273,3 +274,13 @@ class TestDoor:
         assert 'data-live="ws/workflow/board/"' in html
         names = re.findall(r'data-fragment="(\w+)"', html)
         assert len(names) == len(set(names)) > 0
+
+
+def test_no_statement_reads_all_runs(transactional_db, viewing):
+    fill(20_000)
+    for query in EVERY_FILTER:
+        with statements() as found:
+            viewing.get(URL + query)
+        for sql in found:
+            plan = "\n".join(row[0] for row in db.rows("EXPLAIN " + sql.replace("%", "%%")))
+            assert "Seq Scan on django_workflow_run" not in plan, f"{query}: {plan}"
