@@ -8,7 +8,7 @@
 
   /* Times in milliseconds. */
   const LOADS_AT_ONCE = 3; // as many loads may follow each other quickly,
-  const LOAD_EVERY = 2200; // then one per this time: many open pages must not slow down the work they show;
+  const LOAD_EVERY = 2500; // then one per this time: many open pages must not slow down the work they show;
   const LOAD_SHARE = 20; // and one per so many times the last one's duration, where the server is busy
   const POLL_EVERY = 5000; // loads while there is no socket, and while something is wrong
   const POLL_REFUSED_EVERY = 30000; // loads of a page that was refused: its reader may log in again elsewhere

@@ -19,16 +19,15 @@ from tests.perf.stats import at_most, reaches
 
 CHANGES = 100
 VIEWERS = 20
-ITEMS = 40_000
-#: Items of a run that goes on for as long as its page is watched: 16 at once, 20 ms each.
-STEADY_ITEMS = 30_000
+ITEMS = 90_000  # of a run that is busy for a quarter of a minute
 WARM_SECONDS = 8.0
 SECONDS = 12.0
+LOAD_EVERY = 2.5
 LOG_PREFIX = "perf-%d-%a "
 WEB = "perf-web"
 STATEMENT = r"^perf-{database}-{web} LOG:  (statement|execute)\b"
 
-SITE = {"DJANGO_SETTINGS_MODULE": "benchsite.pages"}
+SITE = {"DJANGO_SETTINGS_MODULE": "benchsite.pages", "PERF_BUSY_ITEMS": str(ITEMS)}
 
 
 @contextmanager
@@ -68,7 +67,7 @@ def viewers(entry: Entry, count: int) -> Iterator[dict[str, Any]]:
             assert process.stdout
             if process.stdout.readline() != "ready\n":
                 raise RoundFailed(f"nobody can look\n{entry.log()}")
-            time.sleep(1)  # all have loaded what they opened
+            time.sleep(2 * LOAD_EVERY)  # all have loaded what they opened
             yield told
             answer, _ = process.communicate(timeout=30)
             if not answer:
@@ -100,7 +99,7 @@ def rate(count: int) -> Play:
 
     def play(stage: Stage, contender: Contender) -> float:
         with stage.enter(contender) as entry:
-            entry.ask("start", kind="busy", count=ITEMS)
+            entry.ask("start", kind="busy", count=1)
             stage.settle_statistics(entry)
             with viewers(entry, count) if count else nullcontext(), entry.worker():
                 settled = entry.wait()
@@ -115,7 +114,7 @@ def statements_of_a_viewer(stage: Stage, contender: Contender) -> float:
     """Statements per second that one open page of a busy run costs, counted in the server's log."""
     logged = stage.postgres.configured(log_statement="all", log_line_prefix=LOG_PREFIX)
     with logged, stage.enter(contender) as entry:
-        entry.ask("start", kind="steady", count=STEADY_ITEMS)
+        entry.ask("start", kind="steady", count=1)
         stage.settle_statistics(entry)
         with viewers(entry, 1), entry.worker():
             time.sleep(WARM_SECONDS)
@@ -142,7 +141,7 @@ MEASURES = (
     ),
     Measure(
         name="live.viewers",
-        title="40,000 items of one run, at whose page 20 people look, against nobody looking",
+        title="90,000 items of one run, at whose page 20 people look, against nobody looking",
         unit="/s",
         play=rate(VIEWERS),
         peers=(Peer(ours("ours, nobody looks", **SITE), rate(0), reaches(0.95)),),

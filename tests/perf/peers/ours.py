@@ -38,7 +38,7 @@ class Ours:
     def start(self, kind: str, count: int) -> None:
         """Start runs, one by `start` and many by `start_many`."""
         flow = FLOWS[kind]
-        if kind in {"map", "busy", "steady"}:
+        if kind == "map":
             flow.start(list(range(count)))
         elif count == 1:
             flow.start(None)

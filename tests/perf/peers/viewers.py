@@ -34,7 +34,7 @@ from django_workflow.runs import RunHandle  # noqa: E402
 ORIGIN = "http://localhost"
 PAUSE = 0.1
 # as in live.js
-LOADS_AT_ONCE, LOAD_EVERY, LOAD_SHARE, LOAD_WITHIN = 3, 2.2, 20, 15.0
+LOADS_AT_ONCE, LOAD_EVERY, LOAD_SHARE, LOAD_WITHIN = 3, 2.5, 20, 15.0
 
 
 def log_in() -> str:

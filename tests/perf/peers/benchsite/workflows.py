@@ -1,10 +1,13 @@
 """The flows that are measured: handlers do nothing, or write down that they are here, or take their time."""
 
+import os
 import time
 
 import protocol
 
 from django_workflow import Flow
+
+BUSY_ITEMS = int(os.environ.get("PERF_BUSY_ITEMS", "1000"))
 
 noop = Flow("noop")
 noop_async = Flow("noop_async")
@@ -117,12 +120,12 @@ def join(each):
     return total
 
 
-@busy.map(over="input")
-def busy_item(item):
+@busy.map(count=BUSY_ITEMS)
+def busy_item(index):
     protocol.begin()
 
 
-@steady.map(over="input")
-def steady_item(item):
+@steady.map(count=BUSY_ITEMS)
+def steady_item(index):
     protocol.begin()
     time.sleep(0.02)
