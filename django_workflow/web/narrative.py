@@ -165,10 +165,9 @@ def _of_run(row: _Row) -> tuple[str, str, str, str]:
     alone, done_by, tone = SENTENCES[row.type]
     text = done_by.format(by=row.by) if row.by and done_by else alone
     if row.type == "run.started" and row.retry_of:
-        what = {"all": "all steps"}.get(row.mode or "", "what failed")
-        if row.from_step:
-            what = f"from step {row.from_step}"
-        text = f"{row.by or 'Somebody'} retried run {short(row.retry_of)}, {what}"
+        what = "all of run" if row.mode == "all" else "what failed in run"
+        since = f", from step {row.from_step} on" if row.from_step else ""
+        text = f"{row.by or 'Somebody'} retried {'run' if since else what} {short(row.retry_of)}{since}"
     if row.type == "run.failed" and row.error_class:
         # its data name the step
         return text + _because(row), "", "", tone
