@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
+from django.utils.module_loading import import_string
 from psycopg import IsolationLevel
 
 from django_workflow.conf import KEYS, SETTING, Defaults
@@ -35,6 +36,7 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         *_check_names(values),
         *_check_numbers(values),
         *_check_retry(values.get("RETRY")),
+        *_check_rule(values.get("OBJECT_PERMISSION")),
     ]
 
 
@@ -103,3 +105,15 @@ def _check_retry(policy: Any) -> list[CheckMessage]:
     if policy is not None and not isinstance(policy, Retry):
         return [_error("E009", "RETRY", f"must be a django_workflow.Retry, not {policy!r}")]
     return [_error("E009", "RETRY", f"has a problem: {problem}") for problem in retry_problems(policy)]
+
+
+def _check_rule(rule: Any) -> list[CheckMessage]:
+    """Check the rule per flow: a page that cannot ask it shows nothing at all."""
+    if isinstance(rule, str):
+        try:
+            rule = import_string(rule)
+        except ImportError as error:
+            return [_error("E012", "OBJECT_PERMISSION", f"cannot be imported: {error}")]
+    if rule is not None and not callable(rule):
+        return [_error("E012", "OBJECT_PERMISSION", f"must be a function or the path of one, not {rule!r}")]
+    return []

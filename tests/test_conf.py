@@ -55,6 +55,12 @@ WRONG = {
     "database": ({"DATABASE": "nope"}, "E003", "['DATABASE'] names 'nope', which is not in DATABASES."),
     "listening": ({"LISTEN_DATABASE": "x"}, "E003", "['LISTEN_DATABASE'] names 'x', which is not in DATABASES."),
     "events": ({"EVENT_LEVEL": "all"}, "E005", "['EVENT_LEVEL'] must be one of run, step, task."),
+    "rule": ({"OBJECT_PERMISSION": 7}, "E012", "['OBJECT_PERMISSION'] must be a function or the path of one, not 7."),
+    "path of a rule": (
+        {"OBJECT_PERMISSION": "nowhere.rule"},
+        "E012",
+        "['OBJECT_PERMISSION'] cannot be imported: No module named 'nowhere'.",
+    ),
     "log level": ({"LOG_LEVEL": "loud"}, "E011", "['LOG_LEVEL'] must be the name of a level, such as INFO."),
     "seconds": ({"LEASE": 30}, "E006", "['LEASE'] must be a timedelta, not 30."),
     "no time": ({"MAX_DURATION": None}, "E006", "['MAX_DURATION'] must be a timedelta, not None."),

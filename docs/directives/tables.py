@@ -18,7 +18,12 @@ class Tables(Directive):
 
     def run(self) -> list[nodes.Node]:
         """Return the nodes."""
-        return [node for model in apps.get_app_config("django_workflow").get_models() for node in _describe(model)]
+        return [node for model in _models() for node in _describe(model)]
+
+
+def _models() -> list[type[models.Model]]:
+    found = apps.get_app_config("django_workflow").get_models()
+    return [model for model in found if not model._meta.proxy]  # noqa: SLF001  see below
 
 
 def _describe(model: type[models.Model]) -> Iterator[nodes.Node]:
