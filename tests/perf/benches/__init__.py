@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.perf.measures import Measure
 
-from . import bloat, contention, control, cost, drain, fanout, latency, live
+from . import bloat, contention, control, cost, drain, fanout, latency, lists, live
 
 MEASURES: tuple[Measure, ...] = (
     *drain.MEASURES,
@@ -15,6 +15,7 @@ MEASURES: tuple[Measure, ...] = (
     *bloat.MEASURES,
     *control.MEASURES,
     *live.MEASURES,
+    *lists.MEASURES,
 )
 
 
