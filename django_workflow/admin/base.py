@@ -61,6 +61,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
     flow_path: the lookup from a row to its flow, by which the site's rules hide rows; empty where there is none.
     shown: the fields of its page. payload: those that need the permission to view payloads.
     large: columns that lists leave out. related: what rows are read with.
+    search_hint: what can be searched for; Django's own hint would be the only label of the field.
     """
 
     flow_path: ClassVar[str] = ""
@@ -68,6 +69,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
     payload: ClassVar[dict[str, Callable[[Any, bool], Any]]] = {}
     large: ClassVar[Sequence[str]] = ()
     related: ClassVar[Sequence[str]] = ()
+    search_hint: ClassVar[str] = ""
 
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER

@@ -34,7 +34,7 @@ class PartAdmin(ReadOnlyAdmin):
 
     run_path: ClassVar[str] = "run"
     search_fields = ("id",)
-    search_help_text = "The id of a run, or its beginning"
+    search_hint = "The id of a run, or its beginning"
     list_filter: ClassVar[Any] = (filters.RunFilter,)
 
     def run_of(self, obj: Any) -> Run:
@@ -186,6 +186,7 @@ class AttemptAdmin(PartAdmin):
     )
     ordering = ("-id",)
     list_display = ("step", "number_shown", "run_name", "result", "error_class", "ended", "took")
+    list_display_links = ("number_shown",)  # the step leads to its task
     payload = {"message": text_payload, "traceback": text_payload}
     shown = (
         *("step", "number_shown", "run_name", "result", "is_counted", "error_class", "fingerprint", "ended", "took"),

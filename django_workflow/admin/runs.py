@@ -51,7 +51,7 @@ class RunAdmin(ReadOnlyAdmin):
     list_display = ("name", "flow_name", "number", "state", "started", "took", "by", "what_failed", "live")
     list_filter = (filters.StatusFilter, filters.FlowFilter, filters.StartedFilter)
     search_fields = ("id",)
-    search_help_text = "The beginning of an id, an idempotency key, or a label as name=value"
+    search_hint = "The beginning of an id, an idempotency key, or a label as name=value"
     actions: Sequence[Any] | None = [bulk(verb) for verb in verbs.BULK_VERBS.values()]
     payload = {"input": json_payload, "error": error_payload}
     shown = (

@@ -19,7 +19,7 @@ TRACES = """
     handlers: [...document.querySelectorAll("*")].flatMap((item) =>
         [...item.attributes].filter(({name}) => name.startsWith("on")).map(({name}) => `${item.tagName} ${name}`)),
     scripts: [...document.scripts].map((item) => item.getAttribute("src"))
-        .filter((src) => !src || !src.startsWith("/static/")),
+        .filter((src) => !src || !/^\\/(static|admin\\/jsi18n)\\//.test(src)),
     frames: document.querySelectorAll("iframe, object, embed").length,
     links: [...document.querySelectorAll("[href], [src], [action], [formaction]")]
         .flatMap((item) => ["href", "src", "action", "formaction"].map((name) => item.getAttribute(name)))
