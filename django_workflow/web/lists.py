@@ -138,7 +138,7 @@ class _Reader:
         if not text:
             return None
         if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
-            self.problems["version"] = "A version is a whole number, such as 3."
+            self.problems["version"] = f"“{text}” is no version: that is a whole number, such as 3."
             return None
         if not self.given["flow"]:
             self.problems["version"] = "Choose the flow, too: each one counts its own versions."
@@ -166,19 +166,19 @@ class _Reader:
     def fingerprint(self) -> str:
         text = self.given["error"].lower()
         if text and not re.fullmatch(r"[0-9a-f]{1,32}", text):
-            self.problems["error"] = "The fingerprint of an error is made of digits and the letters a to f."
+            self.problems["error"] = f"“{text}” is no fingerprint: those are made of digits and the letters a to f."
             return ""
         return text
 
     def times(self) -> tuple[datetime | None, datetime | None]:
         within = self.given["within"]
         if within and within not in PERIODS:
-            self.problems["within"] = f"Choose one of: {', '.join(PERIODS)}."
+            self.problems["within"] = f"“{within}” is none of {', '.join(PERIODS)}."
         since = timezone.now() - PERIODS[within][0] if within in PERIODS else None
         since = self.moment("from", time.min) or since
         until = self.moment("to", time.max)
         if since and until and since > until:
-            self.problems["to"] = "The end lies before the beginning."
+            self.problems["to"] = "The end of the time lies before its beginning."
         return since, until
 
     def moment(self, name: str, day_time: time) -> datetime | None:
@@ -194,7 +194,7 @@ class _Reader:
                 return timezone.make_aware(datetime.combine(value, day_time))
         except (ValueError, OverflowError):
             pass
-        self.problems[name] = "Write it like 2026-01-31 or 2026-01-31 14:05."
+        self.problems[name] = f"“{text}” is no time: write it like 2026-01-31 or 2026-01-31 14:05."
         return None
 
     def cursor(self, name: str) -> UUID | None:

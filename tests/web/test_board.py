@@ -113,7 +113,7 @@ class TestFigures:
         ended(one, timedelta(minutes=5), status="failed")
         ended(one, timedelta(minutes=5))
         words = text_of(viewing.get(URL))
-        for told in ("2 running", "1 scheduled", "1 paused", "1 failed of 24 hours", "2 runs ended in the last hour"):
+        for told in ("2 running", "1 scheduled", "1 paused", "1 failed in 24 hours", "2 runs ended in the last hour"):
             assert told in words
 
     def test_the_picture_has_a_bar_per_minute(self, one, viewing):
