@@ -451,7 +451,9 @@
     return matrix ? new DOMPoint(event.clientX, event.clientY).matrixTransform(matrix.inverse()) : null;
   }
 
+  // with Ctrl, which a pinch on a touchpad sends, too: whoever scrolls the page shall get past the graph
   function onWheel(event) {
+    if (!event.ctrlKey && !event.metaKey) return;
     const svg = event.target.closest && event.target.closest("[data-graph-svg]");
     const point = svg && pointAt(svg, event);
     if (!point) return;
