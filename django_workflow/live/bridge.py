@@ -16,6 +16,7 @@ from channels.layers import BaseChannelLayer, InMemoryChannelLayer, get_channel_
 from django_workflow.live.listening import Listening, Unwanted
 from django_workflow.live.mailbox import STALE, Kind, Mailbox, Told
 from django_workflow.live.relay import Relay
+from django_workflow.live.visitors import FlowsOfRuns
 
 #: Seconds that a bridge stays after the last socket has gone: pages that are reloaded come back at once.
 LINGER = 5.0
@@ -30,6 +31,8 @@ class Bridge:
         self._loop = loop
         self._relay = Relay(layer, self._deliver) if layer is not None else None
         self._listening = Listening(self._tell, is_elected=self._relay is not None)
+        #: For boards of users who may not see every flow.
+        self.flows_of_runs = FlowsOfRuns()
         self._boards: set[Mailbox] = set()
         self._watched: defaultdict[str, set[Mailbox]] = defaultdict(set)
         self._guests = 0

@@ -19,7 +19,7 @@ from django.db import Error as DatabaseError
 
 from django_workflow.live.bridge import Bridge, bridge
 from django_workflow.live.mailbox import STALE, Kind, Mailbox, Told
-from django_workflow.live.visitors import REFUSED, FlowsOfRuns, Sight, Visitor, sight_of_board, sight_of_run
+from django_workflow.live.visitors import REFUSED, Sight, Visitor, sight_of_board, sight_of_run
 
 logger = logging.getLogger("django_workflow.live")
 
@@ -32,8 +32,6 @@ ASK = {"type": "resync"}
 ASKED = Told(Kind.RESYNC, is_asked=True)
 #: Ids of runs in one message to a board.
 BOARD_LIMIT = 100
-
-flows_of_runs = FlowsOfRuns()
 
 
 class LiveConsumer(AsyncWebsocketConsumer):
@@ -190,8 +188,8 @@ class BoardConsumer(LiveConsumer):
 
     async def _tell_changes(self, told: Told) -> None:
         runs = told.runs
-        if self.sight.flows is not None:
-            flows = await flows_of_runs.of(runs)
+        if self.sight.flows is not None and self.bridge is not None:
+            flows = await self.bridge.flows_of_runs.of(runs)
             runs = {run for run, flow in flows.items() if flow in self.sight.flows}
         if runs or told.is_in_queues:
             await self._say(type="changed", version=self._next_version(), runs=sorted(runs))

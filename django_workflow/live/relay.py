@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -54,6 +55,8 @@ class Relay:
             await self._keep_receiving(channel)
         finally:
             sending.cancel()
+            with contextlib.suppress(Exception):  # who does not leave is forgotten some time
+                await asyncio.wait_for(self._layer.group_discard(GROUP, channel), 1.0)
 
     async def _keep_sending(self) -> None:
         retry = RETRIES[0]

@@ -55,7 +55,7 @@ class Visitor:
     def __init__(self, scope: Any) -> None:
         self._user: Any = scope.get("user") or AnonymousUser()
         self._session: Any = scope.get("session")
-        self._has_session = self._session is not None and SESSION_KEY in self._session
+        self._has_session = False
         self._looked_at: float | None = None
 
     @property
@@ -69,7 +69,9 @@ class Visitor:
 
         Session and user are read again, but for the first time: the socket has just been opened.
         """
-        if self._looked_at is not None:
+        if self._looked_at is None:
+            self._has_session = self._session is not None and SESSION_KEY in self._session
+        else:
             self._user = self._read_again()
         sight = question(self._user)
         self._looked_at = time.monotonic()
