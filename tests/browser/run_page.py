@@ -55,4 +55,4 @@ class RunPage:
         """Confirm what the page asks."""
         if reason:
             self.page.get_by_label("Reason").fill(reason)
-        self.page.get_by_role("button", name=label, exact=True).click()
+        self.page.get_by_role("button", name=re.compile(rf"^{label}\b")).click()
