@@ -270,6 +270,11 @@ def test_graph_is_zoomed_moved_and_fitted(stand):
     stand.page.mouse.up()
     assert view_of(stand)[:2] == pytest.approx([50, 10], abs=1)
     stand.page.mouse.wheel(0, -100)
+    stand.pass_time(0.5)
+    assert view_of(stand)[2] == 500, "the page is scrolled past a graph"
+    stand.page.keyboard.down("Control")
+    stand.page.mouse.wheel(0, -100)
+    stand.page.keyboard.up("Control")
     stand.until(lambda: view_of(stand)[2] == 400)
     stand.page.focus("[data-node=a]")
     stand.page.keyboard.press("0")
@@ -299,6 +304,28 @@ def test_node_outside_the_view_is_brought_into_it(stand):
     assert focused(stand) == "d"
     assert x < 410 < x + width
     assert y < 10 < y + height
+
+
+LARGE = GRAPH.replace('viewBox="0 0 500 200" width="500" height="200"', 'viewBox="0 0 4000 2000" {0}height="300"')
+
+
+def test_large_graph_begins_readable_where_something_happens(stand):
+    stand.open(fragment("graph", LARGE.format('data-start="3950 1000" width="600" ')))
+    assert view_of(stand) == [3400, 850, 600, 300]
+    stand.content = fragment("graph", LARGE.format('data-start="100 100" width="600" '))
+    stand.tell()
+    stand.until(lambda: stand.page.get_attribute("[data-graph-svg]", "data-start") == "100 100")
+    assert view_of(stand) == [3400, 850, 600, 300], "it does not jump while somebody looks"
+    stand.page.click("[data-zoom=fit]")
+    stand.content = fragment("graph", LARGE.format('data-start="200 100" width="600" '))
+    stand.tell()
+    stand.until(lambda: stand.page.get_attribute("[data-graph-svg]", "data-start") == "200 100")
+    assert view_of(stand) == [0, 0, 4000, 2000]
+
+
+def test_graph_that_fits_is_shown_whole(stand):
+    stand.open(fragment("graph", GRAPH.replace("<svg ", '<svg data-start="100 100" ')))
+    assert view_of(stand) == [0, 0, 500, 200]
 
 
 def test_text_is_copied_where_the_clipboard_is_not_to_be_had(stand):

@@ -380,7 +380,8 @@
   const ZOOM_STEP = 1.25;
   const ZOOM_LIMITS = [0.05, 4]; // width of what is seen, compared with all
   const whole = new WeakMap(); // the viewBox that the server drew, by svg
-  const views = new Map(); // what the reader chose to see, by the graph's place on the page
+  const views = new Map(); // what is seen, by the graph's place on the page; null is all of it
+  const LEAST_SCALE = 0.7; // below it names cannot be read: a larger graph begins with a part
 
   const svgOf = (element) => {
     const graph = element.closest("[data-graph]");
@@ -526,10 +527,13 @@
   }
 
   function bringIntoView(svg, node) {
+    const [picture, place] = [svg.getBoundingClientRect(), node.getBoundingClientRect()];
+    const isAcross = place.left >= picture.left && place.right <= picture.right;
+    const isDown = place.top >= picture.top && place.bottom <= picture.bottom;
+    const middle = { clientX: place.left + place.width / 2, clientY: place.top + place.height / 2 };
+    const point = isAcross && isDown ? null : pointAt(svg, middle);
     const view = viewOf(svg);
-    const [x, y] = positionOf(node);
-    const isSeen = x > view.x && x < view.x + view.width && y > view.y && y < view.y + view.height;
-    if (!isSeen) setView(svg, { ...view, x: x - view.width / 2, y: y - view.height / 2 });
+    if (point) setView(svg, { ...view, x: point.x - view.width / 2, y: point.y - view.height / 2 });
     node.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
