@@ -129,6 +129,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
             await self._say(type="hello", version=self.version)
             while await self._has_told(await self.mailbox.take()):
                 pass
+        except OSError:
+            pass  # the page has gone; the server says so in a moment
         except Exception:
             # a socket that tells nothing looks alive: the page connects anew
             logger.exception("a socket of live pages failed")

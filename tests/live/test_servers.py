@@ -2,6 +2,7 @@
 
 import itertools
 import signal
+import socket
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.live.sockets import path_of
 from tests.workers import database_url
 
 ids = (f"01990000-0000-7000-8000-{number:012x}" for number in itertools.count(1))
+ENDS = {0, -signal.SIGTERM}  # uvicorn ends by the signal it got
 
 
 def notify(*runs):
@@ -66,7 +68,21 @@ def test_refusal_reaches_the_page(serve, run, program):
 def test_server_ends_while_pages_are_open(serve, session, program):
     server = serve(program)
     server.page(session)
-    assert server.stop() in {0, -signal.SIGTERM}  # uvicorn ends by the signal it got
+    assert server.stop() in ENDS
+    assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.parametrize("program", ["uvicorn", "daphne"])
+def test_pages_that_vanish_leave_nothing_behind(serve, session, program):
+    server = serve(program)
+    for page in [server.page(session) for _ in range(10)]:
+        page.connection.socket.shutdown(socket.SHUT_RDWR)  # no goodbye, as when a machine sleeps
+        notify(next(ids))
+    stays = server.page(session)
+    last = notify(next(ids))
+    assert last in stays.changes_until(last)
+    stays.close()
+    assert server.stop() in ENDS
     assert "Traceback" not in server.log.read_text()
 
 
