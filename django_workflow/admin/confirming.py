@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from django_workflow.web import forms, performing, previews, verbs
-from django_workflow.web.actions import MAX_SELECTED, Question, is_confirmed
+from django_workflow.web.actions import MAX_SELECTED, Question, counted, is_confirmed
 from django_workflow.web.verbs import Verb
 
 
@@ -25,10 +25,11 @@ def confirm_runs(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]
     if is_confirmed(request) and form.is_valid():
         performing.tell(request, performing.on_runs(request, verb, selection, form))
         return None
-    subject = f"{selection.count} runs" if selection.count != 1 else "1 run"
+    subject = counted(selection.count, "run")
     question = Question(
-        verb, f"{verb.label}: {subject}", subject, form, previews.of_selection(verb, selection), back="",
-        ids=[str(item) for item in ids], sentence=selection.sentence(verb),
+        verb, f"{verb.label}: {subject}", subject, form, previews.of_selection(verb, selection),
+        back=request.get_full_path(), ids=[str(item) for item in ids], sentence=selection.sentence(verb),
+        noun=counted(len(selection.fit), "run"),
     )  # fmt: skip
     return _ask(model_admin, request, question)
 
@@ -44,10 +45,11 @@ def confirm_letters(model_admin: Any, request: HttpRequest, queryset: QuerySet[A
     if is_confirmed(request) and form.is_valid():
         performing.tell(request, performing.on_letters(request, verb, letters, form))
         return None
-    subject = f"{letters.count} dead letters" if letters.count != 1 else "1 dead letter"
+    subject = counted(letters.count, "dead letter")
     question = Question(
-        verb, f"{verb.label}: {subject}", subject, form, previews.of_letters(verb, letters), back="",
-        ids=[str(item) for item in ids], sentence=letters.sentence(verb),
+        verb, f"{verb.label}: {subject}", subject, form, previews.of_letters(verb, letters),
+        back=request.get_full_path(), ids=[str(item) for item in ids], sentence=letters.sentence(verb),
+        noun=counted(len(letters.fit), "dead letter"),
     )  # fmt: skip
     return _ask(model_admin, request, question)
 

@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
 
 from django_workflow import permissions
 from django_workflow.admin import filters
@@ -48,7 +49,7 @@ class RunAdmin(ReadOnlyAdmin):
     flow_path = "flow"
     related = ("flow", "version")
     large = ("input", "flow__draft", "flow__overrides", "version__spec")
-    list_display = ("name", "flow_name", "number", "state", "started", "took", "by", "what_failed", "live")
+    list_display = ("name", "flow_and_version", "state", "started", "took", "what_failed", "live")
     list_filter = (filters.StatusFilter, filters.FlowFilter, filters.StartedFilter)
     search_fields = ("id",)
     search_hint = "The beginning of an id, an idempotency key, or a label as name=value"
@@ -100,6 +101,11 @@ class RunAdmin(ReadOnlyAdmin):
         return str(run)
 
     @admin.display(description="flow")
+    def flow_and_version(self, run: Run) -> Any:
+        """Return a link to the flow, with the version."""
+        return format_html("{} v{}", link(change_url("flowdefinition", run.flow_id), run.flow.slug), run.version.number)
+
+    @admin.display(description="flow")
     def flow_name(self, run: Run) -> Any:
         """Return a link to the flow."""
         return link(change_url("flowdefinition", run.flow_id), run.flow.slug)
@@ -133,11 +139,6 @@ class RunAdmin(ReadOnlyAdmin):
     def took(self, run: Run) -> Any:
         """Return how long it took, or takes."""
         return elapsed(run.started_at, run.ended_at)
-
-    @admin.display(description="by")
-    def by(self, run: Run) -> str:
-        """Return who started it."""
-        return run.started_by or "–"
 
     @admin.display(description="error")
     def what_failed(self, run: Run) -> str:

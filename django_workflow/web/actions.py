@@ -59,6 +59,15 @@ class Question:
     ids: Sequence[Any] = ()
     sentence: str = ""
     subject_url: str = ""
+    #: What the verb is done to, in the words of its button: "the run", "3 runs".
+    noun: str = "the run"
+
+    @property
+    def confirmation(self) -> str:
+        """What the button says: a "Cancel" alone might mean to leave the page."""
+        if self.verb.name == verbs.COMPLETE_STEP:
+            return f"Mark {self.noun} done"
+        return f"{self.verb.label} {self.noun}"
 
 
 def is_confirmed(request: HttpRequest) -> bool:
@@ -108,6 +117,7 @@ def act_on_run(request: HttpRequest, run_id: UUID, name: str) -> HttpResponse:
     subject = f"step {step} of {run}" if step else str(run)
     question = Question(verb, f"{verb.label}: {subject}", subject, form, preview, next_url(request, ""))
     question.subject_url = url
+    question.noun = "the step" if verb.name in (verbs.SKIP_STEP, verbs.COMPLETE_STEP) else "the run"
     return ask(request, question)
 
 
@@ -144,10 +154,11 @@ def act_on_runs(request: HttpRequest, name: str) -> HttpResponse:
         if not selection.fit and selection.forbidden == selection.count:
             raise PermissionDenied
         return answer(request, performing.on_runs(request, verb, selection, form), fallback)
-    subject = f"{selection.count} runs" if selection.count != 1 else "1 run"
+    subject = counted(selection.count, "run")
     question = Question(
         verb, f"{verb.label}: {subject}", subject, form, previews.of_selection(verb, selection),
         next_url(request, fallback), ids=[str(item) for item in ids], sentence=selection.sentence(verb),
+        noun=counted(len(selection.fit), "run"),
     )  # fmt: skip
     return ask(request, question)
 
@@ -167,6 +178,7 @@ def act_on_flow(request: HttpRequest, slug: str, name: str) -> HttpResponse:
     subject = f"flow {flow.slug}"
     question = Question(verb, f"{verb.label}: {subject}", subject, form, previews.of_flow(verb, flow), fallback)
     question.back = next_url(request, fallback)
+    question.noun = "the flow"
     return ask(request, question)
 
 
@@ -185,8 +197,9 @@ def act_on_queue(request: HttpRequest, queue: str, name: str) -> HttpResponse:
         return answer(request, performing.on_queue(request, verb, row, form), fallback)
     subject = f"queue {row.name}"
     question = Question(
-        verb, f"{verb.label}: {subject}", subject, form, previews.of_queue(verb, row), next_url(request, fallback)
-    )
+        verb, f"{verb.label}: {subject}", subject, form, previews.of_queue(verb, row), next_url(request, fallback),
+        noun="the queue",
+    )  # fmt: skip
     return ask(request, question)
 
 
@@ -203,12 +216,18 @@ def act_on_letters(request: HttpRequest, name: str) -> HttpResponse:
     fallback = _reverse("board")
     if is_confirmed(request) and form.is_valid():
         return answer(request, performing.on_letters(request, verb, letters, form), fallback)
-    subject = f"{letters.count} dead letters" if letters.count != 1 else "1 dead letter"
+    subject = counted(letters.count, "dead letter")
     question = Question(
         verb, f"{verb.label}: {subject}", subject, form, previews.of_letters(verb, letters),
         next_url(request, fallback), ids=ids, sentence=letters.sentence(verb),
+        noun=counted(len(letters.fit), "dead letter"),
     )  # fmt: skip
     return ask(request, question)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number of things in words."""
+    return f"1 {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def chosen(request: HttpRequest, kind: Callable[[str], Any]) -> list[Any]:

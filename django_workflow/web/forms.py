@@ -60,13 +60,32 @@ def readable(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
+def optional(field: forms.Field) -> forms.Field:
+    """Return a field that is told to be optional; others that may be blank say what that means."""
+    field.required = False
+    field.is_optional = True  # type: ignore[attr-defined]
+    return field
+
+
 class ReasonForm(forms.Form):
     """Why something is done."""
 
-    reason = forms.CharField(
-        required=False, max_length=MAX_REASON, widget=forms.Textarea(attrs={"rows": 2}),
-        help_text="Is stored with what you do, for whoever asks later.",
+    reason = optional(
+        forms.CharField(
+            max_length=MAX_REASON, widget=forms.Textarea(attrs={"rows": 2}),
+            help_text="Is stored with what you do, for whoever asks later.",
+        )
     )  # fmt: skip
+
+    @property
+    def options(self) -> list[forms.BoundField]:
+        """The fields on which it depends what will happen; they stand above the preview."""
+        return []
+
+    @property
+    def answers(self) -> list[forms.BoundField]:
+        """The fields below the preview."""
+        return [field for field in self.visible_fields() if field not in self.options]
 
     def cleaned(self, name: str, default: Any = "") -> Any:
         """Return what was given for a field, or the default where it is not valid."""
@@ -79,6 +98,7 @@ class NeededReasonForm(ReasonForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["reason"].required = True
+        self.fields["reason"].is_optional = False  # type: ignore[attr-defined]
 
 
 class StepForm(ReasonForm):
@@ -130,6 +150,26 @@ class RetryForm(ReasonForm):
         if shows_input:
             self.fields["input"].initial = readable(run.input)
 
+    @property
+    def options(self) -> list[forms.BoundField]:
+        """How it is retried."""
+        return [self[name] for name in ("mode", "from_step", "version")]
+
+    @property
+    def input_field(self) -> forms.BoundField:
+        """The input, which is seldom edited."""
+        return self["input"]
+
+    @property
+    def answers(self) -> list[forms.BoundField]:
+        """Why."""
+        return [self["reason"]]
+
+    @property
+    def is_input_open(self) -> bool:
+        """Whether the input was edited, or is wrong."""
+        return bool(self["input"].errors) or self.request("", "").input is not KEPT
+
     def clean(self) -> dict[str, Any]:
         """Refuse a first step where everything is executed."""
         data: dict[str, Any] = super().clean() or {}
@@ -153,13 +193,15 @@ class StartForm(forms.Form):
     """What a run is started with."""
 
     input = JSONInput(label="Input", rows=14, help_text="JSON. Blank is null.")
-    title = forms.CharField(required=False, max_length=200, help_text="What people call this run.")
-    labels = forms.CharField(
-        required=False, widget=forms.Textarea(attrs={"rows": 2, "class": "mono", "spellcheck": "false"}),
-        help_text="One name=value on each line.",
+    title = optional(forms.CharField(max_length=200, help_text="What people call this run."))
+    labels = optional(
+        forms.CharField(
+            widget=forms.Textarea(attrs={"rows": 2, "class": "mono", "spellcheck": "false"}),
+            help_text="One name=value on each line.",
+        )
     )  # fmt: skip
-    idempotency_key = forms.CharField(
-        required=False, max_length=MAX_KEY, help_text="A second start with the same key finds the first run."
+    idempotency_key = optional(
+        forms.CharField(max_length=MAX_KEY, help_text="A second start with the same key finds the first run.")
     )
     run_id = forms.UUIDField(required=False, widget=forms.HiddenInput)
 

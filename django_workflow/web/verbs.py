@@ -58,7 +58,7 @@ class Verb:
 
 _PAUSE = Verb(
     PAUSE, "Pause", permissions.PAUSE, "paused",
-    "Nothing of it is started any more until it is resumed. Handlers that run go on to their end.",
+    "Nothing more is started until the next resume. Handlers that run go on to their end.",
     statuses=frozenset({SCHEDULED, RUNNING}), done=frozenset({PAUSED}),
 )  # fmt: skip
 _RESUME = Verb(
@@ -68,7 +68,7 @@ _RESUME = Verb(
 )  # fmt: skip
 _RETRY = Verb(
     RETRY, "Retry", permissions.RETRY, "retried",
-    "A new run is made. It takes over what succeeded and executes the rest; the old run stays as it is.",
+    "A retry is a new run: it takes over what succeeded and executes the rest. The old run stays as it is.",
     statuses=RUN_TERMINAL,
 )  # fmt: skip
 
@@ -90,7 +90,7 @@ RUN_VERBS: Final[dict[str, Verb]] = {
         ),
         Verb(
             CANCEL, "Cancel", permissions.CANCEL, "cancelled",
-            "It ends now and for good. Results of handlers that still run are not applied.",
+            "The end is now, and for good. Results of handlers that still run are not applied.",
             statuses=UNSETTLED, done=frozenset({CANCELLED}), is_dangerous=True,
         ),
     )
