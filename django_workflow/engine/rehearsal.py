@@ -11,7 +11,7 @@ from django_workflow.conf import conf
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import MAP
 from django_workflow.engine import overrides
-from django_workflow.engine.carried import Plan
+from django_workflow.engine.carried import Past, Plan
 from django_workflow.engine.retry import UNSETTLED_RETRY, Retrying, RetryVersion, RunToRetry, read_run, version_for
 from django_workflow.engine.retry_request import LATEST, RetryRequest
 from django_workflow.exceptions import NotSupported, PayloadError, RunNotFound, UnknownFlow, WorkflowError
@@ -127,8 +127,9 @@ def _fates(retrying: Retrying, plan: Plan) -> tuple[StepFate, ...]:
     fates = []
     for name, step in retrying.spec.steps.items():
         if name in plan.whole:
-            tasks = 0 if past[name].status == SKIPPED else max(1, past[name].task_count)
-            fates.append(StepFate(name, CARRIED, tasks, 0, is_conditional=False))
+            fates.append(
+                StepFate(name, CARRIED, _results(past[name], is_map=step.kind == MAP), 0, is_conditional=False)
+            )
         elif name in plan.parts:
             done, undone = items.get(past[name].id, (0, 0))
             fates.append(StepFate(name, PARTLY, done, undone, is_conditional=False))
@@ -136,3 +137,10 @@ def _fates(retrying: Retrying, plan: Plan) -> tuple[StepFate, ...]:
             known = None if step.kind == MAP else 1
             fates.append(StepFate(name, EXECUTED, 0, known, is_conditional=step.when is not None))
     return tuple(fates)
+
+
+def _results(past: Past, *, is_map: bool) -> int:
+    """Return how many results a carried step has; what an operator gave is one, and a map may have none."""
+    if past.status == SKIPPED:
+        return 0
+    return past.task_count if is_map and not past.is_overridden else 1

@@ -39,9 +39,11 @@ from django_workflow import (
 from django_workflow.definition.registry import registry
 from django_workflow.engine import claim
 from django_workflow.engine.pausing import pause_with_flow
+from django_workflow.engine.rehearsal import rehearse
+from django_workflow.engine.retry_request import RetryRequest
 from django_workflow.engine.settle import settle
 from django_workflow.engine.timers import prune
-from django_workflow.models import Attempt, Event, Run, StepRun, Task
+from django_workflow.models import Attempt, Event, FlowVersion, Run, StepRun, Task
 from tests.plans import scanned
 from tests.waiting import eventually
 
@@ -584,10 +586,13 @@ def check(graph):
     story.told()
     if old.status == "succeeded":
         return
+    rehearsal = rehearse(old.id, RetryRequest())
+    assert rehearsal.problem == ""
     new = old.retry()
     testing.run_until_idle()
     result = new.result()
     assert result.output == expected
+    check_rehearsal(rehearsal, new)
     again = rerun(graph, old)
     wanted = set()
     for place, (_, items, _) in enumerate(graph):
@@ -596,6 +601,17 @@ def check(graph):
             if name in again["anew"] or (name in again["part"] and (name, index) not in done):
                 wanted.add((name, index))
     assert story.told() == dict.fromkeys(wanted, 1)
+
+
+def check_rehearsal(rehearsal, new):
+    """What was told before came true: of each step, how many tasks were carried over and how many executed."""
+    tasks = Task.objects.of_run(new.id)
+    carried = Counter(tasks.filter(origin="carried").values_list("step_run__step", flat=True))
+    executed = Counter(tasks.filter(origin="").values_list("step_run__step", flat=True))
+    for fate in rehearsal.steps:
+        assert carried[fate.step] == fate.carried, fate
+        assert fate.executed in (None, executed[fate.step]), fate
+        assert (fate.fate == "carried") == (executed[fate.step] == 0) or fate.executed is None, fate
 
 
 def declare(flow, story, name, sources, items):
@@ -661,6 +677,7 @@ def test_no_statement_of_a_retry_or_of_ending_a_step_scans_a_hot_table(make_flow
     story.broken = {("tolerant", 2), ("each", 2)}
     old = start(flow)
     with CaptureQueriesContext(connection) as captured:
+        assert rehearse(old.id, RetryRequest(input=None, version="latest")).executed_count
         new = old.retry(input=None, version="latest")
         new.skip_step("each", by="ann")
         new.complete_step("join", 1)
@@ -673,3 +690,34 @@ def test_no_statement_of_a_retry_or_of_ending_a_step_scans_a_hot_table(make_flow
         retry_dead_letters([letter.task_id for letter in letters[1:]])
         retry(again)
     assert scanned(query["sql"] for query in captured.captured_queries) == {}
+
+
+def test_a_rehearsal_writes_nothing_and_tells_what_a_retry_would_refuse(diamond, story, db):
+    story.broken = {"right"}
+    old = start(diamond, {"n": 1})
+    before = (Run.objects.count(), StepRun.objects.count(), Task.objects.count(), Event.objects.count())
+    told = {step.step: (step.fate, step.carried, step.executed) for step in rehearse(old.id, RetryRequest()).steps}
+    assert told == {
+        "root": ("carried", 1, 0), "left": ("carried", 1, 0), "right": ("executed", 0, 1), "join": ("executed", 0, 1),
+    }  # fmt: skip
+    for asked in (RetryRequest(from_step="nowhere"), RetryRequest(version=99)):
+        with pytest.raises(NotSupported) as caught:
+            retry(old, from_step=asked.from_step, version=asked.version)
+        assert rehearse(old.id, asked).problem == caught.value.message
+    assert before == (Run.objects.count(), StepRun.objects.count(), Task.objects.count(), Event.objects.count())
+    new = old.retry()
+    assert rehearse(old.id, RetryRequest()).existing == new.id
+    assert "only a settled run can be retried" in rehearse(new.id, RetryRequest()).problem
+    with pytest.raises(RunNotFound):
+        rehearse(uuid.uuid4(), RetryRequest())
+
+
+def test_a_rehearsal_of_the_latest_version_does_not_store_it(diamond, story, db):
+    story.broken = {"right"}
+    old = start(diamond)
+    diamond.step(name="more")(lambda join: join)
+    versions = FlowVersion.objects.filter(flow__slug=diamond.slug)
+    rehearsal = rehearse(old.id, RetryRequest(version="latest"))
+    assert (rehearsal.version, rehearsal.steps[-1].step, versions.count()) == (2, "more", 1)
+    old.retry(version="latest")
+    assert versions.count() == 2
