@@ -187,6 +187,10 @@ class TestButtons:
         assert reverse("django_workflow:run", args=[story.failed.id]) in body
         for name in ("steprun", "task", "attempt", "event"):
             assert list_of(name, run=story.failed.id) in body
+        assert (
+            page_of("run", story.failed.id)
+            in staff.get(reverse("django_workflow:run", args=[story.failed.id])).content.decode()
+        )
         assert reverse("django_workflow:board") in staff.get(list_of("run")).content.decode()
         assert (
             reverse("django_workflow:board")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import uuid
 from html import unescape
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.messages import get_messages
+from django.db import connection
 from django.urls import reverse
 
 from django_workflow import FlowBuilder, Retry, pause_flow, pause_queue, resume_flow, retry, testing  # fmt: skip
@@ -711,3 +713,32 @@ def test_a_site_without_the_admin_keeps_no_log_entries(client, flow, monkeypatch
     run = flow.start({})
     assert client.post(url_of(run, "cancel"), {"confirm": "yes"}).status_code == 302
     assert not LogEntry.objects.exists()
+
+
+def test_two_that_confirm_at_once_make_one_retry(make_flow, client_of, workflow_queues):
+    flow = make_flow("raced", retry=ONCE)
+    flow.step(name="only")(lambda: 1 / 0)
+    run = flow.start()
+    testing.run_until_idle()
+    user = user_with("racer", [VIEW, RETRY])
+    page = client_of(user).get(url_of(run, "retry"))
+    asked_at = re.search('name="asked_at" value="([^"]+)"', page.content.decode())[1]
+    answers = []
+
+    def post(client, together):
+        together.wait(30)
+        answers.append(client.post(url_of(run, "retry"), {"confirm": "yes", "asked_at": asked_at}).url)
+        connection.close()
+
+    together = threading.Barrier(4)
+    threads = [threading.Thread(target=post, args=(client_of(user), together)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    retries = Run.objects.filter(retry_of=run.id)
+    assert retries.count() == 1
+    assert set(answers) <= {
+        reverse("django_workflow:run", args=[retries.get().pk]), reverse("django_workflow:run", args=[run.id]),
+    }  # fmt: skip
+    assert len(answers) == 4
