@@ -44,9 +44,12 @@ def basket() -> dict[str, int]:
 
 
 def waiting_orders(count: int) -> list[Order]:
-    """Return orders that no run handles yet, so that somebody can start one."""
+    """Return orders of everything there is that no run handles yet, so that somebody can start one."""
     orders = list(Order.objects.filter(run_id=None, status=Order.Status.PLACED).order_by("pk")[:count])
-    return orders + [create_order(*customer(), basket()) for _ in range(count - len(orders))]
+    everything = {sku: 1 for sku, *_ in PRODUCTS}
+    return orders + [
+        create_order(CUSTOMERS[0], "ada@example.com", "card_4242", everything) for _ in range(count - len(orders))
+    ]
 
 
 def order() -> None:
@@ -75,7 +78,7 @@ def small_audit() -> None:
 #: What is started, and how often in comparison.
 KINDS: dict[Callable[[], object], int] = {
     order: 30,
-    order_too_much: 1,
+    order_too_much: 2,
     small_audit: 3,
     whole_audit: 1,
     lambda: file_audit.start(by=BY): 1,
@@ -83,11 +86,17 @@ KINDS: dict[Callable[[], object], int] = {
     lambda: word_count.start(TEXT, by=BY): 2,
     lambda: announcement.start(by=BY): 1,
     lambda: retried.start(by=BY): 1,
-    lambda: given_up.start({"amount": "12 apples"}, by=BY): 1,
+    lambda: given_up.start({"amount": "12 apples"}, by=BY): 2,
     lambda: skipped.start(by=BY): 1,
     lambda: branch.start(by=BY): 1,
     lambda: slow.start(by=BY): 1,
 }
+
+
+def open_shop() -> None:
+    """Start what shows at once what there is to see."""
+    for start in (whole_audit, order, order, order_too_much, small_audit):
+        start()
 
 
 def start_something() -> None:

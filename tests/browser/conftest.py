@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,25 +13,22 @@ from django.contrib.sessions.backends.db import SessionStore
 from playwright.sync_api import Browser, sync_playwright
 
 from example_project.serve.users import OPERATOR, VIEWER, make_users
+from tests.browser import chromium
 from tests.browser.house import House, house
 from tests.browser.visitor import Visitor
 from tests.workers import database_url
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--force-color-profile=srgb"]
 
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """The browser of this machine; without one the tests are skipped, but not in CI."""
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
+    if chromium.path() is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("there is no Chromium on this machine")
     # Playwright's synchronous calls keep a loop in this thread; what Django does here waits for nobody.
     before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        opened = chromium.launch(playwright)
         yield opened
         opened.close()
     if before is None:

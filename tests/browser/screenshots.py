@@ -5,117 +5,140 @@ They show what `run.py serve` shows after a while: wide and narrow, in light and
 
 from __future__ import annotations
 
+import json
 import re
-import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.browser.conftest import ARGUMENTS, BROWSERS
+from tests.browser import chromium
 from tests.browser.visitor import Visitor
 from tests.examples.serving import Serving
 
 WIDTHS = {1280: 860, 390: 844}
 SCHEMES = ("light", "dark")
-#: Seconds until there is something to see; a step takes about so long.
-A_WHILE, PACE = 75, 2.0
+#: Brings pages to what is to be seen.
+View = Callable[[Sequence[Page]], None]
+#: Seconds until there is something to see, and how long a step about takes.
+A_WHILE, PACE = 100, 3.0
 
 
-def board(page: Page) -> None:
-    """What runs now."""
-    page.goto("/workflow/")
+def look_at(path: str) -> View:
+    """Return a view: a page by its address."""
+
+    def view(pages: Sequence[Page]) -> None:
+        for page in pages:
+            page.goto(path)
+
+    return view
 
 
-def runs(page: Page) -> None:
-    """All runs."""
-    page.goto("/workflow/runs/")
+def newest(pages: Sequence[Page], query: str) -> str:
+    """Return the address of the newest run of a list."""
+    pages[0].goto(f"/workflow/runs/?{query}")
+    return str(pages[0].locator(".run-cell a").first.get_attribute("href"))
 
 
-def order(page: Page) -> None:
-    """A run of `orders`, in the middle of it."""
-    page.goto("/workflow/runs/?flow=orders")
-    _follow_newest(page)
-    page.locator('[data-node="pack"].node-running').wait_for(timeout=60_000)
+def start(pages: Sequence[Page], flow: str, value: object, title: str = "") -> str:
+    """Start a run by its page and return its address."""
+    page = pages[0]
+    page.goto(f"/workflow/flows/{flow}/start/")
+    page.get_by_label("Input").fill(json.dumps(value))
+    page.get_by_label("Title").fill(title)
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.wait_for_url(re.compile(r"/workflow/runs/[0-9a-f-]{36}/"))
+    return page.url
 
 
-def panel(page: Page) -> None:
-    """The same, with a step's panel."""
-    page.goto("/workflow/runs/?flow=orders&status=succeeded")
-    _follow_newest(page)
-    page.goto(re.sub(r"\?.*", "", page.url) + "?step=pack")
+def reached(pages: Sequence[Page], step: str, state: str) -> None:
+    """Wait until all pages show a step in a state."""
+    for page in pages:
+        page.locator(f'[data-node="{step}"]').filter(has_text=re.compile(state)).wait_for(timeout=90_000)
 
 
-def long_map(page: Page) -> None:
+def order(pages: Sequence[Page], number: int) -> None:
+    """A run of `orders` in which parcels are packed."""
+    look_at(start(pages, "orders", {"order": number}, f"Order {number} of Ada Lovelace"))(pages)
+    reached(pages, "pack", r"running · \d")
+
+
+def long_map(pages: Sequence[Page]) -> None:
     """An audit of all packages."""
-    page.goto("/workflow/runs/?flow=audit")
-    _follow_newest(page)
+    look_at(start(pages, "audit", None, "All packages"))(pages)
+    reached(pages, "measure", r"running · [3-9]\d/")
 
 
-def rerun(page: Page) -> None:
+def panel(pages: Sequence[Page]) -> None:
+    """What happened in a step of it."""
+    look_at(newest(pages, "flow=orders&status=succeeded") + "?step=pack&item=0#task")(pages)
+
+
+def failed(pages: Sequence[Page]) -> None:
+    """A run that failed."""
+    look_at(newest(pages, "status=failed"))(pages)
+
+
+def rerun(pages: Sequence[Page]) -> None:
     """What a rerun from a step would do."""
-    panel(page)
-    page.get_by_role("link", name="Rerun from here").first.click()
+    look_at(newest(pages, "flow=orders&status=succeeded") + "actions/retry/?from_step=pack")(pages)
 
 
-def queues(page: Page) -> None:
-    """Queues."""
-    page.goto("/workflow/queues/")
-
-
-def workers(page: Page) -> None:
-    """Workers."""
-    page.goto("/workflow/workers/")
-
-
-def admin(page: Page) -> None:
-    """Runs in the admin."""
-    page.goto("/admin/django_workflow/run/")
-
-
-VIEWS: dict[str, Callable[[Page], None]] = {
-    view.__name__.replace("_", "-"): view
-    for view in (board, runs, order, panel, long_map, rerun, queues, workers, admin)
+VIEWS: dict[str, View] = {
+    "long-map": long_map,
+    "board": look_at("/workflow/"),
+    "runs": look_at("/workflow/runs/"),
+    "panel": panel,
+    "failed": failed,
+    "rerun": rerun,
+    "start": look_at("/workflow/flows/orders/start/"),
+    "queues": look_at("/workflow/queues/"),
+    "workers": look_at("/workflow/workers/"),
+    "admin": look_at("/admin/django_workflow/run/"),
 }
 
 
-def _follow_newest(page: Page) -> None:
-    page.locator('main a[href*="/workflow/runs/"]').filter(has_not_text="Runs").first.click()
-
-
-def shoot(browser: Browser, serving: Serving, folder: Path, names: list[str]) -> None:
-    """Make the pictures."""
-    for scheme in SCHEMES:
-        for width, height in WIDTHS.items():
-            context = browser.new_context(
-                viewport={"width": width, "height": height}, color_scheme=scheme, base_url=serving.address
-            )
-            visitor = Visitor(context, serving.address)
-            visitor.log_in("operator", serving.password("operator"))
-            for name in names:
-                VIEWS[name](visitor.page)
-                visitor.page.wait_for_timeout(400)  # the badge
-                visitor.page.screenshot(path=folder / f"{name}-{width}-{scheme}.png")
-                visitor.page.screenshot(path=folder / f"{name}-{width}-{scheme}-whole.png", full_page=True)
+def shoot(visitors: dict[str, Visitor], folder: Path, views: dict[str, View]) -> None:
+    """Make the pictures: all four of a page at one time."""
+    for name, view in views.items():
+        view([visitor.page for visitor in visitors.values()])
+        for look, visitor in visitors.items():
+            visitor.page.screenshot(path=folder / f"{name}-{look}.png")
+        for look, visitor in visitors.items():
+            visitor.page.screenshot(path=folder / f"{name}-{look}-whole.png", full_page=True)
             for complaint in visitor.complaints():
-                sys.stderr.write(f"{complaint}\n")
-            context.close()
+                sys.stderr.write(f"{name} {look}: {complaint}\n")
+
+
+def come(browser: Browser, serving: Serving) -> dict[str, Visitor]:
+    """Log the operator in, in a window of each kind."""
+    visitors = {}
+    for scheme, (width, height) in product(SCHEMES, WIDTHS.items()):
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, base_url=serving.address
+        )
+        visitor = visitors[f"{width}-{scheme}"] = Visitor(context, serving.address)
+        visitor.log_in("operator", serving.password("operator"))
+    return visitors
 
 
 def main(folder: Path, names: list[str]) -> None:
     """Serve, wait a while, and look."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = next(filter(None, map(shutil.which, BROWSERS)))
     with tempfile.TemporaryDirectory(prefix="wf-") as place, sync_playwright() as playwright:
         Path(place).chmod(0o755)
         serving = Serving(Path(place) / "pg", pace=PACE)
         try:
-            browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-            page = browser.new_page()
-            page.wait_for_timeout(1000 * A_WHILE)
-            shoot(browser, serving, folder, names or list(VIEWS))
+            browser = chromium.launch(playwright)
+            visitors = come(browser, serving)
+            next(iter(visitors.values())).page.wait_for_timeout(1000 * A_WHILE)
+            number = int(serving.found(r'\{"order": (\d+)\}'))
+            views = {"order": partial(order, number=number), **VIEWS}
+            shoot(visitors, folder, {name: views[name] for name in names or views})
             browser.close()
         finally:
             sys.stderr.write(f"{serving.end()}\n")
