@@ -90,7 +90,7 @@ def show_what_next(took: float) -> None:
         ("manage.py run_example simple", "the smallest flow; also: parallel, dynamic, errors, notifications"),
         ("manage.py run_workflow_worker", "a worker that stays; then run this demo again, and both work"),
         ("manage.py shell", "from example_project.workflows import audit; audit.execute().output"),
-        ("manage.py createsuperuser", "then `manage.py runserver` and /admin/: reports, orders, stock"),
+        ("run.py serve", "the same as a site: live pages, and the admin with reports, orders, stock"),
     ):
         print(f"  {python} {command:30}  {purpose}")
     print("\n  The flows are in example_project/audit/flow.py and example_project/orders/flow.py.")
