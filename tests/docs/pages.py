@@ -7,7 +7,7 @@ A page's blocks run in order and share one namespace:
 * `<!-- setup … -->` holds Python that is executed but not shown, such as stand-ins for the reader's modules;
 * `<!-- not executed -->` before a block leaves it out. Keep these rare.
 
-The tutorial is followed as a whole by `test_tutorial.py`.
+Pages that make a project, as the tutorial, are followed as a whole: `FOLLOWED`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"
 TUTORIAL = DOCS / "tutorial.md"
+#: Pages that tests follow word by word in a project of their own (test_tutorial.py, tests/live/test_howto.py).
+FOLLOWED = (TUTORIAL, DOCS / "howto" / "live-pages.md")
 
 BLOCK = re.compile(
     r"^<!--\ setup\n(?P<setup>.*?)^-->$"
