@@ -56,6 +56,11 @@ def test_arguments_of_test_go_to_pytest(run, became, monkeypatch):
     assert became == [("-m", "pytest", *run.PARALLEL, "-k", "join", "-x")]
 
 
+def test_arguments_of_serve_go_to_the_example(run, became):
+    run.serve(["--port", "8001"])
+    assert became == [("-m", "example_project.serve", "--port", "8001")]
+
+
 def test_all_includes_the_slow_tests(run, became, monkeypatch):
     monkeypatch.delenv("DATABASE_URL", raising=False)
     run.test(["--all", "-x"])

@@ -9,9 +9,11 @@ from typing import Any
 import axe_playwright_python
 from playwright.sync_api import Page
 
-#: Without preloading, which makes style sheets of its own that a strict policy refuses.
+#: After colours have stopped to change, and without preloading, which makes style sheets of its own that a strict policy refuses.
 RUN = """
 async () => {
+    const changes = document.getAnimations().filter((item) => item instanceof CSSTransition);
+    await Promise.allSettled(changes.map((item) => item.finished));
     const found = await window.axe.run(document, {resultTypes: ["violations"], preload: false});
     return found.violations.map(({id, help, nodes}) => ({
         id, help, nodes: nodes.map((node) => `${node.target.join(" ")}: ${node.html.slice(0, 200)}
