@@ -23,7 +23,7 @@ from django_workflow.web.lists import LEAST_DIGITS, PAGE, Filters
 #: Runs that are looked at for one page: some 5 ms.
 WINDOW: Final = 8_000
 #: The same where each of them lies on another page of the table.
-SPARSE_WINDOW: Final = 3_000
+SPARSE_WINDOW: Final = 2_000
 #: Most runs of a rare label that are fetched and sorted.
 FEW: Final = 1_000
 #: Most runs with an error that are looked at for another condition.
