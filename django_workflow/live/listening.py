@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 
@@ -21,8 +22,9 @@ TRY_LOCK = "SELECT pg_try_advisory_lock(%s)"
 ELECTION = 1.0
 #: Seconds after which a thread that hears nothing looks whether it is still wanted.
 INTERVAL = 1.0
-#: Seconds between two reads while changes keep coming: waking for each costs more than reading.
-NAP = 0.005
+#: Seconds between two reads while changes keep coming: they double up to the second number. Waking for each costs
+#: more than reading, and what pages are told is collected for as long anyway.
+NAPS = (0.005, 0.05)
 #: Seconds until the next try to connect: they double up to the second number.
 RETRIES = (0.05, 5.0)
 RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -104,10 +106,14 @@ class Listening:
         self._is_broken, self._retry = False, RETRIES[0]
 
     def _hear(self, listener: db.Listener) -> None:
+        nap = NAPS[0]
         while not self._is_stopping:
+            heard_at = time.monotonic()
             found = listener.notifications(INTERVAL, self._bell)
+            is_busy = time.monotonic() - heard_at < nap
+            nap = min(NAPS[1], 2 * nap) if is_busy else NAPS[0]
             runs = frozenset(told for channel, told in found if channel == db.RUN_CHANNEL and RUN_ID.fullmatch(told))
             is_in_queues = any(channel == queue.CHANNEL for channel, _ in found)
             self._tell(Told(Kind.CHANGED, runs, is_in_queues), True)
             if found:
-                self._bell.wait(NAP)
+                self._bell.wait(nap)

@@ -9,7 +9,8 @@
   /* Times in milliseconds. */
   const LOADS_AT_ONCE = 3; // as many loads may follow each other quickly,
   const LOAD_EVERY = 2500; // then one per this time: many open pages must not slow down the work they show;
-  const LOAD_SHARE = 20; // and one per so many times the last one's duration, where the server is busy
+  const LOAD_SELDOM = 5000; // less and less often, down to this, while changes never pause;
+  const LOAD_SHARE = 20; // and once per so many times the last one's duration, where the server is busy
   const POLL_EVERY = 5000; // loads while there is no socket, and while something is wrong
   const POLL_REFUSED_EVERY = 30000; // loads of a page that was refused: its reader may log in again elsewhere
   const ASK_BUSY_AFTER = 10000; // of silence, while something on the page goes on
@@ -61,8 +62,10 @@
     tokens: LOADS_AT_ONCE,
     filledAt: now(),
     every: LOAD_EVERY,
-    slowDown(duration) {
-      this.every = Math.min(LOAD_WITHIN, Math.max(LOAD_EVERY, LOAD_SHARE * duration));
+    duration: 0,
+    pace(hasWaited) {
+      const every = hasWaited ? Math.min(LOAD_SELDOM, this.every * 1.25) : LOAD_EVERY;
+      this.every = Math.min(LOAD_WITHIN, Math.max(every, LOAD_SHARE * this.duration));
     },
     take() {
       const filled = (now() - this.filledAt) / this.every;
@@ -74,7 +77,7 @@
     },
   };
 
-  const loading = { isWanted: false, isBusy: false, timer: 0, at: now() };
+  const loading = { isWanted: false, isBusy: false, hasWaited: false, timer: 0, at: now() };
 
   /* Ask for a load: soon, one at a time; asking during a load means one more after it. */
   function requestLoad() {
@@ -86,17 +89,20 @@
     if (!loading.isWanted || loading.isBusy || loading.timer || document.hidden) return;
     const pause = bucket.take();
     if (pause > 0) {
+      loading.hasWaited = true;
       loading.timer = setTimeout(() => {
         loading.timer = 0;
         loadIfPossible();
       }, pause);
       return;
     }
-    loading.isWanted = false;
+    const hasWaited = loading.hasWaited;
+    loading.isWanted = loading.hasWaited = false;
     loading.isBusy = true;
     const began = now();
     load().finally(() => {
-      bucket.slowDown(now() - began);
+      bucket.duration = now() - began;
+      bucket.pace(hasWaited);
       loading.isBusy = false;
       loading.at = now();
       showBadge();

@@ -34,7 +34,7 @@ from django_workflow.runs import RunHandle  # noqa: E402
 ORIGIN = "http://localhost"
 PAUSE = 0.1
 # as in live.js
-LOADS_AT_ONCE, LOAD_EVERY, LOAD_SHARE, LOAD_WITHIN = 3, 2.5, 20, 15.0
+LOADS_AT_ONCE, LOAD_EVERY, LOAD_SELDOM, LOAD_SHARE, LOAD_WITHIN = 3, 2.5, 5.0, 20, 15.0
 
 
 def log_in() -> str:
@@ -75,23 +75,26 @@ class Viewer:
         """Load, one at a time."""
         while True:
             await self.is_wanted.wait()
-            await self.token()
+            has_waited = await self.token()
             self.is_wanted.clear()
             began = time.monotonic()
             await self.load()
             self.seconds += time.monotonic() - began
             self.loaded += 1
-            self.every = min(LOAD_WITHIN, max(LOAD_EVERY, LOAD_SHARE * (time.monotonic() - began)))
+            every = min(LOAD_SELDOM, 1.25 * self.every) if has_waited else LOAD_EVERY
+            self.every = min(LOAD_WITHIN, max(every, LOAD_SHARE * (time.monotonic() - began)))
 
-    async def token(self) -> None:
-        """Wait for a token."""
+    async def token(self) -> bool:
+        """Wait for a token; return whether there was none at once."""
+        has_waited = False
         while True:
             now = time.monotonic()
             self.tokens = min(LOADS_AT_ONCE, self.tokens + (now - self.filled_at) / self.every)
             self.filled_at = now
             if self.tokens >= 1:
                 self.tokens -= 1
-                return
+                return has_waited
+            has_waited = True
             await asyncio.sleep((1 - self.tokens) * self.every)
 
     async def load(self) -> None:
