@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from channels.db import database_sync_to_async
+from django.db import connections
 
 from django_workflow import db
 from django_workflow.live import bridge as bridges
@@ -131,3 +132,4 @@ async def test_cancelled_socket_leaves(session):
     (bridge,) = bridges._bridges.values()
     socket.communicator.future.cancel()
     await until(lambda: not bridge._guests)
+    await database_sync_to_async(connections.close_all)()  # which communicators keep open until a socket disconnects
