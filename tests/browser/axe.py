@@ -9,7 +9,7 @@ from typing import Any
 import axe_playwright_python
 from playwright.sync_api import Page
 
-#: After colours have stopped to change, and without preloading, which makes style sheets of its own that a strict policy refuses.
+#: After colours have stopped to change; without preloading, which makes style sheets that a strict policy refuses.
 RUN = """
 async () => {
     const changes = document.getAnimations().filter((item) => item instanceof CSSTransition);

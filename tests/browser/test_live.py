@@ -82,6 +82,21 @@ def test_five_hundred_changes_in_a_burst_end_in_the_true_state(operator):
     operator.without_reload(burst)
 
 
+def test_five_hundred_starts_in_a_burst_are_all_on_the_board(operator):
+    chain.start({})
+    page = operator.visit("/workflow/")
+    expect(page.locator("[data-badge]")).to_have_class(re.compile("badge-live"))
+    running = page.get_by_role("main").locator(".card", has_text=re.compile("running$"))
+    expect(running).to_contain_text(re.compile(r"^\s*1\s"))
+
+    def burst() -> None:
+        for _ in range(499):
+            chain.start({})
+        expect(running).to_contain_text(re.compile(r"^\s*500\s"))
+
+    operator.without_reload(burst)
+
+
 def test_a_map_of_five_hundred_ends_on_the_page_as_in_the_database(operator, place):
     handle = numbers.start(list(range(500)))
     run_page = RunPage(operator).open(handle.id).live()

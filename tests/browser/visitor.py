@@ -26,6 +26,8 @@ window.WebSocket = class extends WebSocket {
     }
 };
 """
+#: What the site sends with every page.
+POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
 #: How often this document was loaded: an update of a part is no navigation.
 NAVIGATIONS = "() => [performance.timeOrigin, performance.getEntriesByType('navigation').length]"
 
@@ -79,7 +81,9 @@ class Visitor:
     def complaints(self) -> list[str]:
         """Return what went wrong so far, without what was expected."""
         for page in self.context.pages:
-            self.problems += [f"refused: {line}" for line in page.evaluate("() => window.__refused.splice(0)")]
+            self.problems += [f"refused: {line}" for line in page.evaluate("() => (window.__refused ?? []).splice(0)")]
+        lax = [url for url, policy in self.policies.items() if url.startswith(self.address) and policy != POLICY]
+        self.problems += [f"not the policy of the site: {url}" for url in lax]
         return [text for text in self.problems if not any(pattern.search(text) for pattern in self._allowed)]
 
     def _on_console(self, message: ConsoleMessage) -> None:
