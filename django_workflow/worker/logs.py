@@ -33,11 +33,15 @@ INSERT_LINES = """
 
 
 def store(lines: Sequence[LogLine]) -> None:
-    """Insert lines in their order; their times become the database's."""
+    """Insert lines in their order; their times become the database's.
+
+    Whoever looks at their runs is told: the last lines come after the handler's end was told.
+    """
     if lines:
         now = time.time()
         aged = [line._replace(created=max(0.0, now - line.created)) for line in lines]
         db.execute(INSERT_LINES, [list(column) for column in zip(*aged, strict=True)])
+        db.notify_after_commit([(db.RUN_CHANNEL, str(run)) for run in dict.fromkeys(line.run_id for line in lines)])
 
 
 class LogWriter:

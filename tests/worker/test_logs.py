@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -91,6 +92,17 @@ def test_lines_can_be_read_while_the_handler_runs(flow, work):
     eventually(lambda: messages(handle) == ["begun"], "a line of a handler that runs")
     may_end.set()
     assert handle.wait(20).is_success
+
+
+def test_lines_that_come_after_the_end_of_a_run_are_told_to_whoever_looks_at_it(flow):
+    flow.step(lambda: None, name="quick")
+    run = flow.execute(None).run
+    task = Task.objects.get(step_run__run=run)
+    late = [capture.LogLine(run.pk, task.pk, 1, logging.INFO, time.time(), "shop", text) for text in ("one", "two")]
+    with db.listen([db.RUN_CHANNEL]) as listener:
+        logs.store(late)
+        assert listener.notifications(10) == [(db.RUN_CHANNEL, str(run.pk))]
+    assert run.logs.count() == 2
 
 
 def test_rows_of_a_task_are_in_order_over_batches_and_attempts(flow, drain, monkeypatch):
