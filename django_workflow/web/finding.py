@@ -101,12 +101,13 @@ OF_STATUS = "status <> 'succeeded' AND (status, id) BETWEEN ('{status}', %s::uui
 MERGED = "SELECT id, is_match, is_end FROM ({branches}) m ORDER BY id {order} LIMIT {rows}"
 OF_FLOWS = "SELECT f.* FROM unnest(%s::bigint[]) AS k(flow_id), LATERAL ({stream}) f"
 
-# the index on labels is not in the order of ids: all that match are fetched and sorted, if they are few
+# the index on labels is not in the order of ids: all that match are fetched and sorted, if they are few. Bounds of the
+# id stand outside: a plan that is made for any of them would look up a million ids, to find that all are within
 FEW_BY_LABEL = """
     SELECT id, is_match, total > {few} AS is_end FROM (
-        SELECT id, {match} AS is_match, count(*) OVER () AS total FROM (
+        SELECT id, {match} AND r.id BETWEEN %s::uuid AND %s::uuid AS is_match, count(*) OVER () AS total FROM (
             SELECT id, flow_id, version_id, status, labels, created_at FROM django_workflow_run
-            WHERE labels @> %s::jsonb AND labels <> '{{}}' AND id BETWEEN %s::uuid AND %s::uuid LIMIT {few} + 1
+            WHERE labels @> %s::jsonb AND labels <> '{{}}' LIMIT {few} + 1
         ) r
     ) w WHERE is_match OR total > {few} ORDER BY id {order} LIMIT {rows}
 """
@@ -129,12 +130,13 @@ BY_ERROR = """
     ) w WHERE is_match OR place = {window} ORDER BY id {order} LIMIT {rows}
 """
 
-# a key is unique in its flow only, and the index begins with the flow
+# a key is unique in its flow only, and the index begins with the flow; bounds of the id stand outside, as above
 BY_KEY = """
     SELECT r.id, {match} AS is_match, false AS is_end
-    FROM django_workflow_flowdefinition f
-    JOIN django_workflow_run r ON r.flow_id = f.id AND r.idempotency_key = %s
-    WHERE r.id BETWEEN %s::uuid AND %s::uuid
+    FROM django_workflow_flowdefinition f, LATERAL (
+        SELECT id, flow_id, version_id, status, labels, created_at FROM django_workflow_run
+        WHERE flow_id = f.id AND idempotency_key = %s LIMIT 1
+    ) r WHERE r.id BETWEEN %s::uuid AND %s::uuid
 """
 OF_QUEUE = """
     SELECT f.* FROM (
@@ -234,7 +236,7 @@ class _Search:
         match, params = self.match()
         labels = {name: value for name, value in self.filters.labels if value is not None}
         sql = FEW_BY_LABEL.format(match=match, few=FEW, order=self.order, rows=PAGE + 1)
-        rows = db.rows(sql, [*params, json.dumps(labels), *self.bounds()])
+        rows = db.rows(sql, [*params, *self.bounds(), json.dumps(labels)])
         if any(is_end for _, _, is_end in rows):
             return None
         return self.page(rows)
