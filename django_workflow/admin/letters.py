@@ -67,9 +67,10 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         rows: Any = super().get_queryset(request)
         return rows.dead().annotate(last_error=Subquery(last))
 
-    def get_actions(self, request: HttpRequest) -> Any:
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
         """Return the actions whose permission the user has."""
-        found = super().get_actions(request)
+        # since Django 6.1 a form may have actions, too; earlier ones know those of the list only
+        found = super().get_actions(request, *([action_location] if action_location is not None else []))
         found.pop("delete_selected", None)
         return found
 

@@ -163,9 +163,10 @@ class RunAdmin(ReadOnlyAdmin):
         """Return a link to the run that this one retries."""
         return link(change_url("run", run.retry_of_id), str(run.retry_of_id)) if run.retry_of_id else "–"
 
-    def get_actions(self, request: HttpRequest) -> Any:
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
         """Return the actions whose permission the user has."""
-        found = super().get_actions(request)
+        # since Django 6.1 a form may have actions, too; earlier ones know those of the list only
+        found = super().get_actions(request, *([action_location] if action_location is not None else []))
         found.pop("delete_selected", None)
         return found
 
