@@ -22,6 +22,9 @@ from django_workflow.live.visitors import FlowsOfRuns
 LINGER = 5.0
 #: Seconds that a socket waits for the bridge to listen before it says that nobody does.
 PATIENCE = 2.0
+#: Seconds between two loads of a page, for each page that is open in this process: together they load it twice a
+#: second at most, however many look, and what they look at goes on at its pace.
+PAUSE_PER_PAGE = 0.5
 
 
 class Bridge:
@@ -40,6 +43,11 @@ class Bridge:
         self._over = asyncio.Event()
         self._is_stale = False
         self._task = loop.create_task(self._live(), name="django_workflow-live")
+
+    @property
+    def pause(self) -> float:
+        """Seconds that each page should wait between two loads while changes never pause."""
+        return self._guests * PAUSE_PER_PAGE
 
     async def join(self, mailbox: Mailbox, run_id: str | None = None) -> None:
         """Let a mailbox get what concerns a run, or all runs; returns once the bridge listens."""

@@ -30,6 +30,8 @@ LONGEST = 200
 MOST, MOST_IN = 20, 10.0
 ASK = {"type": "resync"}
 ASKED = Told(Kind.RESYNC, is_asked=True)
+#: Seconds between two loads that pages keep by themselves (`live.js`).
+USUAL_PAUSE = 2.5
 #: Ids of runs in one message to a board.
 BOARD_LIMIT = 100
 
@@ -126,7 +128,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
     async def _keep_telling(self) -> None:
         """Tell what is in the mailbox until the user may not hear it any more."""
         try:
-            await self._say(type="hello", version=self.version)
+            await self._say(type="hello", version=self.version, **self._pace())
             while await self._has_told(await self.mailbox.take()):
                 pass
         except OSError:
@@ -161,6 +163,11 @@ class LiveConsumer(AsyncWebsocketConsumer):
     async def _tell_changes(self, told: Told) -> None:
         raise NotImplementedError
 
+    def _pace(self) -> dict[str, float]:
+        """Tell the page how often it may load itself, where many are open."""
+        pause = self.bridge.pause if self.bridge is not None else 0.0
+        return {"pause": pause} if pause > USUAL_PAUSE else {}
+
     def _next_version(self) -> int:
         self.version += 1
         return self.version
@@ -177,7 +184,7 @@ class RunConsumer(LiveConsumer):
         return sight_of_run(user, run_id, self.sight.flow)
 
     async def _tell_changes(self, told: Told) -> None:
-        await self._say(type="changed", version=self._next_version(), run=self.run_id)
+        await self._say(type="changed", version=self._next_version(), run=self.run_id, **self._pace())
 
 
 class BoardConsumer(LiveConsumer):
@@ -194,7 +201,7 @@ class BoardConsumer(LiveConsumer):
             flows = await self.bridge.flows_of_runs.of(runs)
             runs = {run for run, flow in flows.items() if flow in self.sight.flows}
         if runs or told.is_in_queues:
-            await self._say(type="changed", version=self._next_version(), runs=sorted(runs))
+            await self._say(type="changed", version=self._next_version(), runs=sorted(runs), **self._pace())
 
 
 def _is_ask(text: str | None) -> bool:

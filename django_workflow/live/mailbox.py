@@ -10,7 +10,7 @@ from enum import Enum
 #: Seconds in which changes are collected after one was told.
 WINDOW = 0.05
 #: The longest such time: it doubles while changes keep coming, for no page is loaded that often.
-WIDEST_WINDOW = 0.4
+WIDEST_WINDOW = 0.8
 
 
 class Kind(Enum):

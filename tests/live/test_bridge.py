@@ -1,6 +1,7 @@
 """The bridge of one process: bursts, connections that break, and its life."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 from channels.db import database_sync_to_async
@@ -95,6 +96,17 @@ async def test_one_connection_listens_for_all_sockets_of_a_process(session, run)
     async with Socket(BOARD, session), Socket(BOARD, session), Socket(path_of(run), session):
         assert len(listening_threads()) == 1
         assert len(await database_sync_to_async(db.rows)(LISTENERS)) == 1
+
+
+async def test_pages_of_a_crowd_are_told_to_load_less_often(session, run):
+    """One page loads itself as often as it likes, within its own bounds."""
+    async with Socket(path_of(run), session) as page, AsyncExitStack() as others:
+        await tell(run.id)
+        assert "pause" not in await page.hear()
+        for _ in range(19):
+            await others.enter_async_context(Socket(BOARD, session))
+        await tell(run.id)
+        assert (await page.hear())["pause"] == 10.0
 
 
 async def test_bridge_ends_when_the_last_socket_has_gone_for_a_while(session, monkeypatch):

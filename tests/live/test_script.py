@@ -101,6 +101,20 @@ def test_many_changes_cost_few_loads_and_the_last_one_is_seen(stand):
     assert stand.loads <= 5
 
 
+def test_crowd_loads_seldom(stand):
+    """Where many pages are open the server tells each how often it may load."""
+    stand.open(fragment("head", "0"))
+    stand.tell(pause=10)
+    stand.pass_time(15)
+    stand.loads = 0
+    for number in range(80):
+        stand.content = fragment("head", str(number))
+        stand.tell(pause=10)
+        stand.page.clock.run_for(250)
+    assert 2 <= stand.loads <= 3
+    stand.until(lambda: text(stand, "head") == "79")
+
+
 def test_without_sockets_the_page_polls(stand):
     stand.has_sockets = False
     stand.open(fragment("head", "before"))

@@ -8,9 +8,10 @@
 
   /* Times in milliseconds. */
   const LOADS_AT_ONCE = 3; // as many loads may follow each other quickly,
-  const LOAD_EVERY = 2500; // then one per this time: many open pages must not slow down the work they show;
-  const LOAD_SELDOM = 5000; // less and less often, down to this, while changes never pause;
-  const LOAD_SHARE = 20; // and once per so many times the last one's duration, where the server is busy
+  const LOAD_EVERY = 2500; // then one per this time, or per what the server says where many pages are open,
+  const LOAD_SELDOM = 2; // up to so many times that while changes never pause,
+  const LOAD_SHARE = 20; // and at least so many times the last one's duration, where the server is busy:
+  // pages must not slow down the work they show
   const POLL_EVERY = 5000; // loads while there is no socket, and while something is wrong
   const POLL_REFUSED_EVERY = 30000; // loads of a page that was refused: its reader may log in again elsewhere
   const ASK_BUSY_AFTER = 10000; // of silence, while something on the page goes on
@@ -61,15 +62,19 @@
   const bucket = {
     tokens: LOADS_AT_ONCE,
     filledAt: now(),
+    usual: LOAD_EVERY,
     every: LOAD_EVERY,
-    duration: 0,
-    pace(hasWaited) {
-      const every = hasWaited ? Math.min(LOAD_SELDOM, this.every * 1.25) : LOAD_EVERY;
-      this.every = Math.min(LOAD_WITHIN, Math.max(every, LOAD_SHARE * this.duration));
+    hear(seconds) {
+      this.usual = Math.max(LOAD_EVERY, 1000 * (seconds || 0));
+      this.every = Math.max(this.every, this.usual);
+    },
+    pace(hasWaited, duration) {
+      const every = hasWaited ? Math.min(LOAD_SELDOM * this.usual, this.every * 1.25) : this.usual;
+      this.every = Math.max(every, Math.min(LOAD_WITHIN, LOAD_SHARE * duration));
     },
     take() {
-      const filled = (now() - this.filledAt) / this.every;
-      this.tokens = Math.min(LOADS_AT_ONCE, this.tokens + filled);
+      const most = this.usual > LOAD_EVERY ? 1 : LOADS_AT_ONCE;
+      this.tokens = Math.min(most, this.tokens + (now() - this.filledAt) / this.every);
       this.filledAt = now();
       if (this.tokens < 1) return Math.ceil((1 - this.tokens) * this.every);
       this.tokens -= 1;
@@ -101,8 +106,7 @@
     loading.isBusy = true;
     const began = now();
     load().finally(() => {
-      bucket.duration = now() - began;
-      bucket.pace(hasWaited);
+      bucket.pace(hasWaited, now() - began);
       loading.isBusy = false;
       loading.at = now();
       showBadge();
@@ -274,6 +278,7 @@
     }
     link.heardAt = now();
     link.askedAt = 0;
+    if (message.type === "hello" || message.type === "changed") bucket.hear(message.pause);
     if (message.type === "hello") beOpen();
     if (message.type === "stale") state.isAway = true;
     if (message.type === "changed" || message.type === "resync") {

@@ -34,7 +34,7 @@ from django_workflow.runs import RunHandle  # noqa: E402
 ORIGIN = "http://localhost"
 PAUSE = 0.1
 # as in live.js
-LOADS_AT_ONCE, LOAD_EVERY, LOAD_SELDOM, LOAD_SHARE, LOAD_WITHIN = 3, 2.5, 5.0, 20, 15.0
+LOADS_AT_ONCE, LOAD_EVERY, LOAD_SELDOM, LOAD_SHARE, LOAD_WITHIN = 3, 2.5, 2, 20, 15.0
 
 
 def log_in() -> str:
@@ -60,14 +60,17 @@ class Viewer:
         self.seconds = 0.0
         self.is_wanted = asyncio.Event()
         self.tokens, self.filled_at, self.every = float(LOADS_AT_ONCE), time.monotonic(), LOAD_EVERY
+        self.usual = LOAD_EVERY
 
     async def listen(self, connected: asyncio.Event) -> None:
         """Keep the socket open; whatever comes makes a load wanted."""
         uri = f"ws://localhost/ws/workflow/runs/{self.run}/"
         headers = {"Cookie": self.cookie}
         async with unix_connect(self.path, uri, origin=ORIGIN, additional_headers=headers) as socket:
-            async for _ in socket:
+            async for text in socket:
                 self.heard += 1
+                self.usual = max(LOAD_EVERY, json.loads(text).get("pause", 0))
+                self.every = max(self.every, self.usual)
                 self.is_wanted.set()
                 connected.set()
 
@@ -81,15 +84,16 @@ class Viewer:
             await self.load()
             self.seconds += time.monotonic() - began
             self.loaded += 1
-            every = min(LOAD_SELDOM, 1.25 * self.every) if has_waited else LOAD_EVERY
-            self.every = min(LOAD_WITHIN, max(every, LOAD_SHARE * (time.monotonic() - began)))
+            every = min(LOAD_SELDOM * self.usual, 1.25 * self.every) if has_waited else self.usual
+            self.every = max(every, min(LOAD_WITHIN, LOAD_SHARE * (time.monotonic() - began)))
 
     async def token(self) -> bool:
         """Wait for a token; return whether there was none at once."""
         has_waited = False
         while True:
             now = time.monotonic()
-            self.tokens = min(LOADS_AT_ONCE, self.tokens + (now - self.filled_at) / self.every)
+            most = 1 if self.usual > LOAD_EVERY else LOADS_AT_ONCE
+            self.tokens = min(most, self.tokens + (now - self.filled_at) / self.every)
             self.filled_at = now
             if self.tokens >= 1:
                 self.tokens -= 1
