@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+import django
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib import admin
@@ -327,7 +328,10 @@ def test_admin_pages(browser, world, model, who):
         url = reverse(f"admin:{permissions.APP}_{model}_{kind}", args=args)
         for method, row in zip((client.get, client.post), expected, strict=True):
             response = method(url)
-            assert outcome(response) == row[place], (kind, method.__name__)
+            told = {row[place]}
+            if django.VERSION >= (6, 1) and who == "shut_out" and (kind, method) == ("change", client.post):
+                told.add("302")  # it says "does not exist" before it looks whether changes are allowed
+            assert outcome(response) in told, (kind, method.__name__)
             if who == "shut_out" and model not in WITHOUT_FLOW:
                 assert not any(slug in response.content.decode() for slug in world.hidden)
     assert everything() == before
