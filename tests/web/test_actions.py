@@ -552,7 +552,7 @@ class TestStart:
     @pytest.mark.parametrize(
         ("text", "expected"),
         [
-            ('{"sku": "A",}', "Not JSON at line 1, column 13"),
+            ('{"sku": "A"', "Not JSON at line 1, column 12"),
             ('{"sku": 7, "n": "x"}', "It does not fit the schema at .sku: 7 is not of type 'string'"),
             ("", "It does not fit the schema at its top: None is not of type 'object'"),
             ('{"sku": "\\u0000"}', "text with a NUL character"),
