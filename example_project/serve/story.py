@@ -65,7 +65,7 @@ def listening(port: int) -> Iterator[socket.socket]:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise DemoFailed(
-                    f"port {port} is in use; choose another one: python3 run.py serve --port 8001"
+                    f"port {port} is in use; choose another one: python3 run.py serve --port {port % 65_535 + 1}"
                 ) from None
             raise DemoFailed(f"cannot listen on port {port}: {error.strerror}") from None
         listener.listen()
