@@ -13,6 +13,7 @@ commands:
 
 environment:
   DJANGO_WORKFLOW_VENV      folder of the virtual environment (default: .venv)
+  DJANGO_WORKFLOW_EXTRAS    what is installed besides the project: names of extras (default: dev, which is all)
   DJANGO_WORKFLOW_POSTGRES  folder of the embedded PostgreSQL (default: .postgres)
   DATABASE_URL              a PostgreSQL of your own, instead of the embedded one
 """
@@ -36,9 +37,10 @@ VENV = ROOT / os.environ.get("DJANGO_WORKFLOW_VENV", ".venv")
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "setup-of"
 LOG = VENV / "setup.log"
-EXTRAS = "dev"
+EXTRAS = os.environ.get("DJANGO_WORKFLOW_EXTRAS", "dev")
 OLDEST_PYTHON = (3, 11)
-PARALLEL = ("--numprocesses", "auto", "--maxprocesses", "4", "--dist", "worksteal")
+# more than there are cores: many tests wait for a process, a lease or a notification
+PARALLEL = ("--numprocesses", "4", "--dist", "worksteal")
 
 # What pip says when it reaches no index; it retries for a while before.
 NO_NETWORK = (
