@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from django_workflow.definition.outcomes import Fail, RetryAfter, Skip
     from django_workflow.definition.registry import condition, handler
     from django_workflow.definition.retry import Retry
+    from django_workflow.definition.transitions import Otherwise, To, When
     from django_workflow.engine.dead_letters import DeadLetter, dead_letters
     from django_workflow.engine.overview import RunStatus, list_runs
     from django_workflow.engine.pausing import pause_flow, pause_queue, resume_flow, resume_queue
@@ -80,6 +81,7 @@ _WORDS = {
     "definition.outcomes": "Fail RetryAfter Skip",
     "definition.registry": "condition handler",
     "definition.retry": "Retry",
+    "definition.transitions": "Otherwise To When",
     "engine.dead_letters": "DeadLetter dead_letters",
     "engine.overview": "RunStatus list_runs",
     "engine.pausing": "pause_flow pause_queue resume_flow resume_queue",
@@ -116,6 +118,7 @@ __all__ = [
     "FlowBuilder",
     "Following",
     "NotSupported",
+    "Otherwise",
     "PayloadError",
     "Received",
     "Retry",
@@ -126,11 +129,13 @@ __all__ = [
     "RunResult",
     "RunStatus",
     "Skip",
+    "To",
     "TypeViolation",
     "UnknownFlow",
     "UnknownQueue",
     "UnregisteredHandler",
     "WaitTimeout",
+    "When",
     "WorkflowError",
     "acancel",
     "acomplete_step",

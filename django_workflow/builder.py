@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -10,8 +11,10 @@ from django.db import IntegrityError
 
 from django_workflow import db
 from django_workflow.conf import conf
-from django_workflow.definition import names, schema, spec
-from django_workflow.definition.declare import StepDraft, compile_flow, wire
+from django_workflow.definition import documents, drafts, names, schema, spec
+from django_workflow.definition.declare import FlowOptions
+from django_workflow.definition.differences import Difference, differences
+from django_workflow.definition.drafts import FlowDraft
 from django_workflow.definition.registry import Handler, registry
 from django_workflow.definition.retry import Retry
 from django_workflow.engine import publish
@@ -49,6 +52,11 @@ class StoredFlow(Startable):
         """Return the definition as JSON-able data."""
         return self.current_spec().to_dict()
 
+    def to_document(self, format: str = "yaml") -> str:
+        """Return the draft as a document, in "yaml" or "json"."""
+        self.row.refresh_from_db()
+        return documents.write(draft_of(self.row), format)
+
     def to_mermaid(self) -> str:
         """Return the graph as Mermaid text."""
         return self.current_spec().to_mermaid()
@@ -67,6 +75,10 @@ class FlowBuilder:
         title: str = "",
         max_duration: timedelta | None = None,
         max_tasks: int | None = None,
+        max_iterations: int | None = None,
+        entry: Iterable[str] | None = None,
+        vars: Mapping[str, Any] | None = None,
+        output: Mapping[str, Any] | None = None,
         input_schema: Mapping[str, Any] | None = None,
         retry: Retry | None = None,
         timeout: timedelta | None = None,
@@ -81,30 +93,20 @@ class FlowBuilder:
             raise DefinitionError([f"flow {slug!r}: a slug is {names.NAME_RULE}"])
         if input_schema is not None and (problems := schema.problems(input_schema)):
             raise DefinitionError([f"flow: {problem}" for problem in problems], flow=slug)
-        options = {
-            "max_duration": max_duration.total_seconds() if max_duration else None,
-            "max_tasks": max_tasks,
-            "input_schema": schema.as_json(input_schema) if input_schema else None,
-            "defaults": _storable({"retry": retry, "timeout": timeout, "queue": queue, "executor": executor}),
-        }
-        try:
-            with db.atomic():
-                row = FlowDefinition.objects.using(conf.DATABASE).create(
-                    slug=slug,
-                    title=title,
-                    source=FlowDefinition.Source.STORED,
-                    draft={"options": {key: value for key, value in options.items() if value}, "steps": []},
-                )
-        except IntegrityError as error:
-            raise DefinitionError([f"flow {slug!r}: a flow of this name exists already"]) from error
-        return StoredFlow(row)
+        options = FlowOptions(
+            title=title, max_duration=max_duration, max_tasks=max_tasks, max_iterations=max_iterations, entry=entry,
+            vars=vars, output=output, input_schema=input_schema,
+        )  # fmt: skip
+        defaults = {"retry": retry, "timeout": timeout, "queue": queue, "executor": executor}
+        return StoredFlow(FlowBuilder._new_row(FlowDraft(slug, options, defaults, ())))
 
     @classmethod
     def add_step(cls, flow: AnyFlow, name: str, depends_on: Iterable[str] = (), **options: Any) -> StoredFlow:
         """Add a step to the draft.
 
         depends_on: steps added before. handler: the registered function's name, by default the step's.
-        Further options as for `Flow.step`. Raises `DefinitionError` naming what is wrong with this step.
+        Further options as for `Flow.step`; `next` may name steps that come later.
+        Raises `DefinitionError` naming what is wrong with this step.
         """
         return cls._add(flow, name, spec.SINGLE, depends_on, options)
 
@@ -161,6 +163,41 @@ class FlowBuilder:
         return FlowVersion.objects.using(conf.DATABASE).get(pk=version_id)
 
     @classmethod
+    def import_flow(cls, text: str | bytes, format: str | None = None) -> StoredFlow:
+        """Store the flow that a document says, or replace the draft of the one that has its name.
+
+        format: "yaml" or "json"; None finds it out.
+        Raises `DefinitionError` with everything that is wrong, each problem with its line; nothing is stored then.
+        """
+        return cls.import_document(documents.parse(text, format))
+
+    @classmethod
+    def import_document(cls, document: documents.Document) -> StoredFlow:
+        """Store the flow of a document that was parsed before; as `import_flow`."""
+        with db.atomic():
+            rows = FlowDefinition.objects.using(conf.DATABASE).select_for_update(no_key=True)
+            row = rows.filter(slug=document.slug).first() if names.is_name(document.slug) else None
+            draft = checked(document, row).draft
+            if row is None:
+                row = cls._new_row(draft)
+            else:
+                row.title, row.draft = draft.options.title, drafts.to_stored(draft)
+                row.save(update_fields=["title", "draft", "updated_at"])
+        return StoredFlow(row)
+
+    @staticmethod
+    def _new_row(draft: FlowDraft) -> FlowDefinition:
+        """Store a flow that is not there yet; raises `DefinitionError` where it is."""
+        source, stored = FlowDefinition.Source.STORED, drafts.to_stored(draft)
+        try:
+            with db.atomic():
+                return FlowDefinition.objects.using(conf.DATABASE).create(
+                    slug=draft.slug, title=draft.options.title, source=source, draft=stored
+                )
+        except IntegrityError as error:
+            raise DefinitionError([f"flow {draft.slug!r}: a flow of this name exists already"]) from error
+
+    @classmethod
     def _stored(cls, flow: AnyFlow) -> StoredFlow:
         return cls.get_flow(flow) if isinstance(flow, str) else flow
 
@@ -174,7 +211,7 @@ class FlowBuilder:
             rows = FlowDefinition.objects.using(conf.DATABASE).select_for_update(no_key=True)
             row = rows.get(pk=stored.row.pk)
             _check_new_step(row, name, explicit, options)
-            step = {"name": name, "kind": kind, "depends_on": explicit} | _storable(options)
+            step = {"name": name, "kind": kind, "depends_on": explicit} | drafts.stored_options(options)
             row.draft = {**(row.draft or {}), "steps": [*(row.draft or {}).get("steps", []), step]}
             row.save(update_fields=["draft", "updated_at"])
         stored.row = row
@@ -239,46 +276,47 @@ class _Bound(StoredFlow):
         return compile_draft(self.row, self._names, self.handlers)
 
 
+@dataclass(frozen=True)
+class Checked:
+    """A document that can be stored: its draft, and what it compiles to."""
+
+    draft: FlowDraft
+    spec: spec.FlowSpec
+
+
+def checked(document: documents.Document, row: FlowDefinition | None) -> Checked:
+    """Return a document's draft if it can be stored.
+
+    row: the flow that has its name, if there is one.
+    Raises `DefinitionError` with all problems, also with those that the overrides of the row have with it.
+    """
+    compiled = document.compile(row.overrides if row is not None else None)
+    is_in_code = row is not None and row.source == FlowDefinition.Source.CODE
+    if is_in_code or any(flow.slug == compiled.slug for flow in registry.flows()):
+        problem = f"flow {compiled.slug!r}: a flow of this name is declared in code; give the document another slug"
+        raise DefinitionError(document.located([problem]), flow=compiled.slug)
+    return Checked(document.draft, compiled)
+
+
+def changes(row: FlowDefinition | None, after: spec.FlowSpec) -> list[Difference]:
+    """Return what changes when a flow becomes `after`; everything where there is none that works."""
+    try:
+        before = None if row is None else compile_draft(row)
+    except DefinitionError:
+        before = None
+    return differences(before, after)
+
+
+def draft_of(row: FlowDefinition) -> FlowDraft:
+    """Return what a row holds of a stored flow."""
+    return drafts.from_stored(row.slug, row.title, row.draft or {})
+
+
 def compile_draft(
     row: FlowDefinition, handler_names: Mapping[str, str] | None = None, handlers: Mapping[str, Handler] | None = None
 ) -> spec.FlowSpec:
     """Compile a stored draft, with the overrides of its row; raises `DefinitionError` with all problems."""
-    draft = row.draft or {}
-    options = draft.get("options", {})
-    drafts = []
-    for step in draft.get("steps", []):
-        settings = {key: value for key, value in step.items() if key not in ("name", "kind", "depends_on", "handler")}
-        if "when" in settings and isinstance(settings["when"], dict):
-            settings["when"] = spec.Condition(**settings["when"])
-        name = (handler_names or {}).get(step["name"]) or step.get("handler", step["name"])
-        known = (handlers or {}).get(name) or registry.handler(name)
-        drafts.append(_draft(step, name, known, settings))
-    seconds = options.get("max_duration")
-    return compile_flow(
-        row.slug,
-        drafts,
-        options.get("defaults", {}),
-        title=row.title,
-        max_duration=timedelta(seconds=seconds) if seconds else None,
-        max_tasks=options.get("max_tasks"),
-        input_schema=options.get("input_schema"),
-        overrides=row.overrides,
-    )
-
-
-def _draft(step: Mapping[str, Any], handler_name: str, handler: Handler | None, options: dict[str, Any]) -> StepDraft:
-    params = handler.params if handler else ()
-    draft = StepDraft(step["name"], handler_name, step["kind"], params, options=options)
-    over = options.get("over")
-    if handler is None:
-        draft.depends_on = tuple(step["depends_on"])
-        draft.problems.append(
-            f"step {step['name']!r}: no handler {handler_name!r} is registered; "
-            f'decorate a function with @handler("{handler_name}") in a workflows.py'
-        )
-    else:
-        draft.depends_on = wire(handler, step["depends_on"], over)
-    return draft
+    return draft_of(row).compile(overrides=row.overrides, handler_names=handler_names, handlers=handlers)
 
 
 def _check_new_step(row: FlowDefinition, name: str, depends_on: list[str], options: Mapping[str, Any]) -> None:
@@ -300,20 +338,3 @@ def _check_new_step(row: FlowDefinition, name: str, depends_on: list[str], optio
         problems.append(f"step {name!r}: handler= is the name of a registered function, not {handler!r}")
     if problems:
         raise DefinitionError(problems, flow=row.slug)
-
-
-def _storable(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options as JSON: times as seconds, retry policies and callables by what names them."""
-    return {key: _stored(key, value) for key, value in options.items() if value is not None}
-
-
-def _stored(key: str, value: Any) -> Any:
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, Retry):
-        if callable(value.strategy):
-            raise DefinitionError(["retry: a stored flow names its strategy; register it with @condition"])
-        return value.declared()
-    if callable(value):
-        raise DefinitionError([f"option {key}: a stored flow names functions, it does not hold them"])
-    return value

@@ -1,4 +1,4 @@
-"""System checks: mistakes in the settings, told before anything runs."""
+"""System checks: mistakes in the settings, and flows that are legal but hardly meant, told before anything runs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004  Django calls it so
 from django.utils.module_loading import import_string
 from psycopg import IsolationLevel
 
 from django_workflow.conf import KEYS, SETTING, Defaults
+from django_workflow.definition import validate
 from django_workflow.definition.names import QUEUE_RULE, is_queue_name
+from django_workflow.definition.registry import registry
 from django_workflow.definition.retry import Retry
 from django_workflow.definition.validate import MAX_DURATION_CEILING, MAX_TASKS_CEILING, retry_problems
 from django_workflow.engine.records import LEVELS
+from django_workflow.exceptions import DefinitionError
 
 #: Keys whose value may be zero: no prefetching, no grace, no log lines.
 MAY_BE_ZERO = frozenset({"PREFETCH", "GRACE", "LOG_LINES"})
@@ -38,6 +41,23 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         *_check_retry(values.get("RETRY")),
         *_check_rule(values.get("OBJECT_PERMISSION")),
     ]
+
+
+@register()
+def check_flows(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Warn of declared flows that can be published, but hardly do what was meant."""
+    return [
+        Warning(f"Flow {flow.slug!r}: {text}.", obj=flow, id="django_workflow.W001")
+        for flow in registry.flows()
+        for text in _warnings(flow)
+    ]
+
+
+def _warnings(flow: Any) -> list[str]:
+    try:
+        return validate.warnings(flow.spec)
+    except DefinitionError:
+        return []  # it is told by migrate, by a worker and by whoever starts it
 
 
 def _error(number: str, key: Any, problem: str, hint: str | None = None) -> Error:

@@ -54,6 +54,8 @@ class Defaults:
     MAX_DURATION: timedelta = timedelta(days=7)
     #: Most tasks a run may create.
     MAX_TASKS: int = 100_000
+    #: How often a run may activate one step, within one scope.
+    MAX_ITERATIONS: int = 1_000
     #: Largest JSON value accepted as a run's input, in bytes.
     MAX_INPUT_BYTES: int = 1024 * 1024
     #: Largest JSON value accepted as a handler's output, in bytes.

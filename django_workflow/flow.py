@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django_workflow.definition.declare import FlowDeclaration
@@ -12,10 +12,14 @@ from django_workflow.definition.registry import Handler
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine import overrides
 from django_workflow.engine.start import StartRequest, checked_labels, start
+from django_workflow.exceptions import NotSupported
 from django_workflow.ids import uuid7
 from django_workflow.runs import RunHandle, RunResult
 from django_workflow.twins import twin
 from django_workflow.worker.local import execute_run, local_lease
+
+if TYPE_CHECKING:
+    from django_workflow.orquesta import Actions, OrquestaFlow
 
 #: Longest idempotency key, in characters.
 MAX_KEY = 200
@@ -126,6 +130,27 @@ class Flow(Startable, FlowDeclaration):
     def current_spec(self) -> FlowSpec:
         """Return the definition that a start uses now: the code's, with the overrides of the database."""
         return overrides.apply(self)
+
+    @classmethod
+    def from_orquesta(cls, text: str, *, actions: Actions, slug: str) -> OrquestaFlow:
+        """Return the flow that an Orquesta document describes; needs the extra `orquesta`.
+
+        text: the document, in YAML.
+        actions: functions by the names of actions, in a dictionary or whatever answers as one. Each is called with
+        the task's input as keyword arguments, and with `ctx` where it has a parameter of that name; it returns the
+        result, or raises. It may be a coroutine.
+        slug: the flow's name.
+        Raises `DefinitionError` with all problems of the document and their lines.
+        """
+        try:
+            from django_workflow.orquesta import OrquestaFlow  # noqa: PLC0415  an extra
+        except ImportError as error:
+            if (error.name or "").split(".")[0] not in ("yaql", "jinja2", "regex"):
+                raise
+            raise NotSupported(
+                f"Orquesta documents need {error.name}: pip install 'django-workflow[orquesta]'."
+            ) from error
+        return OrquestaFlow(text, actions, slug)
 
 
 def _check_requests(requests: Sequence[StartRequest]) -> None:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from django_workflow import db, queue
-from django_workflow.engine import claim, publish, start, timers
+from django_workflow.engine import arrivals, claim, publish, start, timers
 from django_workflow.engine.outcome import Outcome, lost
 from django_workflow.engine.settle import settle
 from django_workflow.models import StepRun
@@ -29,6 +29,7 @@ def run_until_idle(*, limit: int = 10_000) -> int:
     while True:
         timers.send_due_tasks()
         start.begin_due()
+        arrivals.arrive_due()
         before = done
         for name in queue.existing():
             for task in claim.claim(name, 100, slots=100, lease=60.0):
@@ -46,6 +47,7 @@ def run_until_idle(*, limit: int = 10_000) -> int:
 
 MOVE = (
     "UPDATE django_workflow_task SET due_at = due_at - %s::interval WHERE due_at IS NOT NULL AND status = 'queued'",
+    "UPDATE django_workflow_arrival SET due_at = due_at - %s::interval WHERE generation IS NULL",
     "UPDATE django_workflow_run SET due_at = due_at - %s::interval WHERE status = 'scheduled'",
     "UPDATE django_workflow_run SET deadline_at = deadline_at - %s::interval WHERE ended_at IS NULL",
 )

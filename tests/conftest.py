@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import TransactionTestCase
 
 from django_workflow import Flow, RunResult, testing
 from django_workflow.contrib.embedded.launcher import Cluster
 from django_workflow.definition.registry import registry
 from django_workflow.pytest_plugin import workflow_queues  # noqa: F401  a site gets it from pytest by itself
 from django_workflow.statuses import RUN_TERMINAL
+from tests.emptying import empty_tables
 from tests.plans import crowded  # noqa: F401  fixtures for every folder
 from tests.workers import command, drain, site, work  # noqa: F401
 
@@ -26,6 +28,11 @@ def pytest_unconfigure() -> None:
     """Stop the PostgreSQL that only this process uses (`tests.settings`)."""
     if "PYTEST_XDIST_WORKER" in os.environ and "DATABASE_URL" not in os.environ:
         Cluster(Path(os.environ["DJANGO_WORKFLOW_POSTGRES"])).stop()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _tables_are_emptied_quickly() -> None:
+    TransactionTestCase._fixture_teardown = empty_tables
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import json
 import pytest
 from django.db import connection
 
-HOT = {f"django_workflow_{name}" for name in ("run", "steprun", "task", "attempt", "arrival", "event")}
+HOT = {f"django_workflow_{name}" for name in ("run", "steprun", "task", "attempt", "arrival", "event", "variables")}
 #: As many finished runs as make a scan dearer than an index.
 MANY = 20_000
 FILL = f"""
@@ -23,8 +23,10 @@ FILL = f"""
     INSERT INTO django_workflow_event (run_id, number, type) SELECT run_id, 1, 'filling' FROM django_workflow_task;
     INSERT INTO django_workflow_arrival (run_id, step, source)
     SELECT run_id, 'filling', 'other' FROM django_workflow_task;
+    INSERT INTO django_workflow_variables (run_id, values, stamps)
+    SELECT run_id, '{{}}', '{{}}' FROM django_workflow_task;
     ANALYZE django_workflow_run, django_workflow_steprun, django_workflow_task, django_workflow_attempt,
-            django_workflow_event, django_workflow_arrival
+            django_workflow_event, django_workflow_arrival, django_workflow_variables
 """
 
 

@@ -6,7 +6,7 @@ import pytest
 from psycopg import IsolationLevel
 
 from django_workflow import Retry
-from django_workflow.checks import check_settings
+from django_workflow.checks import check_flows, check_settings
 from django_workflow.conf import conf
 
 
@@ -111,3 +111,18 @@ def test_the_check_reports_another_isolation_level(settings):
 def test_all_mistakes_are_reported_at_once(settings):
     settings.DJANGO_WORKFLOW = {"A": 1, "B": 2, "LEASE": 3, "PREFETCH": -1}
     assert sorted(item.id[-4:] for item in check_settings()) == ["E002", "E002", "E006", "E007"]
+
+
+def test_the_check_warns_of_flows_that_are_hardly_meant(flow, make_flow):
+    flow.step(name="again", next=["again"])(lambda: None)
+    make_flow("broken").step(name="only", depends_on=["nowhere"])(lambda: None)
+    assert [(item.id, item.msg) for item in check_flows()] == [
+        (
+            "django_workflow.W001",
+            f"Flow {flow.slug!r}: step 'again': it leads to itself without a condition and without a delay.",
+        ),
+        (
+            "django_workflow.W001",
+            f"Flow {flow.slug!r}: step 'again': a loop without a condition on any way; only its limits end it.",
+        ),
+    ]

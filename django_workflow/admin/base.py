@@ -21,6 +21,7 @@ from django_workflow import permissions
 from django_workflow.conf import conf
 from django_workflow.models import FlowDefinition, Run
 from django_workflow.templatetags.django_workflow import pretty, status
+from django_workflow.web.graph import Graph
 from django_workflow.web.verbs import Button
 
 MASKED = SafeString('<span class="masked">hidden: needs the permission to view payloads</span>')
@@ -160,6 +161,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
             context["tools"] = [_with_next(button, request.path) for button in self.tools(request, obj)]
             context["live_url"] = self.live_url(obj)
             context["links"] = self.links(obj)
+            context["graph"] = self.graph(obj)
         return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 
     def tools(self, request: HttpRequest, obj: Any) -> list[Button]:
@@ -169,6 +171,10 @@ class ReadOnlyAdmin(admin.ModelAdmin):
     def live_url(self, obj: Any) -> str:
         """Return the address of a row's live page, if it has one."""
         return ""
+
+    def graph(self, obj: Any) -> Graph | None:
+        """Return the picture above a row's fields, if it has one."""
+        return None
 
     def links(self, obj: Any) -> list[tuple[str, str]]:
         """Return related lists: text and address."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, URLResolver
 
-from django_workflow.admin import filters
+from django_workflow.admin import documents, filters
 from django_workflow.admin.base import (
     ReadOnlyAdmin,
     change_url,
@@ -18,16 +19,31 @@ from django_workflow.admin.base import (
     pill,
     visible_flows,
 )
+from django_workflow.conf import conf
 from django_workflow.models import FlowDefinition, FlowVersion
 from django_workflow.statuses import PAUSED
 from django_workflow.templatetags.django_workflow import moment
 from django_workflow.web import verbs
+from django_workflow.web.graph import Graph, draw_definition
+from django_workflow.web.run_page import readable_spec
 from django_workflow.web.verbs import Button
+
+#: What a page with a picture is shown with.
+STYLES = {"all": ["django_workflow/graph.css"]}
+
+
+def picture(version: FlowVersion | None) -> Graph | None:
+    """Return the picture of a definition; None without steps, as of one that a later release wrote."""
+    spec = readable_spec(version) if version is not None else None
+    return draw_definition(spec) if spec is not None and spec.steps else None
 
 
 @admin.register(FlowDefinition)
 class FlowAdmin(ReadOnlyAdmin):
     """Flows, by name."""
+
+    class Media:
+        css: ClassVar[dict[str, Any]] = STYLES
 
     large = ("draft",)
     ordering = ("slug",)
@@ -50,11 +66,26 @@ class FlowAdmin(ReadOnlyAdmin):
 
     def tools(self, request: HttpRequest, obj: FlowDefinition) -> list[Button]:
         """Return what the user may do with the flow."""
-        return verbs.flow_buttons(request.user, obj) if live_url("board") else []
+        found = verbs.flow_buttons(request.user, obj) if live_url("board") else []
+        return [*found, *documents.download_buttons("flowdefinition", obj.pk)]
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:  # type: ignore[override]
+        """Return the addresses of the pages, documents first: what follows them takes any address for a key."""
+        return [*documents.urls(self, uploads=True), *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Show the list, with the way to store a flow."""
+        links = {"upload_url": documents.upload_url()} if documents.may_upload(request.user) else {}
+        return super().changelist_view(request, links | (extra_context or {}))
 
     def links(self, obj: FlowDefinition) -> list[tuple[str, str]]:
         """Return the lists of what belongs to the flow."""
         return [("Runs", list_url("run", flow=obj.slug)), ("Versions", list_url("flowversion", flow=obj.slug))]
+
+    def graph(self, obj: FlowDefinition) -> Graph | None:
+        """Return the picture of the newest version."""
+        newest = FlowVersion.objects.using(conf.DATABASE).filter(flow=obj).select_related("flow").order_by("-number")
+        return picture(newest.first())
 
     @admin.display(description="flow")
     def slug_shown(self, flow: FlowDefinition) -> str:
@@ -96,6 +127,9 @@ class FlowAdmin(ReadOnlyAdmin):
 class FlowVersionAdmin(ReadOnlyAdmin):
     """Versions, newest first."""
 
+    class Media:
+        css: ClassVar[dict[str, Any]] = STYLES
+
     flow_path = "flow"
     related = ("flow",)
     large = ("spec", "flow__draft")
@@ -103,6 +137,18 @@ class FlowVersionAdmin(ReadOnlyAdmin):
     list_display = ("__str__", "flow_name", "number_shown", "created", "short_fingerprint")
     list_filter = (filters.FlowFilter,)
     shown = ("flow_name", "number_shown", "created", "fingerprint", "definition")
+
+    def tools(self, request: HttpRequest, obj: FlowVersion) -> list[Button]:
+        """Return the documents of the version."""
+        return documents.download_buttons("flowversion", obj.pk)
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:  # type: ignore[override]
+        """Return the addresses of the pages, documents first: what follows them takes any address for a key."""
+        return [*documents.urls(self, uploads=False), *super().get_urls()]
+
+    def graph(self, obj: FlowVersion) -> Graph | None:
+        """Return the picture of the version."""
+        return picture(obj)
 
     @admin.display(description="flow")
     def flow_name(self, version: FlowVersion) -> Any:

@@ -52,7 +52,10 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     flow_path = "step_run__run__flow"
     related = ("step_run__run__flow",)
-    large = ("item", "output", "step_run__run__input", "step_run__run__flow__draft", "step_run__error")
+    large = (
+        *("item", "output", "step_run__run__input", "step_run__run__output", "step_run__run__flow__draft"),
+        "step_run__error",
+    )
     paginator = LettersPaginator
     ordering = ("-step_run__run__id", "id")
     list_display = ("step", "place", "run_name", "error_class", "attempt", "failed", "queue_name")

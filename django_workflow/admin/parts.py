@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -22,8 +23,14 @@ from django_workflow.admin.base import (
     run_link,
     text_payload,
 )
-from django_workflow.models import Attempt, Event, Run, StepRun, Task
+from django_workflow.conf import conf
+from django_workflow.models import Attempt, Event, Run, StepRun, Task, Variables
 from django_workflow.templatetags.django_workflow import elapsed, moment
+
+
+def variables_payload(value: Variables | None, shows: bool) -> Any:  # noqa: FBT001
+    """Show the variables that an activation began with."""
+    return json_payload(None if value is None else value.values, shows or value is None)
 
 
 class PartAdmin(ReadOnlyAdmin):
@@ -75,21 +82,32 @@ class StepRunAdmin(PartAdmin):
 
     flow_path = "run__flow"
     related = ("run__flow",)
-    large = ("run__input", "run__error", "run__flow__draft")
+    large = ("run__input", "run__output", "run__error", "run__flow__draft")
     ordering = ("-id",)
     list_display = ("__str__", "run_name", "state", "tasks", "started", "took", "why")
     list_filter: ClassVar[Any] = (filters.RunFilter, filters.StepStatusFilter)
-    payload = {"error": error_payload}
-    shown = ("step", "iteration", "run_name", "state", "tasks", "started", "took", "why", "error")
+    payload = {"error": error_payload, "variables": variables_payload}
+    shown = (
+        *("step", "iteration", "scope", "led_by", "run_name", "state", "tasks", "started", "took", "why", "error"),
+        "variables",
+    )
 
     def live_url(self, obj: StepRun) -> str:
         """Return the address of the step on the run's live page."""
         url = live_url("run", obj.run_id)
-        return f"{url}?step={obj.step}" if url else ""
+        return f"{url}?{urlencode({'step': obj.step, 'activation': obj.pk})}" if url else ""
 
     def links(self, obj: StepRun) -> list[tuple[str, str]]:
         """Return the list of the run's tasks."""
         return [("Tasks of the run", list_url("task", run=obj.run_id))]
+
+    @admin.display(description="led here by")
+    def led_by(self, step: StepRun) -> Any:
+        """Return a link to the activation that led here last."""
+        if step.source_id is None:
+            return "–"
+        found = StepRun.objects.using(conf.DATABASE).filter(pk=step.source_id).first()
+        return link(change_url("steprun", step.source_id), str(found)) if found is not None else "–"
 
     @admin.display(description="tasks")
     def tasks(self, step: StepRun) -> str:
@@ -121,8 +139,8 @@ class TaskAdmin(PartAdmin):
     flow_path = "step_run__run__flow"
     related = ("step_run__run__flow", "worker")
     large = (
-        *("item", "output", "step_run__error", "step_run__run__input", "step_run__run__error"),
-        "step_run__run__flow__draft",
+        *("item", "output", "step_run__error", "step_run__run__input", "step_run__run__output"),
+        *("step_run__run__error", "step_run__run__flow__draft"),
     )
     ordering = ("-id",)
     list_display = ("step", "index_shown", "run_name", "state", "queue_name", "tries", "begun", "took")
@@ -182,7 +200,8 @@ class AttemptAdmin(PartAdmin):
     related = ("task__step_run__run__flow", "worker")
     large = (
         *("message", "traceback", "task__item", "task__output", "task__step_run__error"),
-        *("task__step_run__run__input", "task__step_run__run__error", "task__step_run__run__flow__draft"),
+        *("task__step_run__run__input", "task__step_run__run__output"),
+        *("task__step_run__run__error", "task__step_run__run__flow__draft"),
     )
     ordering = ("-id",)
     list_display = ("step", "number_shown", "run_name", "result", "error_class", "ended", "took")
@@ -230,7 +249,7 @@ class EventAdmin(PartAdmin):
 
     flow_path = "run__flow"
     related = ("run__flow",)
-    large = ("data", "run__input", "run__error", "run__flow__draft")
+    large = ("data", "run__input", "run__output", "run__error", "run__flow__draft")
     ordering = ("-id",)
     list_display = ("type_shown", "step_shown", "run_name", "number_shown", "at")
     payload = {"data": event_payload}

@@ -48,17 +48,17 @@ class RunAdmin(ReadOnlyAdmin):
 
     flow_path = "flow"
     related = ("flow", "version")
-    large = ("input", "flow__draft", "flow__overrides", "version__spec")
+    large = ("input", "output", "flow__draft", "flow__overrides", "version__spec")
     list_display = ("name", "flow_and_version", "state", "started", "took", "what_failed", "live")
     list_filter = (filters.StatusFilter, filters.FlowFilter, filters.StartedFilter)
     search_fields = ("id",)
     search_hint = "The beginning of an id, an idempotency key, or a label as name=value"
     actions: Sequence[Any] | None = [bulk(verb) for verb in verbs.BULK_VERBS.values()]
-    payload = {"input": json_payload, "error": error_payload}
+    payload = {"input": json_payload, "output": json_payload, "error": error_payload}
     shown = (
         *("id", "flow_name", "number", "state", "title", "labels_text", "idempotency_key", "started_by"),
         *("retry_link", "created", "started", "took", "due_at", "deadline_at", "paused_at", "ended"),
-        *("input", "error"),
+        *("input", "output", "error"),
     )
 
     def get_search_results(

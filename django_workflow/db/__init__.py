@@ -1,7 +1,7 @@
 """The only place that opens a cursor: statements, transactions, sessions, notifications, drawn ids."""
 
 from django_workflow.db.channels import RUN_CHANNEL
-from django_workflow.db.drawing import draw_ids, forget_drawn_ids
+from django_workflow.db.drawing import draw_ids, draw_next, forget_drawn_ids
 from django_workflow.db.errors import is_lock_timeout, is_retryable, sqlstate
 from django_workflow.db.sessions import (
     Bell,
@@ -19,6 +19,7 @@ from django_workflow.db.statements import (
     array,
     atomic,
     execute,
+    flush,
     in_test_transaction,
     in_transaction,
     lock_timeout,
@@ -44,7 +45,9 @@ __all__ = [
     "close",
     "connection",
     "draw_ids",
+    "draw_next",
     "execute",
+    "flush",
     "forget_drawn_ids",
     "in_test_transaction",
     "in_transaction",

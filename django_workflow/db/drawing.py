@@ -41,7 +41,11 @@ def _session() -> Any:
 
 _blocks = _IdBlocks()
 BLOCK = 100
-DRAW = "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)"
+# the sequence is looked up once, not for each id
+DRAW = """
+    SELECT nextval(s.name)
+    FROM (SELECT pg_get_serial_sequence(%s, 'id')::regclass AS name OFFSET 0) s, generate_series(1, %s::int)
+"""
 
 
 def draw_ids(table: str, count: int) -> list[int]:
@@ -52,6 +56,15 @@ def draw_ids(table: str, count: int) -> list[int]:
         block = max(BLOCK, count) if has_own_session(connection()) else count
         spare.extend(row[0] for row in rows(DRAW, [table, block]))
     drawn, spare[:] = spare[:count], spare[count:]
+    return drawn
+
+
+NEXT = "SELECT nextval(pg_get_serial_sequence(%s, 'id'))"
+
+
+def draw_next(table: str) -> int:
+    """Return the next id of `table`: above all that were drawn so, whoever drew them."""
+    drawn: int = rows(NEXT, [table])[0][0]
     return drawn
 
 

@@ -254,6 +254,15 @@ def without_waiting_for_flush() -> None:
     rows("SELECT set_config('synchronous_commit', 'off', true)")
 
 
+#: Writes a little of its own: a transaction that wrote nothing waits for no flush.
+FLUSH = "SELECT pg_logical_emit_message(true, 'django_workflow', '')"
+
+
+def flush() -> None:
+    """Wait until the disk has what was committed without waiting for it; outside a transaction."""
+    rows(FLUSH)
+
+
 NOTIFY_ONE = "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, %s)"
 NOTIFY = """
     SELECT set_config('synchronous_commit', 'off', true), pg_notify(channel, payload)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar, overload
 
 from django_workflow.definition import schema, spec, validate
+from django_workflow.definition.names import CONTEXT_NAMES
 from django_workflow.definition.registry import Handler, parameters, registry
 from django_workflow.definition.retry import Retry
+from django_workflow.definition.spec import FlowSpec
+from django_workflow.definition.transitions import assignments, compile_condition, compile_ways, seconds, targets_of
 from django_workflow.exceptions import DefinitionError
 
 F = TypeVar("F", bound=Callable[..., Any])
-When = str | Callable[..., bool] | None
-
-#: Parameter names with a meaning of their own; every other one names a dependency.
-CONTEXT_PARAMS = frozenset({"input", "ctx", "item", "index"})
 
 
 @dataclass
@@ -38,7 +38,10 @@ class FlowDeclaration:
     slug: the flow's name.
     title: shown to people.
     max_duration: the longest life of a run.
-    max_tasks: most tasks of a run.
+    max_tasks: most tasks of a run. max_iterations: how often a run may activate one step.
+    entry: the steps a run begins with, by default those that nothing leads to.
+    vars: the variables a run begins with; output: what it gives instead of the outputs of its leaves. Both by
+    name: text is an expression over `input`, `vars` and, for the output, `outputs`; anything else the value itself.
     input_schema: a JSON Schema that inputs have to fit; without one a run takes any JSON value.
     retry, timeout, queue, executor: defaults of its steps.
     """
@@ -50,6 +53,10 @@ class FlowDeclaration:
         title: str = "",
         max_duration: timedelta | None = None,
         max_tasks: int | None = None,
+        max_iterations: int | None = None,
+        entry: Iterable[str] | None = None,
+        vars: Mapping[str, Any] | None = None,
+        output: Mapping[str, Any] | None = None,
         input_schema: Mapping[str, Any] | None = None,
         retry: Retry | None = None,
         timeout: timedelta | None = None,
@@ -57,10 +64,11 @@ class FlowDeclaration:
         executor: str | None = None,
     ) -> None:
         self.slug = slug
-        self.title = title
-        self.max_duration = max_duration
-        self.max_tasks = max_tasks
-        self.input_schema = input_schema
+        self.options = FlowOptions(
+            title=title, max_duration=max_duration, max_tasks=max_tasks, max_iterations=max_iterations,
+            entry=_as_list(entry),
+            vars=vars, output=output, input_schema=input_schema,
+        )  # fmt: skip
         self.defaults = {"retry": retry, "timeout": timeout, "queue": queue, "executor": executor}
         self.drafts: list[StepDraft] = []
         self._compiled: spec.FlowSpec | None = None
@@ -68,6 +76,11 @@ class FlowDeclaration:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.slug}: {', '.join(draft.name for draft in self.drafts) or 'no steps'}>"
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return self.options.title
 
     @overload
     def step(self, fn: F, /) -> F: ...
@@ -82,6 +95,13 @@ class FlowDeclaration:
         on_exhausted: what happens when no attempt is left: "fail", "skip" or "skip_cascade".
         retry, timeout, queue, executor: else the flow's, else the settings'.
         atomic: run handler and bookkeeping in one transaction of the site's database.
+        next: where it leads: steps by name, `When`, `To` and `Otherwise`, in order; match: "all" that hold fire, or
+        only the "first".
+        join: how many predecessors start it: "all", a number, or None, which is each one that arrives. A step with
+        dependencies has "all", others None.
+        delay: how long its tasks wait after it was reached, a timedelta or an expression that gives seconds.
+        arguments: what the function receives besides, by parameter: text is an expression over `input`, `vars`,
+        `outputs`, `iteration` and, in a map, `item` and `index`; anything else the value itself.
         """
         return self._declare(fn, spec.SINGLE, options)
 
@@ -92,7 +112,7 @@ class FlowDeclaration:
     def map(self, fn: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
         """Declare the decorated function as a map step: one task per element of a list.
 
-        over: a path to the list, "step", "step.key", "input" or "input.key"; or
+        over: a path to the list, "step", "step.key", "input", "input.key" or "vars.name"; or
         count: a number of tasks, which receive their index only.
         max_parallel: most items in flight at once.
         tolerate: how many items (or which share below 1) may fail; their place holds None.
@@ -110,19 +130,19 @@ class FlowDeclaration:
     def _add(self, function: Callable[..., Any], kind: str, options: dict[str, Any]) -> None:
         name = options.pop("name", None) or getattr(function, "__name__", type(function).__name__)
         handler = registry.add_handler(f"{self.slug}.{name}", function)
-        explicit = options.pop("depends_on", None) or ()
+        explicit = _as_list(options.pop("depends_on", None) or ())
         draft = StepDraft(name, handler.name, kind, handler.params, options=options)
         draft.problems = [
             f"step {name!r}: parameter {item.name!r} is positional only; handlers are called by name"
             for item in parameters(function)
             if item.kind is item.POSITIONAL_ONLY
         ]
-        if not isinstance(explicit, Iterable):
+        if not (isinstance(explicit, str | list) and all(isinstance(item, str) for item in explicit)):
             draft.problems.append(f"step {name!r}: depends_on is a list of steps, not {explicit!r}")
             explicit = ()
         if options.get("atomic") and handler.is_async:
             draft.problems.append(f"step {name!r}: atomic needs a plain function, not a coroutine")
-        draft.depends_on = wire(handler, explicit, options.get("over"))
+        draft.depends_on = wire(handler, explicit, options)
         self.drafts.append(draft)
         self._compiled = None
 
@@ -130,16 +150,12 @@ class FlowDeclaration:
     def spec(self) -> spec.FlowSpec:
         """The compiled definition; raises `DefinitionError` with all problems at once."""
         if self._compiled is None:
-            self._compiled = compile_flow(
-                self.slug,
-                self.drafts,
-                self.defaults,
-                title=self.title,
-                max_duration=self.max_duration,
-                max_tasks=self.max_tasks,
-                input_schema=self.input_schema,
-            )
+            self._compiled = self.compile()
         return self._compiled
+
+    def compile(self, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> FlowSpec:
+        """Return the definition with options of its steps replaced, by step; raises `DefinitionError`."""
+        return compile_flow(self.slug, self.drafts, self.defaults, self.options, overrides=overrides)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the definition as JSON-able data."""
@@ -150,28 +166,47 @@ class FlowDeclaration:
         return self.spec.to_mermaid()
 
 
-def wire(handler: Handler, explicit: Iterable[str], over: Any) -> tuple[str, ...]:
+def _as_list(given: Any) -> Any:
+    """Return what can be gone through only once as a list; a name, and what is no list, as it is."""
+    return list(given) if isinstance(given, Iterable) and not isinstance(given, str) else given
+
+
+def wire(handler: Handler, explicit: Iterable[str], options: Mapping[str, Any]) -> tuple[str, ...]:
     """Return a step's dependencies: those named explicitly, by parameters, and by the map's source.
 
     One that is named twice in `explicit` stays there twice, for validation to find.
     """
     names = [explicit] if isinstance(explicit, str) else list(explicit)
-    implied = [name for name in handler.params if name not in CONTEXT_PARAMS]
+    given = options.get("arguments")
+    elsewhere = CONTEXT_NAMES.union(given if isinstance(given, Mapping) else ())
+    implied = [name for name in handler.params if name not in elsewhere]
+    over = options.get("over")
     source = over.split(".")[0] if isinstance(over, str) else ""
-    if source and source != "input":
+    if source and source not in ("input", "vars"):
         implied.append(source)
     return (*names, *(name for name in dict.fromkeys(implied) if name not in names))
+
+
+@dataclass(frozen=True)
+class FlowOptions:
+    """What a flow's author says of the flow as a whole; see `FlowDeclaration`."""
+
+    title: str = ""
+    max_duration: timedelta | None = None
+    max_tasks: int | None = None
+    max_iterations: int | None = None
+    entry: Iterable[str] | None = None
+    vars: Mapping[str, Any] | None = None
+    output: Mapping[str, Any] | None = None
+    input_schema: Mapping[str, Any] | None = None
 
 
 def compile_flow(
     slug: str,
     drafts: list[StepDraft],
     defaults: Mapping[str, Any] | None = None,
+    options: FlowOptions = FlowOptions(),
     *,
-    title: str = "",
-    max_duration: timedelta | None = None,
-    max_tasks: int | None = None,
-    input_schema: Mapping[str, Any] | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> spec.FlowSpec:
     """Compile drafts to a spec.
@@ -181,26 +216,79 @@ def compile_flow(
     Raises `DefinitionError` listing every problem with its place.
     """
     defaults, overrides = defaults or {}, overrides or {}
-    problems = validate.flow_options(slug, max_duration, max_tasks, defaults, input_schema)
+    problems = validate.flow_options(slug, options, defaults)
     misfits = validate.overrides(overrides, {draft.name for draft in drafts})
     if not misfits:
         drafts = [_inherit(draft.options, overrides.get(draft.name, {}), draft) for draft in drafts]
-    problems += misfits + validate.drafts(drafts)
+    drafts = _without_ways_back(drafts)
+    problems += misfits + validate.drafts(drafts, options)
     if problems:
         raise DefinitionError(problems, flow=slug)
     steps = {draft.name: _compile_step(slug, _inherit(defaults, draft.options, draft)) for draft in drafts}
-    return spec.FlowSpec(
+    transitions = _transitions(slug, drafts)
+    compiled = spec.FlowSpec(
         slug=slug,
         steps=steps,
-        transitions=tuple(
-            spec.TransitionSpec(source, step.name) for step in steps.values() for source in step.depends_on
-        ),
-        entry=tuple(name for name, step in steps.items() if not step.depends_on),
-        title=title,
-        max_duration=max_duration.total_seconds() if max_duration else None,
-        max_tasks=max_tasks,
-        input_schema=schema.as_json(input_schema) if input_schema else None,
+        transitions=transitions,
+        entry=tuple(options.entry or entry_of(steps, transitions)),
+        title=options.title,
+        max_duration=options.max_duration.total_seconds() if options.max_duration else None,
+        max_tasks=options.max_tasks,
+        max_iterations=options.max_iterations,
+        input_schema=schema.as_json(options.input_schema) if options.input_schema else None,
+        vars=assignments(options.vars),
+        output=assignments(options.output),
     )
+    misfits = validate.graph_problems(compiled)
+    if misfits:
+        raise DefinitionError(misfits, flow=slug)
+    return compiled
+
+
+def entry_of(steps: Iterable[str], transitions: Iterable[spec.TransitionSpec]) -> tuple[str, ...]:
+    """Return the steps that no other leads to: those a run begins with where its author names none."""
+    reached = {name for item in transitions for name in item.to if name != item.source}
+    return tuple(name for name in steps if name not in reached)
+
+
+def _without_ways_back(drafts: list[StepDraft]) -> list[StepDraft]:
+    """Take dependencies away that parameters imply but `next=` already makes: these only read the output.
+
+    One that its author names besides is a problem: the step would be reached twice.
+    """
+    led_by: dict[str, set[str]] = defaultdict(set)
+    for draft in drafts:
+        for target in targets_of(draft.options.get("next")):
+            led_by[target].add(draft.name)
+    if not led_by:
+        return drafts
+    return [_without(draft, led_by[draft.name]) for draft in drafts]
+
+
+def _without(draft: StepDraft, leading: set[str]) -> StepDraft:
+    over = draft.options.get("over")
+    implied = {*draft.params, *(over.split(".")[:1] if isinstance(over, str) else ())}
+    twice = [name for name in draft.depends_on if name in leading and name not in implied]
+    return replace(
+        draft,
+        depends_on=tuple(name for name in draft.depends_on if name not in leading or name in twice),
+        problems=[
+            *draft.problems,
+            *(f"step {draft.name!r}: it depends on {name!r}, which leads to it by next= as well" for name in twice),
+        ],
+    )
+
+
+def _transitions(slug: str, drafts: Iterable[StepDraft]) -> tuple[spec.TransitionSpec, ...]:
+    """Return what leads on from each step: first what its author wrote in `next=`, then what depends on it."""
+    dependents: dict[str, list[str]] = defaultdict(list)
+    for draft in drafts:
+        for source in draft.depends_on:
+            dependents[source].append(draft.name)
+    table = {draft.name: list(compile_ways(slug, draft.name, draft.options.get("next"))) for draft in drafts}
+    for source, names in dependents.items():
+        table[source] += [spec.TransitionSpec(source, (name,)) for name in names]
+    return tuple(item for items in table.values() for item in items)
 
 
 def _inherit(lower: Mapping[str, Any], upper: Mapping[str, Any], draft: StepDraft) -> StepDraft:
@@ -220,27 +308,20 @@ def _compile_step(slug: str, draft: StepDraft) -> spec.StepSpec:
         name = f"{slug}.{draft.name}.strategy"
         registry.add_callable(name, retry["strategy"])
         retry["strategy"] = spec.CALLABLE_PREFIX + name
-    timeout = options.pop("timeout", None)
-    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    timeout = seconds(options.pop("timeout", None))
+    join = options.pop("join", spec.JOIN_ALL if draft.depends_on else None)
+    options.pop("next", None)
     return spec.StepSpec(
         name=draft.name,
         handler=draft.handler,
         kind=draft.kind,
         params=draft.params,
         depends_on=draft.depends_on,
-        join=spec.JOIN_ALL if draft.depends_on else None,
-        when=_compile_condition(slug, draft.name, options.pop("when", None)),
+        join=join,
+        when=compile_condition(f"{slug}.{draft.name}.when", options.pop("when", None)),
+        delay=seconds(options.pop("delay", None)),
+        arguments=dict(options.pop("arguments", None) or {}),
         retry=retry,
-        timeout=None if seconds is None else float(seconds),
+        timeout=None if timeout is None else float(timeout),
         **options,
     )
-
-
-def _compile_condition(slug: str, step: str, when: Any) -> spec.Condition | None:
-    if when is None or isinstance(when, spec.Condition):
-        return when
-    if callable(when):
-        name = f"{slug}.{step}.when"
-        registry.add_callable(name, when)
-        return spec.Condition(callable=name)
-    return spec.Condition(expression=when)

@@ -1,32 +1,38 @@
-"""Conditions as text: a small expression language over JSON data (simpleeval underneath).
+"""Expressions of this package's own language, over JSON data (simpleeval underneath).
 
 What is legal is a list of syntax nodes, so whatever is not on it is refused when the flow is declared:
-no methods, no attributes of Python objects, no f-strings. A dot reads a dictionary's value. Nothing in
-the language changes a value, so the data need no copy. Depth, length and work are limited: the work is
-counted, not timed, so that the same expression on the same data always comes to the same end.
+no methods, no attributes of Python objects, no f-strings. A dot reads a key of an object. Nothing in the language
+changes a value, and what comes out is a copy. Depth, length and work are limited: the work is counted, not timed,
+so that the same expression on the same data always comes to the same end.
 """
 
 from __future__ import annotations
 
 import ast
-import operator
+import inspect
+import keyword
+import math
+import re
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
 import simpleeval
 
+from django_workflow.definition import patterns
+from django_workflow.definition.functions import FUNCTIONS, MAX_BITS, OPERATORS, json_type, listed
+from django_workflow.definition.schema import is_text
 from django_workflow.exceptions import ExpressionError
 
 MAX_LENGTH = 2_000
 MAX_DEPTH = 50
-#: Elements looked at or made by one evaluation, well below a second; evaluating a node counts as three.
+#: Elements looked at or made by one evaluation, one or two seconds at worst; evaluating a node counts as three.
 MAX_WORK = 2_000_000
-#: Largest whole number an operation may come to, about what Python converts from and to text.
-MAX_BITS = 16_000
-#: What a condition of a step may look at.
-CONDITION_NAMES = frozenset({"input", "outputs", "vars"})
+#: How deep lists and objects in a value may be nested.
+MAX_NESTING = 500
+#: What JSON calls its constants, besides Python's names for them.
+CONSTANTS: Mapping[str, Any] = {"true": True, "false": False, "null": None}
 
 _SYNTAX = (
     *(ast.Constant, ast.Name, ast.Attribute, ast.Subscript, ast.Slice, ast.Call, ast.keyword),
@@ -37,8 +43,19 @@ _SYNTAX = (
     *(ast.Load, ast.Store),
 )
 #: Nodes that make a new value, whose size is counted; the others hand on what is there.
-_MAKERS = (ast.BinOp, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.ListComp, ast.GeneratorExp, ast.DictComp)
-_CONTAINERS = (list, tuple, dict, set, Mapping)
+_MAKERS = (*(ast.BinOp, ast.List, ast.Tuple, ast.Dict, ast.Set), *(ast.ListComp, ast.GeneratorExp, ast.DictComp))
+_CONTAINERS = (list, Mapping)
+#: What goes wrong in an expression. Errors of whoever reads the names, as of a database, are not the author's.
+_MISTAKES = (
+    *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
+    *(MemoryError, RecursionError, simpleeval.InvalidExpression),
+)
+#: Functions that say what they spend, and what the others take.
+_SPENDERS = {name for name, function in FUNCTIONS.items() if "spend" in inspect.signature(function).parameters}
+_SIGNATURES = {
+    name: inspect.Signature([item for item in inspect.signature(function).parameters.values() if item.name != "spend"])
+    for name, function in FUNCTIONS.items()
+}
 
 
 def evaluate(expression: str, names: Mapping[str, Any]) -> Any:
@@ -46,7 +63,7 @@ def evaluate(expression: str, names: Mapping[str, Any]) -> Any:
 
     expression: text as `check` accepts it.
     names: JSON data by name, or mappings that read it when asked.
-    Returns the value, which may be a part of the data. Raises `ExpressionError` naming the expression
+    Returns the value, which shares no part with the data. Raises `ExpressionError` naming the expression
     and what went wrong.
     """
     tree = _parse(expression)
@@ -55,24 +72,23 @@ def evaluate(expression: str, names: Mapping[str, Any]) -> Any:
     _of_thread.evaluator = None
     try:
         result = evaluator.evaluate(expression, tree, names)
-    except Exception as error:
-        # any error of an expression is the author's: it is reported, never swallowed
+    except _MISTAKES as error:
         reason = _shortened(str(error) or type(error).__name__)
         raise ExpressionError(f"Expression {expression!r} failed: {reason}", expression=expression) from error
     _of_thread.evaluator = evaluator
     return result
 
 
-def check(expression: str, names: Collection[str] | None = None) -> str | None:
+def check(expression: str, names: Collection[str] | None = None, *, is_condition: bool = True) -> str | None:
     """Return what is wrong with `expression` as text, or None when it can be evaluated.
 
-    names: what it may look at; None leaves that open.
+    names: what it may look at; None leaves that open. is_condition: a word alone is no condition.
     """
     try:
         tree = _parse(expression)
     except ExpressionError as error:
         return error.message
-    if isinstance(tree, ast.Name):
+    if is_condition and isinstance(tree, ast.Name):
         return f"condition {expression!r} is a bare word; compare it with something, or use a registered callable"
     if names is not None:
         unknown = sorted(_free_names(tree) - set(names))
@@ -89,13 +105,33 @@ def _parse(expression: str) -> ast.expr:
             f"Expression {_shortened(expression, 60)!r} is too long: {problem}.", expression=expression
         )
     try:
-        tree = ast.parse(expression.strip(), mode="eval").body
+        tree = ast.parse(_WRITTEN.sub(_as_python, expression.strip()), mode="eval").body
         problem = _refusal(tree)
+        if not problem:
+            tree = _Simplified().visit(tree)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         problem = (error.msg if isinstance(error, SyntaxError) else str(error)) or type(error).__name__
     if problem:
         raise ExpressionError(f"Expression {expression!r} is not valid: {problem}", expression=expression)
     return tree
+
+
+_WRITTEN = re.compile(
+    r"""(?P<prefix>(?<!\w)\w*)"""
+    r"""(?P<text>\'{3}(?:\\.|[^\\])*?\'{3}|"{3}(?:\\.|[^\\])*?"{3}|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")"""
+    rf"""|(?<=[\w\])}}])\.(?P<key>{"|".join(keyword.kwlist)})\b""",
+    re.DOTALL,
+)
+_UNKNOWN_ESCAPE = re.compile(r"\\(?![\\'\"abfnrtvxNuU0-7\n])|\\.", re.DOTALL)
+
+
+def _as_python(part: re.Match[str]) -> str:
+    """Write what JSON's authors may write and Python does not take: keys such as `class`, backslashes of patterns."""
+    if part["key"]:
+        return f'["{part["key"]}"]'
+    if part["prefix"]:
+        return part[0]
+    return _UNKNOWN_ESCAPE.sub(lambda found: "\\\\" if found[0] == "\\" else found[0], part["text"])
 
 
 def _refusal(tree: ast.expr) -> str:
@@ -107,14 +143,79 @@ def _refusal(tree: ast.expr) -> str:
             return f"it is nested deeper than {MAX_DEPTH} levels"
         if not isinstance(node, _SYNTAX):
             return f"{type(node).__name__} is not possible here"
-        if isinstance(node, ast.Constant) and not isinstance(node.value, str | int | float | None):
-            return f"{node.value!r} is no JSON value"
-        if isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS):
-            return f"{ast.unparse(node.func)} is no function; there are {', '.join(FUNCTIONS)}"
-        if isinstance(node, ast.keyword) and node.arg is None:
-            return "** is not possible in a call"
+        problem = _PROBLEMS[type(node)](node) if type(node) in _PROBLEMS else ""
+        if problem:
+            return problem
         pending.extend((child, depth + 1) for child in ast.iter_child_nodes(node))
     return ""
+
+
+def _problem_of_constant(node: ast.Constant) -> str:
+    value = node.value
+    if isinstance(value, str):
+        is_json = is_text(value)
+    elif isinstance(value, float):
+        is_json = math.isfinite(value)
+    else:
+        is_json = value is None or (isinstance(value, int) and value.bit_length() <= MAX_BITS)
+    return "" if is_json else f"{_shortened(ast.unparse(node), 60)} is no JSON value"
+
+
+def _problem_of_call(node: ast.Call) -> str:
+    if not (isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS):
+        return f"{ast.unparse(node.func)} is no function; there are {', '.join(FUNCTIONS)}"
+    named = {item.arg: item.value for item in node.keywords if item.arg is not None}
+    if len(named) < len(node.keywords) or any(isinstance(item, ast.Starred) for item in node.args):
+        return "* and ** are not possible in a call"
+    try:
+        arguments = _SIGNATURES[node.func.id].bind(*node.args, **named).arguments
+        pattern = arguments.get("pattern")
+        if isinstance(pattern, ast.Constant) and isinstance(pattern.value, str):
+            patterns.compiled(pattern.value)
+    except (TypeError, ValueError) as error:
+        return f"{node.func.id}: {error}"
+    return ""
+
+
+def _problem_of_name(node: ast.Name) -> str:
+    return f"{node.id} is no name for a variable" if isinstance(node.ctx, ast.Store) and node.id in CONSTANTS else ""
+
+
+def _problem_of_target(node: ast.Attribute | ast.Subscript) -> str:
+    return f"{ast.unparse(node)} is no name for a variable" if isinstance(node.ctx, ast.Store) else ""
+
+
+_PROBLEMS: Mapping[type[ast.AST], Any] = {
+    ast.Constant: _problem_of_constant,
+    ast.Call: _problem_of_call,
+    ast.Name: _problem_of_name,
+    ast.Attribute: _problem_of_target,
+    ast.Subscript: _problem_of_target,
+    ast.Dict: lambda node: "** is not possible in an object" if None in node.keys else "",
+    ast.comprehension: lambda node: "async is not possible here" if node.is_async else "",
+}
+
+
+class _Elements(ast.expr):
+    """What a loop goes through."""
+
+    _fields = ("value",)
+
+    def __init__(self, value: ast.expr) -> None:
+        super().__init__()
+        self.value = value
+
+
+class _Simplified(ast.NodeTransformer):
+    """Writes JSON's constants as such, and says of each loop that it goes through elements."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(CONSTANTS[node.id]) if node.id in CONSTANTS else node
+
+    def visit_comprehension(self, node: ast.comprehension) -> ast.comprehension:
+        self.generic_visit(node)
+        node.iter = _Elements(node.iter)
+        return node
 
 
 def _free_names(tree: ast.expr) -> set[str]:
@@ -130,20 +231,18 @@ def _shortened(text: str, limit: int = 500) -> str:
 
 
 class _Evaluator(simpleeval.EvalWithCompoundTypes):
-    """simpleeval with a dot that reads dictionaries, and with counted work; one for each thread."""
+    """simpleeval with a dot that reads objects, values that are JSON, and counted work; one for each thread."""
 
     def __init__(self) -> None:
         super().__init__(operators=OPERATORS)
         self.functions = FUNCTIONS
+        self.nodes[_Elements] = lambda node: listed(self._eval(node.value))
         self.work_left = MAX_WORK
 
     def evaluate(self, expression: str, tree: ast.expr, names: Mapping[str, Any]) -> Any:
         self.names, self.work_left = names, MAX_WORK
         try:
-            result = self.eval(expression, previously_parsed=tree)
-            # shared parts can make a small value huge for whoever writes it out
-            self.weigh(result)
-            return result
+            return self.copied(self.eval(expression, previously_parsed=tree))
         finally:
             self.names = {}
 
@@ -159,10 +258,30 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):
             for item in pending[-1]:
                 self.spend(1 + len(item) // 10 if isinstance(item, str) else 1)
                 if isinstance(item, _CONTAINERS):
-                    pending.append(_elements(item))
+                    pending.append(_children(item))
                     break
             else:
                 pending.pop()
+
+    def copied(self, value: Any) -> Any:
+        """Return a copy made of dictionaries and lists only; parts that it shares with itself become many."""
+        holder: list[Any] = [None]
+        pending: list[tuple[Any, Any, Any, int]] = [(holder, 0, value, 0)]
+        while pending:
+            place, key, item, depth = pending.pop()
+            if depth > MAX_NESTING:
+                raise ValueError(f"the value is nested deeper than {MAX_NESTING} levels")
+            if isinstance(item, _CONTAINERS):
+                self.spend(1 + len(item))
+                copy: Any = dict.fromkeys(item) if isinstance(item, Mapping) else [None] * len(item)
+                children = item.items() if isinstance(item, Mapping) else enumerate(item)
+                pending += [(copy, name, child, depth + 1) for name, child in children]
+                item = copy
+            else:
+                self.spend(1 + len(item) // 10 if isinstance(item, str) else 1)
+                _require_json(item)
+            place[key] = item
+        return holder[0]
 
     def _eval(self, node: ast.AST) -> Any:
         # without the base class's search of every value for functions: JSON has none, and it walks all the data
@@ -174,28 +293,58 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):
         return result
 
     def _eval_name(self, node: ast.Name) -> Any:
-        if node.id not in self.names:
-            raise LookupError(f"there is no {node.id!r}, only {_some(self.names)}")
-        return self.names[node.id]
+        try:
+            return self.names[node.id]
+        except KeyError:
+            raise LookupError(f"there is no {node.id!r}, only {_some(self.names)}") from None
 
     def _eval_attribute(self, node: ast.Attribute) -> Any:
         value = self._eval(node.value)
         if not isinstance(value, Mapping):
-            raise TypeError(f".{node.attr} needs an object, not {_json_type(value)}")
+            raise TypeError(f".{node.attr} needs an object, not {json_type(value)}")
         return _read(value, node.attr)
 
     def _eval_subscript(self, node: ast.Subscript) -> Any:
         value, key = self._eval(node.value), self._eval(node.slice)
-        return _read(value, key) if isinstance(value, Mapping) else value[key]
+        if isinstance(value, Mapping):
+            return _read(value, key)
+        if not isinstance(value, list | str):
+            raise TypeError(f"[…] needs an object, a list or text, not {json_type(value)}")
+        if isinstance(key, int) and not -len(value) <= key < len(value):
+            raise LookupError(f"[{key}] of {len(value):,} elements")
+        return value[key]
+
+    def _eval_tuple(self, node: ast.Tuple) -> list[Any]:
+        return [self._eval(item) for item in node.elts]
+
+    def _eval_set(self, node: ast.Set) -> Any:
+        # JSON has no sets, and a set of Python has an order nobody could foretell
+        return FUNCTIONS["unique"]([self._eval(item) for item in node.elts])
+
+    def _eval_dict(self, node: ast.Dict) -> dict[str, Any]:
+        keys = [_key(self._eval(key)) for key in node.keys if key is not None]
+        return dict(zip(keys, [self._eval(value) for value in node.values], strict=True))
+
+    def _eval_comprehension(self, node: ast.ListComp | ast.GeneratorExp | ast.DictComp) -> Any:
+        made = super()._eval_comprehension(node)
+        if isinstance(made, dict):
+            for key in made:
+                _key(key)
+        return made
 
     def _eval_call(self, node: ast.Call) -> Any:
         assert isinstance(node.func, ast.Name)
+        name = node.func.id
         values = [self._eval(argument) for argument in node.args]
         named = {item.arg: self._eval(item.value) for item in node.keywords if item.arg is not None}
-        if node.func.id != "len":
+        if name not in ("len", "get"):
             for value in (*values, *named.values()):
                 self.weigh(value)
-        return FUNCTIONS[node.func.id](*values, **named)
+        if name in _SPENDERS:
+            values.insert(0, self.spend)
+        result = FUNCTIONS[name](*values, **named)
+        self.spend(1 + len(result) // 10 if isinstance(result, str | list) else 1)
+        return result
 
     def _eval_compare(self, node: ast.Compare) -> Any:
         left, result = self._eval(node.left), True
@@ -209,10 +358,10 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):
         return result
 
     def _count_comparison(self, operation: ast.cmpop, left: Any, right: Any) -> None:
-        if isinstance(operation, ast.In | ast.NotIn):
-            if isinstance(right, list | tuple | str):
-                self.spend(len(right))
-            if isinstance(left, _CONTAINERS):
+        if isinstance(left, str) and isinstance(right, str):
+            self.spend(len(right) // 10)
+        elif isinstance(operation, ast.In | ast.NotIn):
+            if isinstance(right, list):
                 self.weigh(right)
         elif isinstance(left, _CONTAINERS) and isinstance(right, _CONTAINERS):
             self.weigh(left)
@@ -222,13 +371,28 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):
 _of_thread = threading.local()
 
 
-def _elements(container: Any) -> Iterator[Any]:
+def _children(container: Any) -> Iterator[Any]:
     return iter(container.values() if isinstance(container, Mapping) else container)
+
+
+def _key(key: Any) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"the keys of an object are text, not {json_type(key)}")
+    return key
+
+
+def _require_json(item: Any) -> None:
+    if not (item is None or isinstance(item, str | int | float)):
+        raise TypeError(f"{type(item).__name__} is no JSON value")
+    if isinstance(item, float) and not math.isfinite(item):
+        raise ValueError(f"it comes to {item!r}, which is no JSON number")
+    if isinstance(item, int) and item.bit_length() > MAX_BITS:
+        raise ValueError(f"a number of more than {MAX_BITS:,} bits")
 
 
 def _read(mapping: Mapping[Any, Any], key: Any) -> Any:
     try:
-        return mapping[key]
+        return mapping[_key(key)]
     except KeyError:
         raise LookupError(f"{key!r} is not in {_some(mapping)}") from None
 
@@ -236,85 +400,3 @@ def _read(mapping: Mapping[Any, Any], key: Any) -> Any:
 def _some(mapping: Mapping[Any, Any]) -> str:
     names = [str(name) for name in mapping]
     return ", ".join(sorted(names)[:10]) + (" …" if len(names) > 10 else "") or "an empty object"
-
-
-_JSON_TYPES = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "text", list: "a list"}
-
-
-def _json_type(value: Any) -> str:
-    return _JSON_TYPES.get(type(value), type(value).__name__)
-
-
-def _number(value: Any) -> int | float:
-    if not isinstance(value, int | float):
-        raise TypeError(f"a number is needed, not {_json_type(value)}")
-    return value
-
-
-def _whole(bits: int) -> None:
-    if bits > MAX_BITS:
-        raise ValueError(f"a number of more than {MAX_BITS:,} bits")
-
-
-def _multiply(left: Any, right: Any) -> Any:
-    if isinstance(_number(left), int) and isinstance(_number(right), int):
-        _whole(left.bit_length() + right.bit_length())
-    return left * right
-
-
-def _power(left: Any, right: Any) -> Any:
-    if isinstance(_number(left), int) and isinstance(_number(right), int):
-        _whole(left.bit_length() * right)
-    return left**right
-
-
-def _round(number: Any, digits: int = 0) -> Any:
-    if not -400 <= digits <= 400:
-        raise ValueError(f"round to {digits} digits")
-    return round(_number(number), digits) if digits else round(_number(number))
-
-
-def _alone(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return `function` for one argument only: no number base, no encoding."""
-    return lambda value: function(value)  # noqa: PLW0108  which takes more than one
-
-
-#: What an expression may call.
-FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    "len": len,
-    "min": min,
-    "max": max,
-    "sum": lambda values: sum(_number(value) for value in values),
-    "any": any,
-    "all": all,
-    "abs": abs,
-    "round": _round,
-    "lower": lambda text: str(text).lower(),
-    "upper": lambda text: str(text).upper(),
-    "int": _alone(int),
-    "float": _alone(float),
-    "str": _alone(str),
-}
-#: What the operators do: arithmetic is for numbers, and + joins texts and lists, too.
-OPERATORS: Mapping[type[ast.AST], Callable[..., Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: lambda left, right: _number(left) - _number(right),
-    ast.Mult: _multiply,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: lambda left, right: _number(left) % _number(right),
-    ast.Pow: _power,
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.In: lambda left, right: left in right,
-    ast.NotIn: lambda left, right: left not in right,
-    ast.Is: operator.is_,
-    ast.IsNot: operator.is_not,
-    ast.Not: operator.not_,
-    ast.USub: operator.neg,
-    ast.UAdd: operator.pos,
-}

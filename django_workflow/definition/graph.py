@@ -24,3 +24,50 @@ def find_cycles(depends_on: Mapping[str, Iterable[str]]) -> Iterator[list[str]]:
             graph = {step: sources.difference(cycle) for step, sources in graph.items() if step not in cycle}
         else:
             return
+
+
+def components(successors: Mapping[str, Iterable[str]]) -> dict[str, int]:
+    """Return the number of each step's strongly connected component: steps that reach each other share one.
+
+    successors: step -> the steps it leads to. Tarjan's algorithm (SIAM J. Comput. 1, 1972) without recursion.
+    """
+    numbers: dict[str, int] = {}
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
+    path: list[str] = []
+    for root in successors:
+        if root in order:
+            continue
+        order[root] = low[root] = len(order)
+        path.append(root)
+        pending = [(root, iter(successors[root]))]
+        while pending:
+            step, ways = pending[-1]
+            following = next(ways, None)
+            if following is None:
+                pending.pop()
+                if pending:
+                    before = pending[-1][0]
+                    low[before] = min(low[before], low[step])
+                if low[step] == order[step]:
+                    while step not in numbers:
+                        numbers[path.pop()] = order[step]
+            elif following not in order:
+                order[following] = low[following] = len(order)
+                path.append(following)
+                pending.append((following, iter(successors[following])))
+            elif following not in numbers:
+                low[step] = min(low[step], order[following])
+    return numbers
+
+
+def reachable(successors: Mapping[str, Iterable[str]], begin: Iterable[str]) -> set[str]:
+    """Return `begin` and all steps that they lead to; unknown ones lead nowhere."""
+    pending = list(begin)
+    reached = set(pending)
+    while pending:
+        for step in successors.get(pending.pop(), ()):
+            if step not in reached:
+                reached.add(step)
+                pending.append(step)
+    return reached

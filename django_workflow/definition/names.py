@@ -7,12 +7,12 @@ import re
 
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,127}\Z")
 QUEUE_NAME = re.compile(r"[a-z_][a-z0-9_]{0,39}\Z")
-RESERVED = frozenset(
-    {
-        *("input", "ctx", "item", "index", "run", "vars", "outputs", "iteration", "result", "status", "error"),
-        *("noop", "fail", "continue", "retry"),
-    }
-)
+#: Targets of transitions that are no steps.
+NOOP, CONTINUE, RETRY, FAIL = "noop", "continue", "retry", "fail"
+COMMANDS = frozenset({NOOP, CONTINUE, RETRY, FAIL})
+#: Parameters of handlers with a meaning of their own; every other one names a step.
+CONTEXT_NAMES = frozenset({"input", "ctx", "item", "index"})
+RESERVED = COMMANDS | CONTEXT_NAMES | {"run", "vars", "outputs", "iteration", "result", "status", "error"}
 NAME_RULE = "1 to 128 lower-case letters, digits and underscores, not starting with a digit"
 QUEUE_RULE = "1 to 40 lower-case letters, digits and underscores, not starting with a digit"
 

@@ -19,13 +19,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """A registered function and what the engine needs to know about its signature."""
+    """A registered function and what the engine needs to know about its signature.
+
+    takes_any: it has `**kwargs`, so it receives every argument of its step.
+    """
 
     name: str
     function: Callable[..., Any]
     params: tuple[str, ...]
     defaults: dict[str, Any]
     is_async: bool
+    takes_any: bool = False
 
     @classmethod
     def of(cls, name: str, function: Callable[..., Any]) -> Handler:
@@ -34,7 +38,9 @@ class Handler:
         defaults = {item.name: item.default for item in params if item.default is not inspect.Parameter.empty}
         call = getattr(function, "__call__", function)  # noqa: B004  a callable object may be async
         is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
-        return cls(name, function, tuple(item.name for item in params), defaults, is_async)
+        every = inspect.signature(function).parameters.values()
+        takes_any = any(item.kind is item.VAR_KEYWORD for item in every)
+        return cls(name, function, tuple(item.name for item in params), defaults, is_async, takes_any)
 
 
 def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -82,6 +88,11 @@ class Registry:
     def handler(self, name: str) -> Handler | None:
         """Return the handler `name`, or None where this process has no code for it."""
         return self._handlers.get(name)
+
+    def handler_names(self) -> list[str]:
+        """Return the names of all handlers."""
+        with self._lock:
+            return sorted(self._handlers)
 
     def name_of(self, function: Callable[..., Any]) -> str | None:
         """Return the name under which `function` is registered as a handler, or None."""

@@ -49,6 +49,10 @@ class Retry:
         return data
 
 
+#: What may be an expression in a flow of another language: the worker evaluates it at the end of an attempt.
+NUMBERS = ("max_attempts", "base")
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """A retry policy with every value decided; delays in seconds."""

@@ -6,6 +6,7 @@ The library is imported where a flow declares a schema, so that a process withou
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -201,3 +202,30 @@ def _at(root: Any, reference: str) -> Any:
         except (KeyError, IndexError, ValueError, TypeError):
             return None
     return found if reference in ("#", "") or reference.startswith("#/") else None
+
+
+def is_text(value: str) -> bool:
+    """Say whether a text can be stored: PostgreSQL takes neither NUL nor half of a surrogate pair."""
+    return not any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in value)
+
+
+def is_json(value: Any) -> bool:
+    """Say whether a value is made of what JSON and PostgreSQL have: texts as keys, no NaN, no infinity, no NUL."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, Mapping):
+            pending += [*item, *item.values()]
+            if not all(isinstance(key, str) for key in item):
+                return False
+        elif isinstance(item, list | tuple):
+            pending.extend(item)
+        elif isinstance(item, float):
+            if not math.isfinite(item):
+                return False
+        elif isinstance(item, str):
+            if not is_text(item):
+                return False
+        elif item is not None and not isinstance(item, int):
+            return False
+    return True

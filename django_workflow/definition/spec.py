@@ -8,33 +8,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Final, Literal
 
-from django_workflow.definition import schema
-from django_workflow.definition.graph import find_cycles
+from django_workflow.definition import graph, schema
+from django_workflow.definition.names import COMMANDS, CONTEXT_NAMES
 
 SINGLE: Final = "single"
 MAP: Final = "map"
 JOIN_ALL: Final = "all"
+MATCH_ALL: Final = "all"
+MATCH_FIRST: Final = "first"
+#: Expressions of this package's own language; documents of other kinds bring theirs.
+NATIVE: Final = "native"
 #: Outcomes on which a plain dependency leads on: a skipped step does not stop its dependents.
 DEPENDENCY_OUTCOMES: Final = ("succeeded", "skipped")
 
 
 @dataclass(frozen=True, slots=True)
-class TransitionSpec:
-    """An edge of the graph: when `source` ends with one of the outcomes `on`, `to` receives an arrival."""
-
-    source: str
-    to: str
-    on: tuple[str, ...] = DEPENDENCY_OUTCOMES
-
-
-@dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition on a step: an expression, or the name of a registered callable."""
+    """A condition on a step or a transition: an expression, or the name of a registered callable."""
 
     expression: str | None = None
     callable: str | None = None
@@ -43,9 +39,67 @@ class Condition:
         return self.expression if self.expression is not None else f"{self.callable}()"
 
 
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A name and its value: text is an expression, anything else the value itself. Of several, each sees the earlier.
+
+    is_merge: an object is merged into the one that is there, at every depth.
+    """
+
+    name: str
+    value: Any
+    is_merge: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionSpec:
+    """What leads on: when `source` ends with one of the outcomes `on` and `when` holds, each of `to` is reached.
+
+    to: steps and commands. publish: in order, for these targets only.
+    delay: seconds, or an expression that gives them. is_otherwise: only when no other one for that outcome fired.
+    """
+
+    source: str
+    to: tuple[str, ...]
+    on: tuple[str, ...] = DEPENDENCY_OUTCOMES
+    when: Condition | None = None
+    publish: tuple[Assignment, ...] = ()
+    delay: float | str | None = None
+    is_otherwise: bool = False
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The targets that are steps."""
+        return tuple(name for name in self.to if name not in COMMANDS)
+
+    @property
+    def is_dependency(self) -> bool:
+        """Whether it says no more than that a step waits for another."""
+        return self.on == DEPENDENCY_OUTCOMES and not (
+            self.when or self.publish or self.delay is not None or self.is_otherwise or len(self.to) != 1
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One way from a step to another, and the transition it belongs to."""
+
+    source: str
+    to: str
+    transition: TransitionSpec
+
+
 @dataclass(frozen=True)
 class StepSpec:
-    """A node of the graph; None means: inherit from the flow, then from the settings."""
+    """A node of the graph; None means: inherit from the flow, then from the settings.
+
+    over: a path to a list; in a flow of another language an expression of that language.
+    item_names: how such a flow calls the parts of an item.
+    arguments: what the handler receives besides, by parameter: expressions, or values as they are.
+    delay: seconds between the activation and its tasks, or an expression that gives them.
+    retry_when: an expression that asks for another attempt, also after a success, while attempts are left.
+    In a flow of another language `max_parallel` and the numbers of `retry` may be expressions, too.
+    """
 
     name: str
     handler: str
@@ -55,12 +109,17 @@ class StepSpec:
     join: Literal["all"] | int | None = None
     over: str | None = None
     count: int | None = None
-    max_parallel: int | None = None
+    max_parallel: int | str | None = None
     tolerate: float | None = None
+    item_names: tuple[str, ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    match: str = MATCH_ALL
+    delay: float | str | None = None
     when: Condition | None = None
     on_unmet: str = "skip"
     on_exhausted: str = "fail"
     retry: Mapping[str, Any] = field(default_factory=dict)
+    retry_when: str | None = None
     timeout: float | None = None
     queue: str | None = None
     executor: str | None = None
@@ -71,6 +130,11 @@ class StepSpec:
     def over_path(self) -> tuple[str, ...]:
         """The parts of `over`: the source, then the keys into its value."""
         return tuple(self.over.split(".")) if self.over else ()
+
+    @cached_property
+    def sources(self) -> tuple[str, ...]:
+        """The steps whose outputs its handler takes by name."""
+        return tuple(name for name in self.params if name not in CONTEXT_NAMES and name not in self.arguments)
 
     @cached_property
     def callables(self) -> tuple[str, ...]:
@@ -86,11 +150,17 @@ class StepSpec:
 
 #: A retry strategy that is a registered callable is stored under its name behind this prefix.
 CALLABLE_PREFIX: Final = "callable:"
+#: What a process needs for flows whose expressions are in another language, as the name of a callable.
+LANGUAGE_PREFIX: Final = "language:"
 
 
 @dataclass(frozen=True)
 class FlowSpec:
-    """A whole definition: steps in declared order, transitions, and the flow's own options."""
+    """A whole definition: steps in declared order, transitions, and the flow's own options.
+
+    vars: the variables a run begins with. output: what it gives instead of the outputs of its leaves.
+    language: of all its expressions. inputs: what a flow of another language takes of its input, with defaults.
+    """
 
     slug: str
     steps: Mapping[str, StepSpec]
@@ -99,7 +169,12 @@ class FlowSpec:
     title: str = ""
     max_duration: float | None = None
     max_tasks: int | None = None
+    max_iterations: int | None = None
     input_schema: Mapping[str, Any] | None = None
+    vars: tuple[Assignment, ...] = ()
+    output: tuple[Assignment, ...] = ()
+    language: str = NATIVE
+    inputs: tuple[Assignment, ...] = ()
 
     @cached_property
     def input_validator(self) -> Any:
@@ -115,42 +190,134 @@ class FlowSpec:
         return {name: tuple(items) for name, items in table.items()}
 
     @cached_property
+    def edges(self) -> tuple[Edge, ...]:
+        """Every way from a step to a step, in declared order."""
+        return tuple(Edge(item.source, target, item) for item in self.transitions for target in item.steps)
+
+    @cached_property
     def predecessors(self) -> Mapping[str, tuple[str, ...]]:
         """Distinct steps that lead into each step, in declared order."""
         table: dict[str, dict[str, None]] = {name: {} for name in self.steps}
-        for transition in self.transitions:
-            table[transition.to][transition.source] = None
+        for edge in self.edges:
+            table[edge.to][edge.source] = None
         return {name: tuple(sources) for name, sources in table.items()}
 
     @cached_property
+    def successors(self) -> Mapping[str, tuple[str, ...]]:
+        """Distinct steps that each step leads to, in declared order."""
+        table: dict[str, dict[str, None]] = {name: {} for name in self.steps}
+        for edge in self.edges:
+            table[edge.source][edge.to] = None
+        return {name: tuple(targets) for name, targets in table.items()}
+
+    @cached_property
     def leaves(self) -> tuple[str, ...]:
-        """Steps that lead nowhere: their outputs make the run's output."""
-        return tuple(name for name, items in self.outbound.items() if not items)
+        """Steps that lead to no other: their outputs make the run's output."""
+        return tuple(name for name, targets in self.successors.items() if not set(targets) - {name})
 
     @cached_property
     def has_joins(self) -> bool:
         """Whether any step waits for several predecessors."""
-        return any(len(sources) > 1 for sources in self.predecessors.values())
+        return bool(self.joins)
+
+    @cached_property
+    def joins(self) -> frozenset[str]:
+        """Steps that count arrivals; one that waits for its only predecessor starts with each arrival."""
+        sizes = {name: self.join_size(name) for name in self.steps}
+        return frozenset(
+            name for name, size in sizes.items() if size is not None and not size == len(self.predecessors[name]) == 1
+        )
+
+    @cached_property
+    def dependents(self) -> Mapping[str, tuple[str, ...]]:
+        """For steps that lead on by dependencies only: the steps that wait for them."""
+        return {
+            name: tuple(item.to[0] for item in items)
+            for name, items in self.outbound.items()
+            if all(item.is_dependency for item in items)
+        }
+
+    @cached_property
+    def cycles(self) -> Mapping[str, int]:
+        """The steps that lie on a cycle, each with the number of its cycle: those that reach each other share it."""
+        numbers = graph.components(self.successors)
+        sizes = Counter(numbers.values())
+        return {
+            name: number
+            for name, number in numbers.items()
+            if sizes[number] > 1 or name in self.successors[name] or self._repeats_itself(name)
+        }
 
     @cached_property
     def has_loops(self) -> bool:
         """Whether a step may be activated again: transitions lead back to it."""
-        back_to_itself = any(item.source == item.to for item in self.transitions)
-        return back_to_itself or any(find_cycles(self.predecessors))
+        return bool(self.cycles)
+
+    @cached_property
+    def splits(self) -> frozenset[str]:
+        """Steps without a join that two or more predecessors outside their own cycle reach (SEMANTICS F7).
+
+        That a run begins with a step is one more way to reach it.
+        """
+        entry = frozenset(self.entry)
+        return frozenset(
+            name
+            for name, sources in self.predecessors.items()
+            if self.join_size(name) is None
+            and sum(not self.is_back(source, name) for source in sources) + (name in entry) > 1
+        )
+
+    @cached_property
+    def repeating(self) -> frozenset[str]:
+        """Steps that may be activated more than once in one scope.
+
+        They are on a cycle, reached twice at once, joins that a run also begins with, or behind one of these.
+        """
+        ways = Counter((edge.source, edge.to) for edge in self.edges)
+        twice = [to for (_, to), count in ways.items() if count > 1]
+        joins = [name for name in self.entry if self.predecessors[name] and self.join_size(name) is not None]
+        begin = [*self.cycles, *twice, *joins]
+        return frozenset(graph.reachable(self.successors, begin))
+
+    @cached_property
+    def is_bounded(self) -> bool:
+        """Whether each step is activated at most once, so that only maps can make many tasks."""
+        return not self.repeating and not self.splits
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether all transitions are dependencies: a graph in which every join is reached whole or not at all."""
+        begins = set(self.entry) == {name for name, sources in self.predecessors.items() if not sources}
+        return begins and self.is_bounded and all(item.is_dependency for item in self.transitions)
+
+    @cached_property
+    def uses_variables(self) -> bool:
+        """Whether its runs have variables."""
+        return bool(self.vars) or self.language != NATIVE or any(item.publish for item in self.transitions)
 
     @cached_property
     def reads_input(self) -> bool:
-        """Whether routing may look at the run's input: in a condition, or as a map's source."""
-        return any(step.when is not None or step.over_path[:1] == ("input",) for step in self.steps.values())
+        """Whether routing may look at the run's input: in a condition, as a map's source, for a variable, an output."""
+        return (
+            self.uses_variables
+            or bool(self.output)
+            or any(step.when is not None or step.over_path[:1] == ("input",) for step in self.steps.values())
+            or any(isinstance(step.delay, str) for step in self.steps.values())
+            or any(item.when is not None or isinstance(item.delay, str) for item in self.transitions)
+        )
 
     @cached_property
     def path_callables(self) -> Mapping[str, tuple[str, ...]]:
-        """For each step, the callables that settling it may need: its own and its successors'."""
+        """For each step, the callables that settling it may need: its own, its transitions' and its successors'."""
+        language = () if self.language == NATIVE else (LANGUAGE_PREFIX + self.language,)
         table = {}
         for name, step in self.steps.items():
-            names = dict.fromkeys(step.callables)
+            names = dict.fromkeys((*language, *step.callables))
             for transition in self.outbound[name]:
-                names.update(dict.fromkeys(self.steps[transition.to].callables))
+                if transition.when is not None and transition.when.callable:
+                    names[transition.when.callable] = None
+                for target in transition.steps:
+                    names.update(dict.fromkeys(self.steps[target].callables))
             table[name] = tuple(names)
         return table
 
@@ -165,27 +332,38 @@ class FlowSpec:
         join = self.steps[step].join
         return len(self.predecessors[step]) if isinstance(join, str) else join
 
+    def is_join(self, step: str) -> bool:
+        """Say whether `step` counts arrivals."""
+        return step in self.joins
+
+    def is_back(self, source: str, step: str) -> bool:
+        """Say whether a way from `source` to `step` stays on a cycle of theirs."""
+        return source in self.cycles and self.cycles[source] == self.cycles.get(step)
+
+    def _repeats_itself(self, step: str) -> bool:
+        return any("retry" in item.to for item in self.outbound[step])
+
     def to_dict(self) -> dict[str, Any]:
         """Return the definition as JSON-able data; `from_dict` reads it back to an equal spec."""
         return {
             "slug": self.slug,
-            **_without_defaults(self, skip=("slug", "steps", "transitions", "entry")),
+            **_without_defaults(self, skip=("slug", "steps", "transitions", "entry", *ASSIGNMENTS)),
+            **{name: _assignments(values) for name in ASSIGNMENTS if (values := getattr(self, name))},
             "entry": list(self.entry),
             "steps": [_step_to_dict(step) for step in self.steps.values()],
-            "transitions": [{"source": item.source, "to": item.to, "on": list(item.on)} for item in self.transitions],
+            "transitions": [_transition_to_dict(item) for item in self.transitions],
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FlowSpec:
         """Read what `to_dict` wrote."""
         options = {key: data[key] for key in FLOW_OPTIONS if key in data}
+        options |= {name: _read_assignments(data[name]) for name in ASSIGNMENTS if name in data}
         steps = [_step_from_dict(item) for item in data["steps"]]
         return cls(
             slug=data["slug"],
             steps={step.name: step for step in steps},
-            transitions=tuple(
-                TransitionSpec(item["source"], item["to"], tuple(item["on"])) for item in data["transitions"]
-            ),
+            transitions=tuple(_transition_from_dict(item) for item in data["transitions"]),
             entry=tuple(data["entry"]),
             **options,
         )
@@ -197,14 +375,17 @@ class FlowSpec:
             label = (step.title or step.name).replace('"', "#quot;")
             node = _mermaid_id(step.name)
             lines.append(f'    {node}[["{label} × n"]]' if step.kind == MAP else f'    {node}["{label}"]')
-        for item in self.transitions:
-            label = "" if item.on == DEPENDENCY_OUTCOMES else f"|{' or '.join(item.on)}|"
-            lines.append(f"    {_mermaid_id(item.source)} -->{label} {_mermaid_id(item.to)}")
+        for edge in self.edges:
+            label = edge_label(edge.transition).replace('"', "#quot;")
+            arrow = f'-->|"{label}"|' if label else "-->"
+            lines.append(f"    {_mermaid_id(edge.source)} {arrow} {_mermaid_id(edge.to)}")
         return "\n".join(lines)
 
 
 #: What a stored definition holds of its flow's own options, where they are not the defaults.
-FLOW_OPTIONS: Final = ("title", "max_duration", "max_tasks", "input_schema")
+FLOW_OPTIONS: Final = ("title", "max_duration", "max_tasks", "max_iterations", "input_schema", "language")
+#: What it holds in order, as a list of names and values.
+ASSIGNMENTS: Final = ("vars", "output", "inputs")
 #: Words that Mermaid does not take as a node's id.
 MERMAID_WORDS = frozenset(
     {
@@ -219,6 +400,46 @@ def _mermaid_id(step: str) -> str:
     return step.capitalize() if step in MERMAID_WORDS else step
 
 
+def edge_label(transition: TransitionSpec) -> str:
+    """Return what a picture says at a transition: its outcome where it is not the usual one, and its condition."""
+    parts = []
+    if transition.on not in (DEPENDENCY_OUTCOMES, ("succeeded",)):
+        parts.append("always" if len(transition.on) > 2 else " or ".join(transition.on))
+    if transition.when is not None:
+        parts.append(str(transition.when))
+    if transition.is_otherwise:
+        parts.append("otherwise")
+    return ": ".join(parts)
+
+
+def _transition_to_dict(item: TransitionSpec) -> dict[str, Any]:
+    data: dict[str, Any] = {"source": item.source, "to": list(item.to), "on": list(item.on)}
+    data |= _without_defaults(item, skip=("source", "to", "on", "publish"))
+    if item.when is not None:
+        data["when"] = _without_defaults(item.when)
+    if item.publish:
+        data["publish"] = _assignments(item.publish)
+    return data
+
+
+def _assignments(items: Iterable[Assignment]) -> list[dict[str, Any]]:
+    return [{"name": item.name, "value": item.value, **({"is_merge": True} if item.is_merge else {})} for item in items]
+
+
+def _read_assignments(data: Iterable[Mapping[str, Any]]) -> tuple[Assignment, ...]:
+    return tuple(Assignment(**item) for item in data)
+
+
+def _transition_from_dict(data: Mapping[str, Any]) -> TransitionSpec:
+    values = dict(data)
+    for name in ("to", "on"):
+        values[name] = tuple(values[name])
+    values["publish"] = _read_assignments(values.get("publish", ()))
+    if values.get("when") is not None:
+        values["when"] = Condition(**values["when"])
+    return TransitionSpec(**values)
+
+
 def _step_to_dict(step: StepSpec) -> dict[str, Any]:
     data = _without_defaults(step)
     if step.when is not None:
@@ -228,7 +449,7 @@ def _step_to_dict(step: StepSpec) -> dict[str, Any]:
 
 def _step_from_dict(data: Mapping[str, Any]) -> StepSpec:
     values = dict(data)
-    for name in ("params", "depends_on"):
+    for name in ("params", "depends_on", "item_names"):
         values[name] = tuple(values.get(name, ()))
     if values.get("when") is not None:
         values["when"] = Condition(**values["when"])

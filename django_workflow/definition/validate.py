@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 from django_workflow.definition import expressions, graph, names, schema, spec
 from django_workflow.definition.registry import parameters, registry
 from django_workflow.definition.retry import STRATEGIES, Retry
+from django_workflow.definition.transitions import OUTCOMES, Way, When, targets, ways
 
 if TYPE_CHECKING:
-    from django_workflow.definition.declare import StepDraft
+    from django_workflow.definition.declare import FlowOptions, StepDraft
 
 COMMON_OPTIONS = frozenset(
     {
         *("when", "on_unmet", "on_exhausted", "retry", "timeout", "queue", "executor", "atomic", "title"),
+        *("next", "match", "join", "delay", "arguments"),
     }
 )
 MAP_OPTIONS = frozenset({"over", "count", "max_parallel", "tolerate"})
@@ -29,13 +30,21 @@ ON_EXHAUSTED = ("fail", "skip", "skip_cascade")
 #: A definition may choose its own limit up to these.
 MAX_DURATION_CEILING = timedelta(days=365)
 MAX_TASKS_CEILING = 1_000_000
+MAX_ITERATIONS_CEILING = 100_000
+#: Of a time in seconds, a factor, a share: neither infinite nor too large to be one.
+LARGEST_NUMBER = 1e15
+MATCHES = (spec.MATCH_ALL, spec.MATCH_FIRST)
+#: What the expressions of each place may look at.
+CONDITION_NAMES = frozenset({"input", "outputs", "vars"})
+TRANSITION_NAMES = CONDITION_NAMES | {"result", "status", "error", "iteration"}
+ARGUMENT_NAMES = CONDITION_NAMES | {"iteration"}
+ITEM_NAMES = ARGUMENT_NAMES | {"item", "index"}
+VARS_NAMES = frozenset({"input", "vars"})
 
 Report = Callable[[str], None]
 
 
-def flow_options(
-    slug: Any, max_duration: Any, max_tasks: Any, defaults: Mapping[str, Any], input_schema: Any = None
-) -> list[str]:
+def flow_options(slug: Any, options: FlowOptions, defaults: Mapping[str, Any]) -> list[str]:
     """Return the problems of a flow's own options and of the defaults of its steps."""
     problems: list[str] = []
 
@@ -44,19 +53,31 @@ def flow_options(
 
     if not names.is_name(slug):
         problems.append(f"flow {slug!r}: a slug is {names.NAME_RULE}")
-    if max_duration is not None and not isinstance(max_duration, timedelta):
-        report(f"max_duration must be a timedelta, not {max_duration!r}")
-    elif max_duration is not None:
-        _check_time("max_duration", max_duration, report)
-        if max_duration > MAX_DURATION_CEILING:
-            report(f"max_duration must be at most {MAX_DURATION_CEILING.days} days, not {max_duration}")
-    if max_tasks is not None and not (_is_whole(max_tasks) and 1 <= max_tasks <= MAX_TASKS_CEILING):
-        report(f"max_tasks must be between 1 and {MAX_TASKS_CEILING:,}, not {max_tasks!r}")
-    if input_schema is not None:
-        for problem in schema.problems(input_schema):
+    if not isinstance(options.title, str) or not schema.is_json(options.title):
+        report(f"title must be text, not {options.title!r}")
+    _check_duration(options.max_duration, report)
+    for name, ceiling in (("max_tasks", MAX_TASKS_CEILING), ("max_iterations", MAX_ITERATIONS_CEILING)):
+        value = getattr(options, name)
+        if value is not None and not (_is_whole(value) and 1 <= value <= ceiling):
+            report(f"{name} must be between 1 and {ceiling:,}, not {value!r}")
+    if options.input_schema is not None:
+        for problem in schema.problems(options.input_schema):
             report(problem)
+    _check_assignments("vars", options.vars, VARS_NAMES, report)
+    _check_assignments("output", options.output, CONDITION_NAMES, report)
     _check_shared(defaults, report)
     return problems
+
+
+def _check_duration(duration: Any, report: Report) -> None:
+    if duration is None:
+        return
+    if not isinstance(duration, timedelta):
+        report(f"max_duration must be a timedelta, not {duration!r}")
+        return
+    _check_time("max_duration", duration, report)
+    if duration > MAX_DURATION_CEILING:
+        report(f"max_duration must be at most {MAX_DURATION_CEILING.days} days, not {duration}")
 
 
 def overrides(layers: Any, known: set[str]) -> list[str]:
@@ -79,8 +100,8 @@ def retry_problems(policy: Any) -> list[str]:
     return problems
 
 
-def drafts(steps: list[StepDraft]) -> list[str]:
-    """Return the problems of a flow's steps and of the graph they make."""
+def drafts(steps: list[StepDraft], options: FlowOptions) -> list[str]:
+    """Return the problems of a flow's steps and of the names they use."""
     if not steps:
         return ["flow: it has no steps"]
     problems: list[str] = []
@@ -92,10 +113,66 @@ def drafts(steps: list[StepDraft]) -> list[str]:
         problems += step.problems
         problems += _check_step(step, known)
     problems += [
-        f"steps {' → '.join(cycle)}: a cycle of dependencies never starts"
+        f"steps {' → '.join(cycle)}: a cycle of dependencies never starts; a loop is made with next="
         for cycle in graph.find_cycles({step.name: step.depends_on for step in steps})
     ]
+    if options.entry is not None:
+        problems += _entry_problems(options.entry, known)
     return problems
+
+
+def _entry_problems(entry: Any, known: set[str]) -> list[str]:
+    is_list = isinstance(entry, Iterable) and not isinstance(entry, str)
+    if not is_list or not list(entry) or not all(isinstance(name, str) for name in entry):
+        return [f"flow: entry must be a list of steps, not {entry!r}"]
+    problems = [f"flow: entry names {name!r}, which is no step" for name in entry if name not in known]
+    problems += [
+        f"flow: entry names {name!r} {times} times" for name, times in Counter(list(entry)).items() if times > 1
+    ]
+    return problems
+
+
+def graph_problems(flow: spec.FlowSpec) -> list[str]:
+    """Return what is wrong with the graph of a definition whose steps are right."""
+    problems = []
+    if not flow.entry:
+        problems.append("flow: no step to begin with, for each one follows another; name it with entry=")
+    for name, step in flow.steps.items():
+        count = len(flow.predecessors[name])
+        if isinstance(step.join, int) and step.join > count:
+            problems.append(f"step {name!r}: join={step.join}, but only {count} steps lead to it")
+    return problems
+
+
+def warnings(flow: spec.FlowSpec) -> list[str]:
+    """Return what is legal but hardly meant: loops that never end, loops without a pause, steps nothing reaches."""
+    found = []
+    for name in flow.steps:
+        for edge in flow.edges:
+            always = edge.source == edge.to == name and edge.transition.when is None
+            if always and edge.transition.delay is None and not _may_leave(flow, {name}):
+                found.append(f"step {name!r}: it leads to itself without a condition and without a delay")
+    members: dict[int, set[str]] = {}
+    for name, number in flow.cycles.items():
+        members.setdefault(number, set()).add(name)
+    for cycle in members.values():
+        if not _may_leave(flow, cycle):
+            listed = ", ".join(repr(name) for name in flow.steps if name in cycle)
+            what = "steps" if len(cycle) > 1 else "step"
+            found.append(f"{what} {listed}: a loop without a condition on any way; only its limits end it")
+    reached = graph.reachable(flow.successors, flow.entry)
+    found += [f"step {name!r}: nothing leads to it" for name in flow.steps if name not in reached]
+    return found
+
+
+def _may_leave(flow: spec.FlowSpec, cycle: set[str]) -> bool:
+    """Say whether a loop can end by itself: some way on within it depends on something."""
+    ways_on = [edge.transition for edge in flow.edges if edge.source in cycle and edge.to in cycle]
+    ways_on += [item for item in flow.transitions if item.source in cycle and names.RETRY in item.to]
+    leads_on = {
+        item.source for item in ways_on if item.when is None and not item.is_otherwise and "succeeded" in item.on
+    }
+    return not cycle <= leads_on
 
 
 def _check_step(step: StepDraft, known: set[str]) -> list[str]:
@@ -109,6 +186,7 @@ def _check_step(step: StepDraft, known: set[str]) -> list[str]:
     if step.name in names.RESERVED:
         report("this name is reserved")
     _check_dependencies(step, known, report)
+    _check_ways(step, known, report)
     allowed = COMMON_OPTIONS | (MAP_OPTIONS if step.kind == spec.MAP else frozenset())
     for option in sorted(set(step.options) - allowed):
         hint = " (only map steps have it)" if option in MAP_OPTIONS else ""
@@ -135,6 +213,75 @@ def _check_dependencies(step: StepDraft, known: set[str], report: Report) -> Non
             report(f"parameter {source!r} is no step; parameters are input, ctx, item, index or a step's name")
         else:
             report(f"it depends on {source!r}, which is no step")
+
+
+def _check_ways(step: StepDraft, known: set[str], report: Report) -> None:
+    """Check where a step leads by `next=`, and how it is reached."""
+    if step.options.get("match", spec.MATCH_ALL) not in MATCHES:
+        report(f"match must be one of {', '.join(MATCHES)}, not {step.options['match']!r}")
+    join = step.options.get("join")
+    if join is not None and join != spec.JOIN_ALL and not (_is_whole(join) and join >= 1):
+        report(f"join must be 'all' or a number of predecessors from 1, not {join!r}")
+    try:
+        found = ways(step.options.get("next"))
+    except TypeError:
+        report(f"next must be a list of When, To, Otherwise or steps, not {step.options['next']!r}")
+        return
+    for place, way in enumerate(found, start=1):
+        _check_way(way, known, lambda text, place=place: report(f"next, transition {place}: {text}"))  # type: ignore[misc]
+
+
+def _check_way(way: Any, known: set[str], report: Report) -> None:
+    if not isinstance(way, Way):
+        report(f"it must be a When, a To, an Otherwise or a step, not {way!r}")
+        return
+    is_named = isinstance(way.to, str | list | tuple) and all(isinstance(name, str) for name in targets(way))
+    if not is_named or not way.to:
+        report(f"to must be a step, a command or a list of them, not {way.to!r}")
+        return
+    for target, times in Counter(targets(way)).items():
+        if times > 1:
+            report(f"it leads to {target!r} {times} times")
+        if target not in known and target not in names.COMMANDS:
+            report(f"it leads to {target!r}, which is no step and none of {', '.join(sorted(names.COMMANDS))}")
+    if not isinstance(way.on, str) or way.on not in OUTCOMES:
+        report(f"on must be one of {', '.join(OUTCOMES)}, not {way.on!r}")
+    if isinstance(way, When):
+        when: Any = way.when
+        _check_condition(when, report, TRANSITION_NAMES)
+        if when is None:
+            report("a When needs a condition; a way without one is a To")
+    _check_assignments("publish", way.publish, TRANSITION_NAMES, report)
+    _check_assignments("merge", way.merge, TRANSITION_NAMES, report)
+    _check_delay(way.delay, TRANSITION_NAMES, report)
+
+
+def _check_delay(delay: Any, offered: frozenset[str], report: Report) -> None:
+    if isinstance(delay, str):
+        _check_expression("delay", delay, offered, report)
+    elif delay is not None:
+        _check_time("delay", delay, report)
+
+
+def _check_assignments(what: str, values: Any, offered: frozenset[str], report: Report) -> None:
+    if values is None:
+        return
+    if not isinstance(values, Mapping):
+        report(f"{what} must be values by name, not {values!r}")
+        return
+    for name, value in values.items():
+        if not names.is_name(name):
+            report(f"{what} {name!r}: a name is {names.NAME_RULE}")
+        if isinstance(value, str):
+            _check_expression(f"{what} {name!r}", value, offered, report)
+        elif not schema.is_json(value):
+            report(f"{what} {name!r}: {value!r} is no JSON value")
+
+
+def _check_expression(what: str, expression: str, offered: frozenset[str], report: Report) -> None:
+    problem = expressions.check(expression, offered, is_condition=False)
+    if problem:
+        report(f"{what}: {problem}")
 
 
 def _check_map(step: StepDraft, report: Report) -> None:
@@ -167,10 +314,13 @@ def _check_options(step: StepDraft, report: Report) -> None:
         report(f"on_exhausted must be one of {', '.join(ON_EXHAUSTED)}, not {options['on_exhausted']!r}")
     if not isinstance(options.get("atomic", False), bool):
         report(f"atomic must be True or False, not {options['atomic']!r}")
-    if not isinstance(options.get("title", ""), str):
+    if not isinstance(options.get("title", ""), str) or not schema.is_json(options.get("title")):
         report(f"title must be text, not {options['title']!r}")
     _check_shared(options, report)
-    _check_condition(options.get("when"), report)
+    _check_condition(options.get("when"), report, CONDITION_NAMES)
+    _check_delay(options.get("delay"), CONDITION_NAMES, report)
+    offered = ITEM_NAMES if step.kind == spec.MAP else ARGUMENT_NAMES
+    _check_assignments("arguments", options.get("arguments"), offered, report)
 
 
 def _check_shared(options: Mapping[str, Any], report: Report) -> None:
@@ -185,17 +335,17 @@ def _check_shared(options: Mapping[str, Any], report: Report) -> None:
     _check_retry(options.get("retry"), report)
 
 
-def _check_condition(when: Any, report: Report) -> None:
+def _check_condition(when: Any, report: Report, offered: frozenset[str]) -> None:
     if isinstance(when, spec.Condition):
         if when.callable is not None and not registry.has_callable(when.callable):
             report(f"when: no condition {when.callable!r} is registered")
         when = when.expression
     if isinstance(when, str):
-        problem = expressions.check(when, expressions.CONDITION_NAMES)
+        problem = expressions.check(when, offered)
         if problem:
             report(f"when: {problem}")
     elif callable(when):
-        _check_function("when", when, expressions.CONDITION_NAMES, report)
+        _check_function("when", when, offered, report)
     elif when is not None:
         report(f"when must be an expression or a function, not {when!r}")
 
@@ -271,4 +421,4 @@ def _is_whole(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -14,11 +14,11 @@ from django_workflow.conf import conf
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine import close
 from django_workflow.engine.claim import Taker
+from django_workflow.engine.decisions import OUTERMOST, Activation, Decision, Error, NewArrival, Unfired
+from django_workflow.engine.decisions import Variables as VariablesRow
 from django_workflow.engine.records import EventLog
-from django_workflow.engine.routing import Activation, Decision
-from django_workflow.statuses import HELD, PAUSED, QUEUED, RUNNING, WAITING
+from django_workflow.statuses import HELD, PAUSED, QUEUED, RUNNING, SUCCEEDED, WAITING
 
-STEP_RUN_TABLE = "django_workflow_steprun"
 TASK_TABLE = "django_workflow_task"
 #: Tasks written with one statement.
 CHUNK = 5_000
@@ -34,6 +34,8 @@ class LockedRun:
     open_steps: int
     task_count: int
     is_local: bool
+    variables_id: int | None = None
+    failing: Error | None = None
     paused_queues: Sequence[str] | None = None
 
     def may_take(self, queue_name: str) -> bool:
@@ -53,6 +55,12 @@ class NewTask:
     status: str
     hold_reason: str
     item: str | None
+    delay: float = 0.0
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether its message is sent now; a longer delay waits in its row, and a local run has no messages."""
+        return self.status == QUEUED and not self.run.is_local and self.delay <= conf.LEASE.total_seconds()
 
 
 @dataclass
@@ -62,12 +70,16 @@ class Advance:
     taker: the worker that claims new tasks at once, as far as it has free slots.
     queues: names of the queues that received messages, for the notification after the commit.
     cancelled: ids of runs whose running handlers must be told to stop.
+    delays: seconds until messages become visible. local: tasks of local runs that can be claimed, as they are made.
     """
 
     events: EventLog = field(default_factory=EventLog)
     taker: Taker | None = None
     queues: set[str] = field(default_factory=set)
     cancelled: set[UUID] = field(default_factory=set)
+    delays: list[float] = field(default_factory=list)
+    local: list[int] = field(default_factory=list)
+    _variables: list[tuple[Any, ...]] = field(default_factory=list)
     _new_steps: list[tuple[Any, ...]] = field(default_factory=list)
     _woken_steps: list[tuple[Any, ...]] = field(default_factory=list)
     _arrivals: list[tuple[Any, ...]] = field(default_factory=list)
@@ -77,40 +89,50 @@ class Advance:
 
     def add(self, run: LockedRun, spec: FlowSpec, decision: Decision) -> None:
         """Collect what `decision` asks for; `run` says what its row says now."""
-        for arrival in decision.arrivals:
-            self._arrivals.append((run.id, arrival.step, arrival.source, arrival.is_cascade))
-        for step in decision.waiting:
-            self._add_step_run(run, step, WAITING)
+        for row in decision.variables:
+            self._add_variables(run, row)
+        for waiting in decision.waiting:
+            self._new_steps.append(
+                (waiting.id, run.id, waiting.step, WAITING, 0, "", None, waiting.scope, waiting.iteration, None, None)
+            )
         for activation in decision.activations:
             self._activate(run, spec, activation)
-        changed = (decision.open_steps, decision.task_count) != (run.open_steps, run.task_count)
+        for arrival in decision.arrivals:
+            self._arrivals.append(_arrival(run, arrival))
+        for leftover in decision.leftovers:
+            self.events.step(run.id, "step.left_over", leftover.step, _leftover(spec, leftover))
         if decision.status is not None:
             self._end_run(run, decision)
-        elif changed:
-            self._runs.append((run.id, run.status, decision.open_steps, decision.task_count, None))
+        elif _changes(run, decision):
+            self._runs.append((run.id, run.status, *_columns_of_run(decision, decision.failing)))
 
     def write(self) -> None:
         """Make all collected writes; the caller holds the locks of all runs."""
-        _insert_step_runs(self._new_steps)
-        _wake_step_runs(self._woken_steps)
-        _insert_arrivals(self._arrivals)
+        _insert(INSERT_VARIABLES, self._variables)
+        _insert(INSERT_STEP_RUNS, self._new_steps)
+        _insert(WAKE_WAITING_STEP_RUNS, self._woken_steps)
+        _insert(INSERT_ARRIVALS, self._arrivals)
         self._send_and_insert_tasks()
-        _update_runs(self._runs)
+        _insert(UPDATE_RUNS, self._runs)
         if self._ended:
             self.cancelled |= close.close_runs(self._ended)
         self.events.write()
 
+    def _add_variables(self, run: LockedRun, row: VariablesRow) -> None:
+        limit = conf.MAX_OUTPUT_BYTES
+        values = payload.dumps(dict(row.values), what="The variables", limit=limit)
+        self._variables.append((row.id, run.id, values, json.dumps(dict(row.stamps))))
+
     def _activate(self, run: LockedRun, spec: FlowSpec, activation: Activation) -> None:
         step = activation.step
+        self._add_step_run(run, activation)
         if activation.status != RUNNING:
-            self._add_step_run(run, step.name, activation.status, activation)
             data = activation.error or ({"reason": activation.reason} if activation.reason else None)
             kind = "completed" if activation.status == "succeeded" else activation.status
             self.events.step(run.id, f"step.{kind}", step.name, data)
             return
-        step_run_id = self._add_step_run(run, step.name, RUNNING, activation)
-        self.events.step(run.id, "step.started", step.name)
-        limit = step.max_parallel if step.max_parallel is not None else activation.task_count
+        self.events.step(run.id, "step.started", step.name, _pass(activation))
+        limit = activation.task_count if activation.max_parallel is None else activation.max_parallel
         queue_name = step.queue or conf.DEFAULT_QUEUE
         ids = db.draw_ids(TASK_TABLE, activation.task_count)
         for index, task_id in enumerate(ids):
@@ -123,53 +145,58 @@ class Advance:
             elif (
                 status == QUEUED
                 and self.taker
+                and activation.delay <= 0
                 and run.may_take(queue_name)
                 and self.taker.wants(spec, step, queue_name)
             ):
                 status = RUNNING
                 self.taker.take(
-                    spec, step, id=task_id, run_id=run.id, step_run_id=step_run_id, index=index, item=item,
-                    queue=queue_name,
+                    spec, step, id=task_id, run_id=run.id, step_run_id=activation.id, index=index, item=item,
+                    queue=queue_name, iteration=activation.iteration, scope=activation.scope,
+                    variables_id=activation.variables,
                 )  # fmt: skip
-            self._tasks.append(NewTask(task_id, run, step_run_id, index, queue_name, status, reason, item))
+            self._tasks.append(
+                NewTask(task_id, run, activation.id, index, queue_name, status, reason, item, activation.delay)
+            )
 
-    def _add_step_run(self, run: LockedRun, step: str, status: str, activation: Activation | None = None) -> int:
-        tasks, reason, error, waiting_id = 0, "", None, None
-        if activation is not None:
-            tasks, reason, waiting_id = activation.task_count, activation.reason, activation.waiting_id
-            error = json.dumps(activation.error) if activation.error else None
-        if waiting_id is not None:
-            self._woken_steps.append((waiting_id, status, tasks, reason, error))
-            return waiting_id
-        step_run_id = db.draw_ids(STEP_RUN_TABLE, 1)[0]
-        self._new_steps.append((step_run_id, run.id, step, status, tasks, reason, error))
-        return step_run_id
+    def _add_step_run(self, run: LockedRun, item: Activation) -> None:
+        error = json.dumps(item.error) if item.error else None
+        columns = (item.status, item.task_count, item.reason, error)
+        if item.is_woken:
+            self._woken_steps.append((item.id, *columns, item.source, item.variables))
+        else:
+            place = (item.scope, item.iteration, item.source, item.variables)
+            self._new_steps.append((item.id, run.id, item.step.name, *columns, *place))
 
     def _end_run(self, run: LockedRun, decision: Decision) -> None:
         assert decision.status is not None
-        error = json.dumps(decision.error) if decision.error else None
         if run.status != decision.status:
-            self._runs.append((run.id, decision.status, 0, decision.task_count, error))
-        if decision.open_steps or decision.status != "succeeded":
+            ended = (run.id, decision.status, *_columns_of_run(decision, decision.error))
+            self._runs.append(ended)
+        if decision.open_steps or decision.leftovers or decision.status != SUCCEEDED:
             self._ended[run.id] = decision.status
-        kind = "completed" if decision.status == "succeeded" else decision.status
+        kind = "completed" if decision.status == SUCCEEDED else decision.status
         self.events.run(run.id, f"run.{kind}", decision.error)
 
     def _send_and_insert_tasks(self) -> None:
         silent: list[NewTask] = []
-        queued: dict[str, list[NewTask]] = defaultdict(list)
+        queued: dict[tuple[str, float], list[NewTask]] = defaultdict(list)
         taken: dict[str, list[NewTask]] = defaultdict(list)
         for task in self._tasks:
             if task.status == RUNNING:
                 taken[task.queue].append(task)
-            elif task.status == QUEUED and not task.run.is_local:
-                queued[task.queue].append(task)
+            elif task.is_sent:
+                queued[task.queue, task.delay].append(task)
             else:
                 silent.append(task)
-        self.queues.update(queued)
-        for name, tasks in queued.items():
+                if task.status == QUEUED and task.run.is_local:
+                    self.local.append(task.id)
+        self.queues.update(name for name, _ in queued)
+        self.delays += [delay for _, delay in queued if delay > 0]
+        for (name, delay), tasks in queued.items():
             for chunk in _chunks(tasks):
-                db.execute(*queue.sending(INSERT_SENT_TASKS, _columns(chunk), name, [task.id for task in chunk]))
+                ids = [task.id for task in chunk]
+                db.execute(*queue.sending(INSERT_SENT_TASKS, _columns(chunk), name, ids, delay))
         for name, tasks in taken.items():
             assert self.taker is not None
             params = [self.taker.lease_id, self.taker.worker_id, *_columns(tasks)]
@@ -179,62 +206,112 @@ class Advance:
             db.execute(INSERT_TASKS, _columns(chunk))
 
 
+def _changes(run: LockedRun, decision: Decision) -> bool:
+    """Say whether a run that goes on has another row than before."""
+    before = (run.open_steps, run.task_count, run.variables_id, run.failing)
+    return before != (decision.open_steps, decision.task_count, decision.final_variables, decision.failing)
+
+
+def _columns_of_run(decision: Decision, error: Error | None) -> tuple[Any, ...]:
+    """Return the columns of a run's row that a decision sets, its status left out."""
+    output = None
+    if decision.output is not None:
+        output = payload.dumps(decision.output, what="The output of the run", limit=conf.MAX_OUTPUT_BYTES)
+    open_steps = decision.open_steps if decision.status is None else 0
+    return (
+        open_steps, decision.task_count, json.dumps(error) if error else None, decision.final_variables, output,
+    )  # fmt: skip
+
+
+def _pass(activation: Activation) -> dict[str, Any] | None:
+    """Return what an event tells of a pass that is not the first one of the run."""
+    told: dict[str, Any] = {"iteration": activation.iteration} if activation.iteration > 1 else {}
+    if activation.scope != OUTERMOST:
+        told["scope"] = activation.scope
+    return told or None
+
+
+def _arrival(run: LockedRun, item: NewArrival) -> tuple[Any, ...]:
+    return (
+        run.id, item.step, item.source, item.is_cascade, item.scope, item.generation, item.step_run,
+        item.source_run or None, item.variables, item.delay if item.generation is None else None,
+    )  # fmt: skip
+
+
+def _leftover(spec: FlowSpec, item: Unfired) -> dict[str, Any]:
+    """Return what an event tells of a join that a later generation reached partly."""
+    missing = [name for name in spec.predecessors[item.step] if name not in item.sources]
+    return {"generation": item.generation, "arrived": list(item.sources), "missing": missing}
+
+
+INSERT_VARIABLES = """
+    INSERT INTO django_workflow_variables (id, run_id, values, stamps)
+    SELECT n.id, n.run_id, n.values::jsonb, n.stamps::jsonb
+    FROM unnest(%s::bigint[], %s::uuid[], %s::text[], %s::text[]) AS n(id, run_id, values, stamps)
+"""
 INSERT_STEP_RUNS = """
     INSERT INTO django_workflow_steprun
-        (id, run_id, step, status, open_tasks, task_count, reason, error, started_at, ended_at)
+        (id, run_id, step, status, open_tasks, task_count, reason, error, scope, iteration, source_id, variables_id,
+         started_at, ended_at)
     SELECT n.id, n.run_id, n.step, n.status,
            CASE WHEN n.status = 'running' THEN n.tasks ELSE 0 END, n.tasks, n.reason, n.error::jsonb,
+           n.scope, n.iteration, n.source, n.variables,
            CASE WHEN n.status = 'running' THEN clock_timestamp() END,
            CASE WHEN n.status NOT IN ('waiting', 'running') THEN clock_timestamp() END
-    FROM unnest(%s::bigint[], %s::uuid[], %s::text[], %s::text[], %s::int[], %s::text[], %s::text[])
-         AS n(id, run_id, step, status, tasks, reason, error)
+    FROM unnest(%s::bigint[], %s::uuid[], %s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::bigint[],
+                %s::int[], %s::bigint[], %s::bigint[])
+         AS n(id, run_id, step, status, tasks, reason, error, scope, iteration, source, variables)
 """
-
-
-def _insert_step_runs(new: Sequence[tuple[Any, ...]]) -> None:
-    if new:
-        db.execute(INSERT_STEP_RUNS, [list(column) for column in zip(*new, strict=True)])
-
-
 WAKE_WAITING_STEP_RUNS = """
     UPDATE django_workflow_steprun s
     SET status = n.status, open_tasks = CASE WHEN n.status = 'running' THEN n.tasks ELSE 0 END,
-        task_count = n.tasks, reason = n.reason, error = n.error::jsonb,
+        task_count = n.tasks, reason = n.reason, error = n.error::jsonb, source_id = n.source,
+        variables_id = n.variables,
         started_at = CASE WHEN n.status = 'running' THEN clock_timestamp() END,
         ended_at = CASE WHEN n.status <> 'running' THEN clock_timestamp() END
-    FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::text[], %s::text[])
-         AS n(id, status, tasks, reason, error)
+    FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])
+         AS n(id, status, tasks, reason, error, source, variables)
     WHERE s.id = n.id AND s.status = 'waiting'
 """
-
-
-def _wake_step_runs(woken: Sequence[tuple[Any, ...]]) -> None:
-    if woken:
-        db.execute(WAKE_WAITING_STEP_RUNS, [list(column) for column in zip(*woken, strict=True)])
-
-
+# a paused run's clock stands still: a delay that begins meanwhile counts from the pause on
 INSERT_ARRIVALS = """
-    INSERT INTO django_workflow_arrival (run_id, step, source, is_cascade)
-    SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bool[]) AS n(run_id, step, source, is_cascade)
+    INSERT INTO django_workflow_arrival
+        (run_id, step, source, is_cascade, scope, generation, step_run_id, source_run_id, variables_id, due_at)
+    SELECT n.run_id, n.step, n.source, n.is_cascade, n.scope, n.generation, n.step_run, n.source_run, n.variables,
+           CASE WHEN n.delay IS NOT NULL THEN
+               coalesce((SELECT paused_at FROM django_workflow_run WHERE id = n.run_id), clock_timestamp())
+               + make_interval(secs => n.delay) END
+    FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bool[], %s::bigint[], %s::int[], %s::bigint[], %s::bigint[],
+                %s::bigint[], %s::float8[])
+         AS n(run_id, step, source, is_cascade, scope, generation, step_run, source_run, variables, delay)
 """
 
 
-def _insert_arrivals(arrivals: Sequence[tuple[Any, ...]]) -> None:
-    if arrivals:
-        db.execute(INSERT_ARRIVALS, [list(column) for column in zip(*arrivals, strict=True)])
+def _insert(statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Write rows with a statement that takes a list of each column."""
+    if rows:
+        db.execute(statement, [list(column) for column in zip(*rows, strict=True)])
 
 
 INSERT_TASKS = """
-    INSERT INTO django_workflow_task (id, run_id, step_run_id, index, status, hold_reason, queue, item)
-    SELECT n.id, n.run_id, n.step_run_id, n.index, n.status, n.reason, n.queue, n.item::jsonb
-    FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[])
-         AS n(id, run_id, step_run_id, index, status, reason, queue, item)
+    INSERT INTO django_workflow_task (id, run_id, step_run_id, index, status, hold_reason, queue, item, due_at)
+    SELECT n.id, n.run_id, n.step_run_id, n.index, n.status, n.reason, n.queue, n.item::jsonb,
+           CASE WHEN n.delay > 0 THEN
+               CASE WHEN n.status = 'held' THEN
+                        coalesce((SELECT paused_at FROM django_workflow_run WHERE id = n.run_id), clock_timestamp())
+                    ELSE clock_timestamp() END + make_interval(secs => n.delay) END
+    FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[],
+                %s::float8[])
+         AS n(id, run_id, step_run_id, index, status, reason, queue, item, delay)
 """
 INSERT_SENT_TASKS = """
-    INSERT INTO django_workflow_task (id, run_id, step_run_id, index, status, hold_reason, queue, item, message_id)
-    SELECT n.id, n.run_id, n.step_run_id, n.index, n.status, n.reason, n.queue, n.item::jsonb, sent.message_id
-    FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[])
-         AS n(id, run_id, step_run_id, index, status, reason, queue, item)
+    INSERT INTO django_workflow_task
+        (id, run_id, step_run_id, index, status, hold_reason, queue, item, due_at, message_id)
+    SELECT n.id, n.run_id, n.step_run_id, n.index, n.status, n.reason, n.queue, n.item::jsonb,
+           CASE WHEN n.delay > 0 THEN clock_timestamp() + make_interval(secs => n.delay) END, sent.message_id
+    FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[],
+                %s::float8[])
+         AS n(id, run_id, step_run_id, index, status, reason, queue, item, delay)
     JOIN sent ON sent.task_id = n.id
 """
 INSERT_TAKEN_TASKS = """
@@ -243,64 +320,36 @@ INSERT_TAKEN_TASKS = """
          message_id)
     SELECT %s::bigint, %s::bigint, 1, clock_timestamp(), n.id, n.run_id, n.step_run_id, n.index, n.status, n.reason,
            n.queue, n.item::jsonb, sent.message_id
-    FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[])
-         AS n(id, run_id, step_run_id, index, status, reason, queue, item)
+    FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[],
+                %s::float8[])
+         AS n(id, run_id, step_run_id, index, status, reason, queue, item, delay)
     JOIN sent ON sent.task_id = n.id
 """
 
 
 def _columns(tasks: Sequence[NewTask]) -> list[list[Any]]:
     values = [
-        (task.id, task.run.id, task.step_run_id, task.index, task.status, task.hold_reason, task.queue, task.item)
+        (
+            task.id, task.run.id, task.step_run_id, task.index, task.status, task.hold_reason, task.queue, task.item,
+            task.delay,
+        )
         for task in tasks
-    ]
+    ]  # fmt: skip
     return [list(column) for column in zip(*values, strict=True)]
 
 
 UPDATE_RUNS = """
     UPDATE django_workflow_run r
     SET status = n.status, open_steps = n.open_steps, task_count = n.task_count,
-        error = coalesce(n.error::jsonb, r.error),
+        error = coalesce(n.error::jsonb, r.error), variables_id = n.variables, output = n.output::jsonb,
         ended_at = CASE WHEN n.status IN ('succeeded', 'failed', 'cancelled', 'timed_out')
                         THEN clock_timestamp() END
-    FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::text[])
-         AS n(id, status, open_steps, task_count, error)
+    FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::text[], %s::bigint[], %s::text[])
+         AS n(id, status, open_steps, task_count, error, variables, output)
     WHERE r.id = n.id
 """
-
-
-def _update_runs(changed: Sequence[tuple[Any, ...]]) -> None:
-    if changed:
-        db.execute(UPDATE_RUNS, [list(column) for column in zip(*changed, strict=True)])
 
 
 def _chunks(items: list[NewTask]) -> Iterator[list[NewTask]]:
     for start in range(0, len(items), CHUNK):
         yield items[start : start + CHUNK]
-
-
-READ_ARRIVALS = """
-    SELECT a.run_id, a.step, a.source, a.is_cascade, s.id
-    FROM django_workflow_arrival a
-    LEFT JOIN django_workflow_steprun s ON s.run_id = a.run_id AND s.step = a.step AND s.status = 'waiting'
-    WHERE a.run_id = ANY(%s::uuid[])
-"""
-
-
-@dataclass(slots=True)
-class Joins:
-    """What a run's joins have seen: who arrived, and the step runs that wait."""
-
-    arrivals: dict[str, dict[str, bool]] = field(default_factory=lambda: defaultdict(dict))
-    waiting: dict[str, int] = field(default_factory=dict)
-
-
-def read_joins(run_ids: Sequence[UUID]) -> Mapping[UUID, Joins]:
-    """Read the arrivals and waiting step runs of runs; under their locks nobody adds to them."""
-    table: dict[UUID, Joins] = defaultdict(Joins)
-    if run_ids:
-        for run_id, step, source, is_cascade, waiting_id in db.rows(READ_ARRIVALS, [list(run_ids)]):
-            table[run_id].arrivals[step][source] = is_cascade
-            if waiting_id is not None:
-                table[run_id].waiting[step] = waiting_id
-    return table

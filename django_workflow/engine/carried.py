@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from django_workflow.definition.graph import reachable
 from django_workflow.definition.spec import MAP, FlowSpec, StepSpec
 from django_workflow.engine.routing import CONDITION_UNMET, DEPENDENCY_SKIPPED, StepEnd
 from django_workflow.statuses import SKIPPED, SUCCEEDED
@@ -75,8 +76,8 @@ def plan(
     if is_success and from_step is None:
         begin |= {name for name, step in past.items() if step.has_tolerated}
     wanted = {from_step} if from_step is not None else set()
-    anew = downstream(new, wanted)
-    again = downstream(old, begin | wanted | anew)
+    anew = reachable(new.successors, wanted)
+    again = reachable(old.successors, begin | wanted | anew)
     result = Plan(whole=[name for name in old.steps if name not in again])
     for name in old.steps:
         if name in begin - anew - wanted and _has_part(old, name, past, result.whole):
@@ -86,18 +87,6 @@ def plan(
         if is_edited:
             result.problems += _readers(old.steps[name])
     return result
-
-
-def downstream(spec: FlowSpec, steps: Iterable[str]) -> set[str]:
-    """Return `steps` and all that they lead to; those the definition does not have lead nowhere."""
-    pending = list(steps)
-    reached = set(pending)
-    while pending:
-        for transition in spec.outbound.get(pending.pop(), ()):
-            if transition.to not in reached:
-                reached.add(transition.to)
-                pending.append(transition.to)
-    return reached
 
 
 def _has_part(spec: FlowSpec, name: str, past: Mapping[str, Past], whole: Iterable[str]) -> bool:
@@ -153,7 +142,7 @@ def remainder(spec: FlowSpec, carried: set[str]) -> FlowSpec:
     return replace(
         spec,
         entry=tuple(name for name in spec.entry if name not in carried),
-        transitions=tuple(item for item in spec.transitions if item.to not in carried),
+        transitions=tuple(item for item in spec.transitions if not carried.issuperset(item.to)),
     )
 
 

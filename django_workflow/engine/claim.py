@@ -11,7 +11,8 @@ from uuid import UUID
 from django_workflow import db, queue
 from django_workflow.definition.spec import MAP, FlowSpec, StepSpec
 from django_workflow.engine import publish
-from django_workflow.engine.outputs import StepOutput, read_inputs, read_outputs
+from django_workflow.engine.decisions import OUTERMOST
+from django_workflow.engine.outputs import StepOutput, outer_scopes, read_inputs, read_outputs
 from django_workflow.ids import new_lease_id
 from django_workflow.statuses import SUCCEEDED
 
@@ -28,6 +29,7 @@ class ClaimedTask:
     is_begun: its begin is recorded, so losing it counts as a failure.
     is_lost: another worker held it and vanished; it begins only after that has been settled.
     age: seconds since the task was made.
+    input, variables: JSON text, where the handler may ask for it.
     """
 
     id: int
@@ -50,6 +52,9 @@ class ClaimedTask:
     is_local: bool = False
     lost_lease_id: int | None = None
     input: str | None = None
+    scope: int = OUTERMOST
+    variables_id: int | None = None
+    variables: str | None = None
     dependencies: Mapping[str, StepOutput] = field(default_factory=dict)
 
     @property
@@ -58,11 +63,13 @@ class ClaimedTask:
         return self.id, self.lease_id
 
 
-# second statement of a claim: its snapshot is younger than the read, so every message's task is seen
+# second statement of a claim: its snapshot is younger than the read, so every message's task is seen. Its commit
+# waits for no flush: handlers begin meanwhile, and the dispatcher flushes
 TAKE = """
     WITH locked AS MATERIALIZED (
         SELECT t.id, t.step_run_id, t.status, t.lease_id, t.begun_at, t.lost_count, w.begins, r.version_id, r.input
-        FROM unnest(%s::bigint[], %s::bigint[], %s::bool[]) AS w(message_id, task_id, begins)
+        FROM (SELECT set_config('synchronous_commit', 'off', true)) AS s,
+             unnest(%s::bigint[], %s::bigint[], %s::bool[]) AS w(message_id, task_id, begins)
         JOIN django_workflow_task t ON t.id = w.task_id AND t.message_id = w.message_id
         JOIN django_workflow_run r ON r.id = t.run_id
         JOIN django_workflow_flowdefinition f ON f.id = r.flow_id
@@ -78,10 +85,13 @@ TAKE = """
     JOIN django_workflow_steprun s ON s.id = l.step_run_id
     WHERE t.id = l.id
     RETURNING t.id, t.run_id, t.step_run_id, t.message_id, t.index, t.attempt, t.failure_count, t.lost_count,
-              t.item, t.begun_at IS NOT NULL, l.status = 'running', l.lease_id, s.step, s.iteration, l.version_id,
+              t.item, t.begun_at IS NOT NULL, l.status = 'running', l.lease_id, s.step, s.iteration, s.scope,
+              s.variables_id, l.version_id,
               extract(epoch FROM clock_timestamp() - t.created_at)::float8,
               coalesce(pg_column_size(l.input) <= %s, true), CASE WHEN pg_column_size(l.input) <= %s THEN l.input END
 """
+#: Where the version stands in a row of TAKE.
+VERSION = 16
 READ_UNTAKEN = "SELECT id, status, message_id FROM django_workflow_task WHERE id = ANY(%s::bigint[])"
 
 
@@ -91,6 +101,9 @@ def claim(queue_name: str, limit: int, *, slots: int, lease: float, worker_id: i
     slots: how many of them begin at once; these are marked begun by the claim itself.
     lease: seconds until a message reappears unless a heartbeat extends it.
     Messages whose task can never be claimed by them are dropped.
+
+    The caller flushes, now or by what it commits next. Should the server crash before, the claim has not been: the
+    tasks are claimed again, and the random lease fences whoever held them.
     """
     messages = queue.read(queue_name, lease, limit)
     if not messages:
@@ -113,11 +126,11 @@ UNMARK_IF_LEASED = """
 
 def _readable(found: list[db.Row], lease_id: int) -> list[db.Row]:
     """Leave out tasks of versions that this release cannot read; they stay to their lease, which is not counted."""
-    unreadable = {version for version in {row[14] for row in found} if publish.readable_spec(version) is None}
+    unreadable = {version for version in {row[VERSION] for row in found} if publish.readable_spec(version) is None}
     if not unreadable:
         return found
-    db.execute(UNMARK_IF_LEASED, [[row[0] for row in found if row[14] in unreadable], lease_id])
-    return [row for row in found if row[14] not in unreadable]
+    db.execute(UNMARK_IF_LEASED, [[row[0] for row in found if row[VERSION] in unreadable], lease_id])
+    return [row for row in found if row[VERSION] not in unreadable]
 
 
 def _leave(queue_name: str, untaken: Sequence[tuple[int, int | None]]) -> None:
@@ -175,46 +188,66 @@ class Taker:
         self.taken.append(
             ClaimedTask(
                 **columns, spec=spec, step=step, message_id=None, lease_id=self.lease_id, attempt=1, failure_count=0,
-                lost_count=0, iteration=1, age=0.0, is_begun=True,
+                lost_count=0, age=0.0, is_begun=True,
             )
         )  # fmt: skip
 
 
-def equip_taken(tasks: Sequence[ClaimedTask], known: Mapping[UUID, Mapping[str, str]]) -> None:
-    """Read what the handlers of taken tasks receive; `known` are outputs in hand: run -> step -> JSON text."""
-    need_input = [task for task in tasks if "input" in task.step.params]
-    inputs = read_inputs(task.run_id for task in need_input)
-    for task in need_input:
-        task.input = inputs[task.run_id]
+def equip_taken(tasks: Sequence[ClaimedTask], known: Mapping[tuple[UUID, int, str], str]) -> None:
+    """Read what the handlers of taken tasks receive; `known` are outputs in hand, as JSON by run, scope and step."""
+    _read_inputs([task for task in tasks if takes_input(task)])
+    _read_variables(tasks)
     for task in tasks:
-        task.dependencies = {
-            name: StepOutput(SUCCEEDED, text)
-            for name, text in known.get(task.run_id, {}).items()
-            if name in task.step.depends_on
-        }
+        found = ((name, known.get((task.run_id, task.scope, name))) for name in task.step.sources)
+        task.dependencies = {name: StepOutput(SUCCEEDED, text) for name, text in found if text is not None}
     _read_dependencies(tasks)
 
 
+def takes_input(task: ClaimedTask) -> bool:
+    """Say whether what runs a task needs the run's input."""
+    return "input" in task.step.params or bool(task.step.arguments) or task.step.retry_when is not None
+
+
+# the condition on the status is read again by PostgreSQL under the row's lock
 TAKE_LOCAL = """
     UPDATE django_workflow_task t
     SET status = 'running', lease_id = %s, attempt = t.attempt + 1, begun_at = clock_timestamp()
     FROM django_workflow_steprun s, django_workflow_run r
     WHERE t.id = (
+        {wanted}
+        FOR NO KEY UPDATE OF q
+    ) AND s.id = t.step_run_id AND r.id = t.run_id
+    RETURNING t.id, t.run_id, t.step_run_id, t.message_id, t.index, t.attempt, t.failure_count, t.lost_count,
+              t.item, true, false, NULL::bigint, s.step, s.iteration, s.scope, s.variables_id, r.version_id,
+              extract(epoch FROM clock_timestamp() - t.created_at)::float8, true, r.input
+"""
+TAKE_LOCAL_NEXT = TAKE_LOCAL.format(
+    wanted="""
         SELECT q.id FROM django_workflow_task q JOIN django_workflow_steprun o ON o.id = q.step_run_id
         WHERE o.run_id = %s AND o.status = 'running' AND q.status = 'queued'
           AND (q.due_at IS NULL OR q.due_at <= clock_timestamp())
-        ORDER BY q.step_run_id, q.index LIMIT 1 FOR NO KEY UPDATE OF q
-    ) AND s.id = t.step_run_id AND r.id = t.run_id
-    RETURNING t.id, t.run_id, t.step_run_id, t.message_id, t.index, t.attempt, t.failure_count, t.lost_count,
-              t.item, true, false, NULL::bigint, s.step, s.iteration, r.version_id,
-              extract(epoch FROM clock_timestamp() - t.created_at)::float8, true, r.input
-"""
+        ORDER BY q.step_run_id, q.index LIMIT 1"""
+)
+TAKE_LOCAL_ONE = TAKE_LOCAL.format(
+    wanted="""
+        SELECT q.id FROM django_workflow_task q JOIN django_workflow_steprun o ON o.id = q.step_run_id
+        WHERE q.id = %s AND o.status = 'running' AND q.status = 'queued'
+          AND (q.due_at IS NULL OR q.due_at <= clock_timestamp())"""
+)
 
 
-def claim_local(run_id: UUID) -> ClaimedTask | None:
-    """Take the next due task of a run that is executed in this process."""
+def claim_local(run_id: UUID, known: list[int]) -> ClaimedTask | None:
+    """Take the next due task of a run that is executed in this process.
+
+    known: ids of tasks that are likely to be due, which are taken from it; without one the run is searched, and a
+    long one is long to search.
+    """
     lease_id = new_lease_id()
-    found = _equip(db.rows(TAKE_LOCAL, [lease_id, run_id]), "", lease_id)
+    found: list[ClaimedTask] = []
+    while known and not found:
+        found = _equip(db.rows(TAKE_LOCAL_ONE, [lease_id, known.pop(0)]), "", lease_id)
+    if not found:
+        found = _equip(db.rows(TAKE_LOCAL_NEXT, [lease_id, run_id]), "", lease_id)
     for task in found:
         task.is_local = True
         return task
@@ -227,40 +260,57 @@ def _equip(found: Iterable[Sequence[Any]], queue_name: str, lease_id: int) -> li
     large: list[ClaimedTask] = []
     for (
         task_id, run_id, step_run_id, message_id, index, attempt, failures, losses, item, is_begun, is_lost,
-        lost_lease_id, step, iteration, version_id, age, is_inline, run_input,
+        lost_lease_id, step, iteration, scope, variables_id, version_id, age, is_inline, run_input,
     ) in found:  # fmt: skip
         spec = publish.spec_of(version_id)
         task = ClaimedTask(
             task_id, run_id, step_run_id, message_id, lease_id, index, attempt, failures, losses, item, spec,
             spec.steps[step], iteration, queue_name, age, is_begun, is_lost, False, lost_lease_id, run_input,
+            scope, variables_id,
         )  # fmt: skip
         tasks.append(task)
-        if not is_inline and "input" in task.step.params:
+        if not is_inline and takes_input(task):
             large.append(task)
     tasks.sort(key=lambda task: task.id)
-    if large:
-        inputs = read_inputs(task.run_id for task in large)
-        for task in large:
-            task.input = inputs[task.run_id]
+    _read_inputs(large)
+    _read_variables(tasks)
     _read_dependencies(tasks)
     return tasks
 
 
-def _read_dependencies(tasks: Sequence[ClaimedTask]) -> None:
-    wanted = {
-        (task.run_id, name): task.spec.steps[name].kind == MAP
-        for task in tasks
-        for name in task.step.depends_on
-        if name in task.step.params and name not in task.dependencies
-    }
-    if not wanted:
-        return
-    found = read_outputs((run_id, step, is_map) for (run_id, step), is_map in wanted.items())
-    by_run: dict[UUID, dict[str, StepOutput]] = defaultdict(dict)
-    for (run_id, step), output in found.items():
-        by_run[run_id][step] = output
+def _read_inputs(tasks: Sequence[ClaimedTask]) -> None:
+    inputs = read_inputs(task.run_id for task in tasks)
     for task in tasks:
-        task.dependencies = {**by_run.get(task.run_id, {}), **task.dependencies}
+        task.input = inputs[task.run_id]
+
+
+READ_VALUES = "SELECT id, values FROM django_workflow_variables WHERE id = ANY(%s::bigint[])"
+
+
+def _read_variables(tasks: Sequence[ClaimedTask]) -> None:
+    """Read the variables of tasks, once for all that have the same."""
+    wanted = {task.variables_id for task in tasks if task.variables_id is not None}
+    if wanted:
+        values: dict[int | None, str] = dict(db.rows(READ_VALUES, [list(wanted)]))
+        for task in tasks:
+            task.variables = values.get(task.variables_id)
+
+
+def _read_dependencies(tasks: Sequence[ClaimedTask]) -> None:
+    """Read the outputs that handlers take by name, once for all tasks that take the same."""
+    asking = [(task, name) for task in tasks for name in task.step.sources if name not in task.dependencies]
+    if not asking:
+        return
+    scopes = outer_scopes({task.scope for task, _ in asking})
+    wanted = {
+        (task.run_id, name, task.scope): (task.run_id, name, task.spec.steps[name].kind == MAP, scopes[task.scope])
+        for task, name in asking
+    }
+    found = read_outputs(wanted.values())
+    for task, name in asking:
+        output = found.get(wanted[task.run_id, name, task.scope])
+        if output is not None:
+            task.dependencies = {**task.dependencies, name: output}
 
 
 # the guard is the fence: what is no longer leased by this claim does not begin. Only the holder of a

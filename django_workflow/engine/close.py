@@ -31,6 +31,10 @@ CANCEL_OPEN_STEP_RUNS = """
     SET status = 'cancelled', open_tasks = 0, ended_at = clock_timestamp()
     WHERE run_id = ANY(%s::uuid[]) AND status IN ('waiting', 'running')
 """
+# they stay, as what was on its way when the run ended, and are never due
+STOP_DELAYED_ARRIVALS = """
+    UPDATE django_workflow_arrival SET due_at = NULL WHERE run_id = ANY(%s::uuid[]) AND generation IS NULL
+"""
 RECORD_CANCELLED_ATTEMPTS = """
     INSERT INTO django_workflow_attempt
         (run_id, task_id, lease_id, worker_id, number, is_counted, begun_at, ended_at, outcome, message)
@@ -48,6 +52,7 @@ def close_runs(ended: Mapping[UUID, str]) -> set[UUID]:
     """
     running = _cancel(list(ended), [], lambda run_id: f"the run ended {ended[run_id]}")
     db.execute(CANCEL_OPEN_STEP_RUNS, [list(ended)])
+    db.execute(STOP_DELAYED_ARRIVALS, [list(ended)])
     return running
 
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from django_workflow import db, payload, queue
+from django_workflow import db, queue
 from django_workflow.conf import conf
 from django_workflow.definition.registry import registry
 from django_workflow.definition.retry import RetryPolicy
-from django_workflow.definition.spec import CALLABLE_PREFIX, MAP, StepSpec
+from django_workflow.definition.spec import CALLABLE_PREFIX, MAP, NATIVE, StepSpec
 from django_workflow.engine.advance import LockedRun
+from django_workflow.engine.claim import ClaimedTask
 from django_workflow.engine.outcome import ErrorRecord, Outcome
 from django_workflow.engine.records import EventLog
 from django_workflow.engine.routing import Error, StepEnd, error_of
@@ -33,17 +34,17 @@ from django_workflow.statuses import (
 )
 
 HANDLER_FAILED = "handler_failed"
-
-
-def decoded(text: str | None) -> Any:
-    """Return the value of JSON text."""
-    return payload.loads(text)
+UNLIMITED = 1_000_000
+#: How often a task of another language may lose its worker: its documents know no attempts of that kind.
+MAX_LOSSES = 3
 
 
 def policy_of(step: StepSpec) -> RetryPolicy:
     """Return a step's retry policy: the settings', with what the flow and the step declare."""
     default = conf.RETRY.declared() if conf.RETRY is not None else {}
-    return RetryPolicy.of(default, step.retry)
+    # with a condition for another attempt the worker has judged already whether there is one
+    declared = {**step.retry, "max_attempts": UNLIMITED} if step.retry_when is not None else step.retry
+    return RetryPolicy.of(default, declared)
 
 
 @dataclass(slots=True)
@@ -92,7 +93,10 @@ class Ending:
         """Say whether no further attempt is allowed."""
         if not self.outcome.is_counted:
             return False
-        policy = policy_of(self.outcome.task.step)
+        task = self.outcome.task
+        if self.outcome.kind == LOST and task.spec.language != NATIVE:
+            return self.lost_count >= MAX_LOSSES
+        policy = policy_of(task.step)
         error = self.outcome.error
         wanted = self.outcome.retry_after is not None or error is None or policy.wants(error.classes)
         return not self.outcome.is_retryable or not wanted or self.failure_count >= policy.max_attempts
@@ -130,8 +134,17 @@ END_IF_LEASED = """
     WHERE t.id = e.id AND t.lease_id = e.lease_id AND t.status = 'running'
     RETURNING t.id, e.lease_id, t.message_id
 """
-# a paused run's clock stands still: a delay that begins meanwhile counts from the pause on
+# a paused run's clock stands still: a delay that begins meanwhile counts from the pause on. The lock comes first so
+# that the message is told which the row had: it may be taken from it here, and only the row knows the latest
 REQUEUE_IF_LEASED = """
+    WITH again AS MATERIALIZED (
+        SELECT t.message_id, e.*
+        FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::int[], %s::int[], %s::float8[], %s::bool[],
+                    %s::bool[])
+             AS e(id, lease_id, status, hold_reason, failure_count, lost_count, delay, keeps_message, keeps_lease)
+        JOIN django_workflow_task t ON t.id = e.id AND t.lease_id = e.lease_id AND t.status = 'running'
+        ORDER BY t.id FOR NO KEY UPDATE OF t
+    )
     UPDATE django_workflow_task t
     SET status = e.status, hold_reason = e.hold_reason, failure_count = e.failure_count, lost_count = e.lost_count,
         due_at = CASE WHEN e.delay > 0 THEN
@@ -140,11 +153,8 @@ REQUEUE_IF_LEASED = """
         message_id = CASE WHEN e.keeps_message THEN t.message_id END,
         lease_id = CASE WHEN e.keeps_lease THEN t.lease_id END,
         worker_id = CASE WHEN e.keeps_lease THEN t.worker_id END, begun_at = NULL
-    FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::int[], %s::int[], %s::float8[], %s::bool[],
-                %s::bool[])
-         AS e(id, lease_id, status, hold_reason, failure_count, lost_count, delay, keeps_message, keeps_lease)
-    WHERE t.id = e.id AND t.lease_id = e.lease_id AND t.status = 'running'
-    RETURNING t.id, e.lease_id, t.message_id
+    FROM again e WHERE t.id = e.id
+    RETURNING t.id, e.lease_id, e.message_id
 """
 
 
@@ -317,12 +327,12 @@ def _end_step_run(
     reason, error = "", None
     if failures and not is_tolerated(step, count):
         error = failures[0].error
-        end = _exhausted(step, error)
+        end = _exhausted(task, error)
         reason = HANDLER_FAILED if end.status == SKIPPED else ""
     elif step.kind != MAP and items[0].status == SKIPPED:
-        end, reason = StepEnd(step.name, SKIPPED), items[0].outcome.reason[:200]
+        end, reason = _step_end(task, SKIPPED), items[0].outcome.reason[:200]
     elif count.open_tasks == 0:
-        end = StepEnd(step.name, SUCCEEDED)
+        end = _step_end(task, SUCCEEDED)
     if end is None:
         if step.max_parallel is not None:
             result.freed[step_run_id] = (len(items), run.status, run.is_local)
@@ -343,11 +353,19 @@ def is_tolerated(step: StepSpec, count: _Count) -> bool:
     return count.failed_count <= limit
 
 
-def _exhausted(step: StepSpec, error: Error) -> StepEnd:
+def _exhausted(task: ClaimedTask, error: Error) -> StepEnd:
     """What a step does that has no attempt left."""
-    if step.on_exhausted == "fail":
-        return StepEnd(step.name, FAILED, error=error)
-    return StepEnd(step.name, SKIPPED, is_cascade=step.on_exhausted == "skip_cascade", error=error)
+    if task.step.on_exhausted == "fail":
+        return _step_end(task, FAILED, error=error)
+    return _step_end(task, SKIPPED, is_cascade=task.step.on_exhausted == "skip_cascade", error=error)
+
+
+def _step_end(task: ClaimedTask, status: str, **more: Any) -> StepEnd:
+    """Return the end of the step run that a task belongs to."""
+    return StepEnd(
+        task.step.name, status, id=task.step_run_id, scope=task.scope, iteration=task.iteration,
+        variables=task.variables_id, **more,
+    )  # fmt: skip
 
 
 def write_task_events(endings: Sequence[Ending], events: EventLog) -> None:

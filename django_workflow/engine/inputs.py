@@ -9,7 +9,11 @@ from django_workflow.definition.registry import Handler
 
 
 def wire(
-    handler: Handler, values: Mapping[str, Any], *, skipped: frozenset[str] | set[str] = frozenset()
+    handler: Handler,
+    values: Mapping[str, Any],
+    *,
+    skipped: frozenset[str] | set[str] = frozenset(),
+    given: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the keyword arguments of one call.
 
@@ -17,10 +21,14 @@ def wire(
     values: what there is, by parameter name: input, item, index, ctx, and the dependencies' outputs.
     skipped: dependencies that gave nothing; they arrive as the parameter's default, else as None. So
         does a parameter that the run's version does not know, which a deploy may have added.
+    given: the step's own arguments; those that are no parameters go to a handler that takes any.
     """
-    arguments = {}
+    given = given or {}
+    arguments = dict(given) if handler.takes_any else {}
     for name in handler.params:
-        if name in values and name not in skipped:
+        if name in given:
+            arguments[name] = given[name]
+        elif name in values and name not in skipped:
             arguments[name] = values[name]
         elif name not in handler.defaults:
             arguments[name] = None

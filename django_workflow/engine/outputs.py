@@ -8,15 +8,17 @@ from typing import Any
 from uuid import UUID
 
 from django_workflow import db, payload
-from django_workflow.definition.spec import MAP, FlowSpec
+from django_workflow.definition.spec import MAP, NATIVE, FlowSpec, StepSpec
+from django_workflow.engine.decisions import OUTERMOST
 from django_workflow.statuses import SUCCEEDED
 
 #: Index of the task that holds an output an operator gave: it stands for the whole step, before any item.
 WHOLE_STEP = -1
 
-# of a step that ran several times, its latest activation counts; what an operator gave is read as it is
+# of a step that ran several times, its latest activation counts, in the innermost scope where it has one; what an
+# operator gave is read as it is
 READ_OUTPUTS = """
-    SELECT w.run_id, w.step, s.status,
+    SELECT w.place, s.status,
            CASE WHEN s.status <> 'succeeded' THEN NULL
                 WHEN w.is_map THEN coalesce(
                     (SELECT t.output FROM django_workflow_task t WHERE t.step_run_id = s.id AND t.index = -1),
@@ -25,12 +27,21 @@ READ_OUTPUTS = """
                     '[]'::jsonb)
                 ELSE (SELECT t.output FROM django_workflow_task t WHERE t.step_run_id = s.id ORDER BY t.index LIMIT 1)
            END
-    FROM unnest(%s::uuid[], %s::text[], %s::bool[]) AS w(run_id, step, is_map)
+    FROM unnest(%s::int[], %s::uuid[], %s::text[], %s::bool[], %s::text[]) AS w(place, run_id, step, is_map, scopes)
     CROSS JOIN LATERAL (
-        SELECT id, status FROM django_workflow_steprun
-        WHERE run_id = w.run_id AND step = w.step ORDER BY iteration DESC LIMIT 1
+        SELECT latest.id, latest.status
+        FROM unnest(w.scopes::bigint[]) WITH ORDINALITY AS o(scope, place)
+        CROSS JOIN LATERAL (
+            SELECT id, status FROM django_workflow_steprun
+            WHERE run_id = w.run_id AND step = w.step AND scope = o.scope ORDER BY iteration DESC LIMIT 1
+        ) latest
+        ORDER BY o.place LIMIT 1
     ) s
 """
+
+#: A scope and those that enclose it, the innermost first.
+Scopes = tuple[int, ...]
+OUTERMOST_ONLY: Scopes = (OUTERMOST,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +57,57 @@ class StepOutput:
         return payload.loads(self.text) if self.status == SUCCEEDED else None
 
 
-def read_outputs(wanted: Iterable[tuple[UUID, str, bool]]) -> dict[tuple[UUID, str], StepOutput]:
-    """Read the outputs of steps.
+#: Run, step, whether it is a map, and the scopes to look in.
+Wanted = tuple[UUID, str, bool, Scopes]
 
-    wanted: run, step and whether it is a map step.
-    Returns what has been activated, by run and step.
-    """
-    unique = dict.fromkeys(wanted)
+
+def read_outputs(wanted: Iterable[Wanted]) -> dict[Wanted, StepOutput]:
+    """Read the outputs of steps; returns what has been activated, by what was wanted."""
+    unique = list(dict.fromkeys(wanted))
     if not unique:
         return {}
-    runs, steps, maps = (list(column) for column in zip(*unique, strict=True))
-    return {
-        (run_id, step): StepOutput(status, text)
-        for run_id, step, status, text in db.rows(READ_OUTPUTS, [runs, steps, maps])
-    }
+    runs, steps, maps, scopes = (list(column) for column in zip(*unique, strict=True))
+    texts = [db.array(list(chain)) for chain in scopes]
+    found = db.rows(READ_OUTPUTS, [list(range(len(unique))), runs, steps, maps, texts])
+    return {unique[place]: StepOutput(status, text) for place, status, text in found}
+
+
+# a scope is the activation that opened it; that one was reached from the scope around it
+READ_OUTER_SCOPES = """
+    WITH RECURSIVE outward AS (
+        SELECT w.scope AS inner_scope, w.scope, 1 AS depth FROM unnest(%s::bigint[]) AS w(scope)
+        UNION ALL
+        SELECT o.inner_scope, before.scope, o.depth + 1
+        FROM outward o JOIN django_workflow_steprun opener ON opener.id = o.scope
+        JOIN django_workflow_steprun before ON before.id = opener.source_id
+        WHERE o.scope <> 0
+    )
+    SELECT inner_scope, array_agg(scope ORDER BY depth) FROM outward GROUP BY inner_scope
+"""
+
+
+def outer_scopes(scopes: Iterable[int]) -> dict[int, Scopes]:
+    """Return each of `scopes` with those that enclose it, itself first."""
+    nested = {scope for scope in scopes if scope != OUTERMOST}
+    chains: dict[int, Scopes] = {OUTERMOST: OUTERMOST_ONLY}
+    if nested:
+        chains |= {scope: tuple(chain) for scope, chain in db.rows(READ_OUTER_SCOPES, [sorted(nested)])}
+    return chains
 
 
 class RunOutputs(Mapping[str, Any]):
-    """A run's outputs by step, read from the database when first asked for; only succeeded steps are in it."""
+    """A run's outputs by step, read from the database when first asked for; only succeeded steps are in it.
 
-    def __init__(self, run_id: UUID, spec: FlowSpec, texts: Mapping[str, str] | None = None) -> None:
+    texts: outputs in hand. scopes: where to look.
+    """
+
+    def __init__(
+        self, run_id: UUID, spec: FlowSpec, texts: Mapping[str, str] | None = None, scopes: Scopes = OUTERMOST_ONLY
+    ) -> None:
         self._run_id = run_id
         self._spec = spec
         self._texts = texts or {}
+        self._scopes = scopes
         self._known: dict[str, Any] = {}
 
     def __getitem__(self, step: str) -> Any:
@@ -77,8 +116,8 @@ class RunOutputs(Mapping[str, Any]):
         if step not in self._known:
             if step not in self._spec.steps:
                 raise KeyError(step)
-            is_map = self._spec.steps[step].kind == MAP
-            found = read_outputs([(self._run_id, step, is_map)]).get((self._run_id, step))
+            wanted = (self._run_id, step, self._spec.steps[step].kind == MAP, self._scopes)
+            found = read_outputs([wanted]).get(wanted)
             if found is None or found.status != SUCCEEDED:
                 raise KeyError(step)
             self._known[step] = found.value
@@ -91,6 +130,41 @@ class RunOutputs(Mapping[str, Any]):
         return sum(1 for _ in self)
 
 
+READ_RESULT = """
+    SELECT CASE WHEN %s::bool THEN coalesce(
+               (SELECT t.output FROM django_workflow_task t WHERE t.step_run_id = w.id AND t.index = -1),
+               (SELECT jsonb_agg(t.output ORDER BY t.index) FROM django_workflow_task t WHERE t.step_run_id = w.id),
+               '[]'::jsonb)
+           ELSE (SELECT t.output FROM django_workflow_task t WHERE t.step_run_id = w.id ORDER BY t.index LIMIT 1) END
+    FROM (SELECT %s::bigint AS id) w
+"""
+
+
+def read_result(step_run_id: int, step: StepSpec) -> Any:
+    """Return what one activation of a step gave."""
+    return payload.loads(db.rows(READ_RESULT, [step.kind == MAP, step_run_id])[0][0])
+
+
+READ_STATUSES = """
+    SELECT w.step, s.status
+    FROM unnest(%s::text[]) AS w(step)
+    CROSS JOIN LATERAL (
+        SELECT latest.status
+        FROM unnest(%s::bigint[]) WITH ORDINALITY AS o(scope, place)
+        CROSS JOIN LATERAL (
+            SELECT status FROM django_workflow_steprun
+            WHERE run_id = %s AND step = w.step AND scope = o.scope ORDER BY iteration DESC LIMIT 1
+        ) latest
+        ORDER BY o.place LIMIT 1
+    ) s
+"""
+
+
+def read_statuses(run_id: UUID, spec: FlowSpec, scopes: Scopes) -> dict[str, str]:
+    """Return the latest status of each step that was reached."""
+    return dict(db.rows(READ_STATUSES, [list(spec.steps), list(scopes), run_id]))
+
+
 READ_INPUTS = "SELECT id, input FROM django_workflow_run WHERE id = ANY(%s::uuid[])"
 
 
@@ -100,10 +174,17 @@ def read_inputs(run_ids: Iterable[UUID]) -> dict[UUID, str | None]:
     return dict(db.rows(READ_INPUTS, [unique])) if unique else {}
 
 
-def run_output(run_id: UUID, spec: FlowSpec) -> dict[str, Any]:
-    """Assemble a run's output: what its leaf steps that succeeded gave."""
-    found = read_outputs((run_id, leaf, spec.steps[leaf].kind == MAP) for leaf in spec.leaves)
-    return {step: output.value for (_, step), output in found.items() if output.status == SUCCEEDED}
+def run_output(run_id: UUID, spec: FlowSpec, declared: Any = None) -> Any:
+    """Return a run's output: the declared one as it is stored, else what its leaf steps that succeeded gave.
+
+    A document of another language that declares none has none.
+    """
+    if spec.language != NATIVE:
+        return declared
+    if spec.output:
+        return declared or {}
+    found = read_outputs((run_id, leaf, spec.steps[leaf].kind == MAP, OUTERMOST_ONLY) for leaf in spec.leaves)
+    return {step: output.value for (_, step, _, _), output in found.items() if output.status == SUCCEEDED}
 
 
 READ_FAILURES = """

@@ -7,7 +7,7 @@ import time
 
 from django_workflow import db
 from django_workflow.conf import conf
-from django_workflow.definition.declare import FlowDeclaration, compile_flow
+from django_workflow.definition.declare import FlowDeclaration
 from django_workflow.definition.spec import FlowSpec
 
 #: Seconds for which a process relies on the overrides it read: a start asks the database no more often.
@@ -27,10 +27,7 @@ def apply(flow: FlowDeclaration) -> FlowSpec:
         return declared
     known = _compiled.get((flow.slug, text))
     if known is None or known[0] is not declared:
-        spec = compile_flow(
-            flow.slug, flow.drafts, flow.defaults, title=flow.title, max_duration=flow.max_duration,
-            max_tasks=flow.max_tasks, input_schema=flow.input_schema, overrides=json.loads(text),
-        )  # fmt: skip
+        spec = flow.compile(json.loads(text))
         known = _compiled[flow.slug, text] = (declared, spec)
     return known[1]
 

@@ -68,7 +68,8 @@ class _StepRow:
 
 # one statement, so that run and steps are of one moment; the counters tell what tasks would
 READ_STANDING = """
-    SELECT r.status, r.version_id, r.error, s.step, s.status, s.task_count, s.open_tasks, s.failed_count, s.error
+    SELECT r.status, r.version_id, r.error, r.output,
+           s.step, s.status, s.task_count, s.open_tasks, s.failed_count, s.error
     FROM django_workflow_run r LEFT JOIN django_workflow_steprun s ON s.run_id = r.id
     WHERE r.id = %s::uuid ORDER BY s.id
 """
@@ -82,8 +83,8 @@ def run_status(run_id: UUID) -> RunStatus:
     found = db.rows(READ_STANDING, [run_id])
     if not found:
         raise RunNotFound(f"There is no run {run_id}.", run_id=run_id)
-    status, version_id, error = found[0][:3]
-    rows = [_StepRow(*row[3:]) for row in found if row[3] is not None]
+    status, version_id, error, declared = found[0][:4]
+    rows = [_StepRow(*row[4:]) for row in found if row[4] is not None]
     spec = publish.readable_spec(version_id)
     is_settled = status in RUN_TERMINAL
     total = sum(row.size for row in rows) + (0 if is_settled else _steps_to_come(spec, rows))
@@ -95,7 +96,7 @@ def run_status(run_id: UUID) -> RunStatus:
         failed=sum(row.failed_count for row in rows),
         percentage=_percentage(spec, settled, total, is_settled=is_settled),
         current_steps=_in_order(spec, {row.step for row in rows if row.status == RUNNING}),
-        output=outputs.run_output(run_id, spec) if is_settled and spec is not None else None,
+        output=outputs.run_output(run_id, spec, payload.loads(declared)) if is_settled and spec is not None else None,
         errors=_errors(rows, error),
     )
 
@@ -148,7 +149,7 @@ def list_runs(
         or ended come last.
     Raises `UnknownFlow`, or `ValueError` or `TypeError` for arguments that cannot be meant.
     """
-    runs: Any = Run.objects.using(conf.DATABASE).select_related("flow").defer("input")
+    runs: Any = Run.objects.using(conf.DATABASE).select_related("flow").defer("input", "output")
     if status is not None:
         runs = runs.filter(status__in=_checked_statuses(status))
     if flow is not None:

@@ -96,6 +96,13 @@ SET_RESUMED = """
         deadline_at = deadline_at + (clock_timestamp() - paused_at), paused_at = NULL, is_paused_with_flow = false
     WHERE id = ANY(%s::uuid[])
 """
+# an arrival on its way keeps the delay that remained
+MOVE_ARRIVALS = """
+    UPDATE django_workflow_arrival a
+    SET due_at = clock_timestamp() + greatest(a.due_at - r.paused_at, make_interval())
+    FROM django_workflow_run r
+    WHERE r.id = a.run_id AND a.run_id = ANY(%s::uuid[]) AND a.generation IS NULL
+"""
 QUEUE_SENT = """
     UPDATE django_workflow_task t
     SET status = 'queued', hold_reason = '', message_id = sent.message_id,
@@ -133,6 +140,7 @@ def _release(run_ids: list[UUID], reason: str, by: str) -> None:
         held[name].append((task_id, delay))
     for name, tasks in held.items():
         _queue_again(name, tasks)
+    db.execute(MOVE_ARRIVALS, [run_ids])
     db.execute(SET_RESUMED, [run_ids])
     _record(run_ids, "run.resumed", reason, by)
     db.notify_after_commit(notifications(queues=held, runs=run_ids))

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from django.db.models import Max
 
@@ -22,6 +23,8 @@ from django_workflow.exceptions import UnknownFlow
 from django_workflow.models import FlowDefinition, FlowVersion, Queue
 
 logger = logging.getLogger("django_workflow")
+
+T = TypeVar("T")
 
 
 class Published:
@@ -44,15 +47,22 @@ published = Published()
 
 def version_of(spec: FlowSpec) -> tuple[int, int]:
     """Return the ids of the flow and of the version that holds `spec`; what is new is published, queues included."""
-    key = (conf.DATABASE, conf.DEFAULT_QUEUE, spec.slug, spec.fingerprint)
-    known = published.versions.get(key)
-    if known is None:
-        known = _elsewhere(lambda: _publish_version(spec))
-        ensure_queues(queues_of(spec))
+    return published.versions.get(_key(spec)) or _publish([spec])[0]
+
+
+def _key(spec: FlowSpec) -> tuple[str, str, str, str]:
+    return conf.DATABASE, conf.DEFAULT_QUEUE, spec.slug, spec.fingerprint
+
+
+def _publish(specs: Sequence[FlowSpec]) -> list[tuple[int, int]]:
+    """Publish definitions of different flows and their queues; return the ids of each one's flow and version."""
+    found = _elsewhere(lambda: _stored_versions(specs))
+    ensure_queues(set().union(*map(queues_of, specs)))
+    for spec, (flow_id, version_id) in zip(specs, found, strict=True):
+        published.specs[conf.DATABASE, version_id] = spec
         if not db.in_test_transaction():
-            published.versions[key] = known
-            published.specs[key[0], known[1]] = spec
-    return known
+            published.versions[_key(spec)] = flow_id, version_id
+    return found
 
 
 def spec_of(version_id: int) -> FlowSpec:
@@ -61,9 +71,8 @@ def spec_of(version_id: int) -> FlowSpec:
     spec = published.specs.get(key)
     if spec is None:
         version = FlowVersion.objects.using(conf.DATABASE).get(pk=version_id)
-        spec = FlowSpec.from_dict(version.spec)
-        if not db.in_test_transaction():
-            published.specs[key] = spec
+        # known in tests, too: what is rolled back leaves no id to another version
+        spec = published.specs[key] = FlowSpec.from_dict(version.spec)
     return spec
 
 
@@ -74,6 +83,18 @@ def readable_spec(version_id: int) -> FlowSpec | None:
     except (KeyError, TypeError, ValueError):
         logger.exception("flow version %s cannot be read by this release; it is left to a newer one", version_id)
         return None
+
+
+def can_decide(version_id: int) -> bool:
+    """Say whether this process has code for whatever a version's conditions ask, wherever its runs are."""
+    spec = readable_spec(version_id)
+    return spec is not None and not missing_code(spec)
+
+
+def missing_code(spec: FlowSpec) -> list[str]:
+    """Return the callables that decisions about a flow may need and this process does not have."""
+    names = {name for path in spec.path_callables.values() for name in path}
+    return sorted(name for name in names if not registry.has_callable(name))
 
 
 def ensure_queues(names: Iterable[str]) -> None:
@@ -92,9 +113,9 @@ def queues_of(spec: FlowSpec) -> set[str]:
 
 def publish_declared() -> None:
     """Publish every flow declared in this process, and its queues."""
-    ensure_queues({conf.DEFAULT_QUEUE}.union(*(queues_of(flow.spec) for flow in registry.flows())))
-    for flow in registry.flows():
-        version_of(flow.spec)
+    ensure_queues([conf.DEFAULT_QUEUE])
+    specs = [flow.spec for flow in registry.flows()]
+    _publish([spec for spec in specs if _key(spec) not in published.versions])
 
 
 def publish_after_migrate(sender: Any, using: str = "default", **kwargs: Any) -> None:
@@ -106,27 +127,55 @@ def publish_after_migrate(sender: Any, using: str = "default", **kwargs: Any) ->
         publish_declared()
 
 
-def _elsewhere(work: Any) -> Any:
+def _elsewhere(work: Callable[[], T]) -> T:
     """Run `work` outside the caller's transaction; inside it only where a test rolls everything back."""
     if db.in_transaction() and not db.in_test_transaction():
         return db.on_own_connection(work)
     return work()
 
 
-def _publish_version(spec: FlowSpec) -> tuple[int, int]:
+def _stored_versions(specs: Sequence[FlowSpec]) -> list[tuple[int, int]]:
+    """Return the ids of each definition's flow and version; those that are not stored are added."""
+    found = _versions_of(specs)
+    new = [spec for spec in specs if (spec.slug, spec.fingerprint) not in found]
+    if new:
+        found |= _add_versions(new)
+    return [found[spec.slug, spec.fingerprint] for spec in specs]
+
+
+def _versions_of(specs: Sequence[FlowSpec]) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return the ids of flow and version of those definitions that are stored, by slug and fingerprint."""
+    versions = FlowVersion.objects.using(conf.DATABASE).filter(
+        flow__slug__in=[spec.slug for spec in specs], fingerprint__in=[spec.fingerprint for spec in specs]
+    )
+    rows = versions.values_list("flow__slug", "fingerprint", "flow_id", "id")
+    return {(slug, fingerprint): (flow_id, version_id) for slug, fingerprint, flow_id, version_id in rows}
+
+
+def _add_versions(specs: Sequence[FlowSpec]) -> dict[tuple[str, str], tuple[int, int]]:
+    """Store definitions, where no other process has done so meanwhile; return what `_versions_of` does."""
     flows = FlowDefinition.objects.using(conf.DATABASE)
+    versions = FlowVersion.objects.using(conf.DATABASE)
+    # in one order in every process: those that publish the same wait for each other, never in a circle
+    specs = sorted(specs, key=attrgetter("slug"))
     with db.atomic():
-        flow, _ = flows.get_or_create(slug=spec.slug, defaults={"title": spec.title})
+        flows.bulk_create([FlowDefinition(slug=spec.slug, title=spec.title) for spec in specs], ignore_conflicts=True)
         # the row of the flow is the lock under which version numbers are given
-        flows.select_for_update(no_key=True).get(pk=flow.pk)
-        versions = FlowVersion.objects.using(conf.DATABASE).filter(flow=flow)
-        found = versions.filter(fingerprint=spec.fingerprint).first()
-        if found is None:
-            last = versions.aggregate(last=Max("number"))["last"] or 0
-            found = FlowVersion.objects.using(conf.DATABASE).create(
-                flow=flow, number=last + 1, fingerprint=spec.fingerprint, spec=spec.to_dict()
+        locked = flows.filter(slug__in=[spec.slug for spec in specs]).order_by("slug").select_for_update(no_key=True)
+        ids = dict(locked.values_list("slug", "id"))
+        found = _versions_of(specs)
+        last = dict(versions.filter(flow__in=ids.values()).values_list("flow").annotate(Max("number")).order_by())
+        added = [spec for spec in specs if (spec.slug, spec.fingerprint) not in found]
+        versions.bulk_create(
+            FlowVersion(
+                flow_id=ids[spec.slug],
+                number=last.get(ids[spec.slug], 0) + 1,
+                fingerprint=spec.fingerprint,
+                spec=spec.to_dict(),
             )
-    return flow.pk, found.pk
+            for spec in added
+        )
+        return _versions_of(specs)
 
 
 def _create_queues(names: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -12,6 +13,7 @@ from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import MAP
 from django_workflow.engine import overrides
 from django_workflow.engine.carried import Past, Plan
+from django_workflow.engine.continuing import Standing
 from django_workflow.engine.retry import UNSETTLED_RETRY, Retrying, RetryVersion, RunToRetry, read_run, version_for
 from django_workflow.engine.retry_request import LATEST, RetryRequest
 from django_workflow.exceptions import NotSupported, PayloadError, RunNotFound, UnknownFlow, WorkflowError
@@ -121,6 +123,8 @@ COUNT_ITEMS = """
 
 
 def _fates(retrying: Retrying, plan: Plan) -> tuple[StepFate, ...]:
+    if retrying.standing is not None:
+        return _fates_on_the_way(retrying, retrying.standing)
     past = retrying.past
     counts = db.rows(COUNT_ITEMS, [[past[name].id for name in plan.parts]]) if plan.parts else []
     items = {step_run_id: (done, total - done) for step_run_id, done, total in counts}
@@ -136,6 +140,22 @@ def _fates(retrying: Retrying, plan: Plan) -> tuple[StepFate, ...]:
         else:
             known = None if step.kind == MAP else 1
             fates.append(StepFate(name, EXECUTED, 0, known, is_conditional=step.when is not None))
+    return tuple(fates)
+
+
+def _fates_on_the_way(retrying: Retrying, standing: Standing) -> tuple[StepFate, ...]:
+    """Return what becomes of the steps of a flow that decides on its way, as far as its activations tell."""
+    kept = Counter(item.step for item in standing.kept)
+    redone = Counter(item.step for item in standing.redone)
+    fates = []
+    for name, step in retrying.spec.steps.items():
+        if not redone[name]:
+            fate = CARRIED if kept[name] else EXECUTED
+            fates.append(StepFate(name, fate, kept[name], 0 if kept[name] else None, is_conditional=not kept[name]))
+        else:
+            has_parts = kept[name] > 0 or any(item.step == name for item in standing.parts)
+            known = None if step.kind == MAP else redone[name]
+            fates.append(StepFate(name, PARTLY if has_parts else EXECUTED, kept[name], known, is_conditional=False))
     return tuple(fates)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Sum
+from django.db.models import Count, Q, QuerySet, Sum
 
 from django_workflow.conf import conf
+from django_workflow.definition.spec import NATIVE, FlowSpec
 from django_workflow.engine import outputs, publish
 from django_workflow.models import Run, StepRun
-from django_workflow.statuses import FAILED, SKIPPED
+from django_workflow.statuses import FAILED, SKIPPED, SUCCEEDED
 
 
 def of(run: Run) -> dict[str, Any]:
@@ -19,13 +20,25 @@ def of(run: Run) -> dict[str, Any]:
     errors = list(
         steps.filter(status__in=(FAILED, SKIPPED), error__isnull=False).order_by("id").values_list("error", flat=True)
     )
-    executed = steps.filter(task_count__gt=0).values_list("step").annotate(times=Sum("task_count"))
-    if run.error and not errors:
-        errors = [run.error]
+    if run.error and run.error not in errors:
+        errors.append(run.error)
     return {
         "status": run.status,
-        "output": outputs.run_output(run.pk, spec),
+        "output": outputs.run_output(run.pk, spec, run.output),
         "errors": errors,
         "error": run.error,
-        "counts": dict(executed.order_by("step")),
+        "counts": _counts(spec, steps),
     }
+
+
+def _counts(spec: FlowSpec, steps: QuerySet[StepRun]) -> dict[str, int]:
+    """Return how often each step was executed: one for each pass, one per item of a map.
+
+    In documents of another language a task with items is one execution, as their readers expect.
+    """
+    if spec.language == NATIVE:
+        executed = steps.filter(task_count__gt=0).values_list("step").annotate(times=Sum("task_count"))
+    else:
+        reached = steps.filter(Q(started_at__isnull=False) | Q(status=SUCCEEDED))
+        executed = reached.values_list("step").annotate(times=Count("id"))
+    return dict(executed.order_by("step"))

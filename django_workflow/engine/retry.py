@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -14,15 +14,18 @@ from django_workflow.conf import conf
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import MAP, FlowSpec
 from django_workflow.engine import carried, overrides, publish
-from django_workflow.engine.advance import CHUNK, STEP_RUN_TABLE, TASK_TABLE, Advance, LockedRun
+from django_workflow.engine.advance import CHUNK, TASK_TABLE, Advance, LockedRun
 from django_workflow.engine.carried import Past, Plan
+from django_workflow.engine.continuing import INSERT_PARTS, Copy, Standing, standing_of, whole_and_parts, write
 from django_workflow.engine.control import WAIT_MS
+from django_workflow.engine.decisions import Error
 from django_workflow.engine.outputs import RunOutputs, read_inputs
 from django_workflow.engine.records import EventLog
 from django_workflow.engine.retry_request import ALL_STEPS, KEPT, LATEST, RetryRequest
-from django_workflow.engine.routing import Decision, RunFacts, decide
-from django_workflow.engine.settle import lock_runs, notifications
+from django_workflow.engine.routing import Decision, decide
+from django_workflow.engine.settle import facts_of, lock_runs, notifications
 from django_workflow.engine.start import check_input
+from django_workflow.engine.state import STEP_RUN_TABLE, FreshState, StoredState
 from django_workflow.exceptions import NotSupported, RunNotFound, UnknownFlow, UnregisteredHandler
 from django_workflow.ids import uuid7
 from django_workflow.models import FlowVersion
@@ -144,27 +147,66 @@ class Retrying:
         self.old_spec = publish.spec_of(old.version_id)
         self.past = {step: Past(*columns) for step, *columns in db.rows(READ_PAST, [old.id])}
         self.id = uuid7()
+        self.standing: Standing | None = None
+        self.final: int | None = None
+        self.task_count = 0
 
     def make(self) -> UUID:
         """Decide what is carried over and what starts, and write it."""
         text, value, is_edited = self.read_input()
         plan = self.plan(is_edited=is_edited)
         self.check_code(plan)
+        if self.standing is not None:
+            return self.go_on(self.standing, value)
         decision = self.decide(plan, value)
         row = LockedRun(
-            self.id, decision.status or RUNNING, self.version.id, decision.open_steps, decision.task_count, False
-        )
-        self.insert_run(row, decision, text)
-        advance = Advance(EventLog(are_first=True))
-        told = {"by": self.request.by, "reason": self.request.reason, "from_step": self.request.from_step}
-        known = {key: item for key, item in told.items() if item}
-        advance.events.run(self.id, "run.started", {"retry_of": str(self.old.id), "mode": self.request.mode} | known)
+            self.id, decision.status or RUNNING, self.version.id, decision.open_steps, decision.task_count, False,
+            decision.final_variables, decision.failing,
+        )  # fmt: skip
+        db.execute(INSERT_RETRY, self.columns(row, text, decision.error or decision.failing, decision.output))
+        advance = self.begin()
         whole = self.carry_over(plan)
         self.redo(plan, advance)
         advance.add(row, self.spec, decision)
         advance.write()
         self.carry_failures(plan, whole)
         db.notify_after_commit(notifications(queues=advance.queues, runs=[self.old.id]))
+        return self.id
+
+    def begin(self) -> Advance:
+        """Return the writes of the new run, which begin with its first event."""
+        advance = Advance(EventLog(are_first=True))
+        told = {"by": self.request.by, "reason": self.request.reason, "from_step": self.request.from_step}
+        known = {key: item for key, item in told.items() if item}
+        advance.events.run(self.id, "run.started", {"retry_of": str(self.old.id), "mode": self.request.mode} | known)
+        return advance
+
+    def go_on(self, standing: Standing, value: Any) -> UUID:
+        """Make the new run as the old one stood when it ended, and begin anew what was open then."""
+        copy = Copy(self.id, standing, self.final)
+        parts = [(item, copy.place(item)) for item in standing.parts]
+        delayed = sum(item.generation is None for item in standing.arrived)
+        made = self.task_count - sum(item.task_count for item in standing.redone if not item.has_results)
+        row = LockedRun(
+            self.id, RUNNING, self.version.id, len(parts) + delayed, made, False,
+            copy.variables.get(self.final or 0),
+        )  # fmt: skip
+        advance = self.begin()
+        db.execute(INSERT_RETRY, self.columns(row, None, None, None))
+        copy.write()
+        kept = [item.id for item in standing.kept]
+        db.execute(CARRY_TASKS, [self.id, [copy.new[old] for old in kept], kept])
+        undone = self.undone([item.id for item, _ in parts])
+        write(INSERT_PARTS, self.id, [(*place, len(undone[item.id])) for item, place in parts])
+        for item, place in parts:
+            advance.events.step(self.id, "step.started", item.step)
+            db.execute(CARRY_RESULTS, [self.id, place[0], item.id])
+            self.queue_again(item.step, item.id, place[0], undone[item.id], advance)
+        facts = facts_of(row, self.spec, StoredState(self.id, self.spec), None)
+        facts.input = value
+        advance.add(row, self.spec, decide(self.spec, facts, again=copy.again()))
+        advance.write()
+        db.notify_after_commit(notifications(queues=advance.queues, runs=[self.old.id], cancelled=advance.cancelled))
         return self.id
 
     def read_input(self) -> tuple[str | None, Any, bool]:
@@ -188,6 +230,8 @@ class Retrying:
         request = self.request
         if request.mode == ALL_STEPS:
             return Plan()
+        if not (self.spec.is_plain and self.old_spec.is_plain):
+            return self.plan_to_go_on(is_edited=is_edited)
         if request.from_step is not None and request.from_step not in self.spec.steps:
             known = ", ".join(self.spec.steps)
             raise NotSupported(f"Flow {self.old.flow!r} has no step {request.from_step!r} to begin from, only {known}.")
@@ -204,6 +248,27 @@ class Retrying:
             )  # fmt: skip
         return plan
 
+    def plan_to_go_on(self, *, is_edited: bool) -> Plan:
+        """Choose what is begun anew in a run whose flow decides on its way where it goes on."""
+        request, what = self.request, f"Run {self.old.id} of {self.old.flow!r}"
+        on_its_way = "its flow decides on its way where it goes on, by conditions, loops or variables"
+        if request.from_step is not None:
+            problem = f"{what} cannot be repeated from a step: {on_its_way}."
+        elif self.version.id != self.old.version_id or is_edited:
+            problem = f"{what} cannot go on with another input or version: {on_its_way}."
+        elif self.status == SUCCEEDED:
+            problem = f"Nothing failed in run {self.old.id}."
+        else:
+            error, self.final, self.task_count = _read_end(self.old.id)
+            standing = standing_of(self.old.id, self.spec, self.status, error)
+            if standing.redone:
+                self.standing = standing
+                whole, parts = whole_and_parts(self.spec, standing)
+                return Plan(whole=whole, parts=parts)
+            why = error["message"] if error else f"it ended {self.status}"
+            problem = f"{what} has no step that could be begun anew: {why}."
+        raise NotSupported(f"{problem} Repeat everything with mode='all'.", run_id=self.old.id, status=self.status)
+
     def refusal(self, problems: Sequence[str], *, is_edited: bool) -> str:
         """Say why results cannot be carried over, and what to do instead."""
         what = [f"in version {self.version.number}"] if self.version.id != self.old.version_id else []
@@ -219,6 +284,8 @@ class Retrying:
         rest = [step for name, step in self.spec.steps.items() if name not in plan.whole]
         conditions = {step.when.callable for step in rest if step.when is not None and step.name not in plan.parts}
         missing = {name for name in conditions if name is not None and not registry.has_callable(name)}
+        if not self.spec.is_plain:
+            missing |= set(publish.missing_code(self.spec))
         if self.old.is_local:
             # it may have been executed with functions of its own
             missing |= {step.handler for step in rest if registry.handler(step.handler) is None}
@@ -230,24 +297,23 @@ class Retrying:
         """Route what starts: entry steps, and what the ends of the carried steps lead to."""
         ends = [carried.end_of(self.old_spec.steps[name], self.past[name]) for name in plan.whole]
         maps = [name for name in plan.carried if self.spec.steps[name].kind == MAP]
-        facts = RunFacts(
-            input=value,
-            outputs=carried.Outputs(RunOutputs(self.old.id, self.old_spec), plan.whole),
-            open_steps=len(ends) + len(plan.parts),
-            task_count=sum(self.past[name].task_count for name in maps),
-            max_tasks=self.spec.max_tasks or conf.MAX_TASKS,
-        )
+        begun = LockedRun(
+            self.id, RUNNING, self.version.id, len(ends) + len(plan.parts),
+            sum(self.past[name].task_count for name in maps), False,
+        )  # fmt: skip
+        outputs = carried.Outputs(RunOutputs(self.old.id, self.old_spec), plan.whole)
+        facts = facts_of(begun, self.spec, _CarriedState(outputs), None)
+        facts.input = value
         return decide(carried.remainder(self.spec, plan.carried), facts, ends, is_start=True)
 
-    def insert_run(self, row: LockedRun, decision: Decision, text: str | None) -> None:
-        """Write the run."""
+    def columns(self, row: LockedRun, text: str | None, error: Error | None, output: Any) -> list[Any]:
+        """Return what the new run's row says; `text` is its input, None that of the old one."""
         duration = self.spec.max_duration or conf.MAX_DURATION.total_seconds()
-        error = json.dumps(decision.error) if decision.error else None
-        values = [
-            row.id, row.version_id, row.status, row.open_steps, row.task_count, text, error, self.request.by[:150],
-            duration, row.status, self.old.id,
+        return [
+            row.id, row.version_id, row.status, row.open_steps, row.task_count, text,
+            json.dumps(error) if error else None, self.request.by[:150], row.variables_id,
+            None if output is None else json.dumps(output), duration, row.status, self.old.id,
         ]  # fmt: skip
-        db.execute(INSERT_RETRY, values)
 
     def carry_over(self, plan: Plan) -> list[tuple[int, int]]:
         """Write the step runs and tasks of carried steps; return the pairs of new and old step runs."""
@@ -271,23 +337,28 @@ class Retrying:
         """Write the maps of which some items are carried, and queue the others."""
         if not plan.parts:
             return
-        indexes: dict[int, list[int]] = defaultdict(list)
-        for step_run_id, index in db.rows(READ_UNDONE, [[self.past[name].id for name in plan.parts]]):
-            indexes[step_run_id].append(index)
+        indexes = self.undone([self.past[name].id for name in plan.parts])
         for name in plan.parts:
             old_id = self.past[name].id
             new_id = db.draw_ids(STEP_RUN_TABLE, 1)[0]
             advance.events.step(self.id, "step.started", name)
             db.execute(REDO_STEP_RUN, [new_id, self.id, len(indexes[old_id]), old_id])
             db.execute(CARRY_RESULTS, [self.id, new_id, old_id])
-            self.queue_again(name, new_id, indexes[old_id], advance)
+            self.queue_again(name, old_id, new_id, indexes[old_id], advance)
 
-    def queue_again(self, name: str, step_run_id: int, indexes: Sequence[int], advance: Advance) -> None:
+    def undone(self, step_run_ids: Sequence[int]) -> dict[int, list[int]]:
+        """Return the indexes of items without a result, by step run."""
+        indexes: dict[int, list[int]] = defaultdict(list)
+        for step_run_id, index in db.rows(READ_UNDONE, [list(step_run_ids)]):
+            indexes[step_run_id].append(index)
+        return indexes
+
+    def queue_again(self, name: str, old_id: int, step_run_id: int, indexes: Sequence[int], advance: Advance) -> None:
         """Queue items of a map again, as many as may be in flight; the others are held."""
         step = self.spec.steps[name]
-        limit = len(indexes) if step.max_parallel is None else step.max_parallel
+        limit = step.max_parallel if isinstance(step.max_parallel, int) else len(indexes)
         queue_name = step.queue or conf.DEFAULT_QUEUE
-        common = [self.id, step_run_id, queue_name, self.past[name].id]
+        common = [self.id, step_run_id, queue_name, old_id]
         for chunk in _chunks(indexes[:limit]):
             ids = db.draw_ids(TASK_TABLE, len(chunk))
             db.execute(*queue.sending(REDO_SENT, [*common, QUEUED, "", ids, list(chunk)], queue_name, ids))
@@ -297,12 +368,33 @@ class Retrying:
             db.execute(REDO_HELD, [*common, HELD, "parallel", ids, list(chunk)])
 
 
+READ_END = "SELECT error, variables_id, task_count FROM django_workflow_run WHERE id = %s"
+
+
+def _read_end(run_id: UUID) -> tuple[Error | None, int | None, int]:
+    """Return what ended a run, its variables, and how many tasks it made as far as they are counted."""
+    error, variables, task_count = db.rows(READ_END, [run_id])[0]
+    return payload.loads(error), variables, task_count
+
+
+class _CarriedState(FreshState):
+    """The state of a retry that begins: of the run it follows it has the outputs that are carried over."""
+
+    def __init__(self, outputs: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._carried = outputs
+
+    def outputs(self, scope: int) -> Mapping[str, Any]:
+        return self._carried
+
+
 INSERT_RETRY = """
     INSERT INTO django_workflow_run
         (id, flow_id, version_id, retry_of_id, status, is_local, open_steps, task_count, input, error, labels, title,
-         started_by, deadline_at, started_at, ended_at)
+         started_by, variables_id, output, deadline_at, started_at, ended_at)
     SELECT %s::uuid, o.flow_id, %s::bigint, o.id, %s::text, false, %s::int, %s::int, coalesce(%s::jsonb, o.input),
-           %s::jsonb, o.labels, o.title, %s::text, clock_timestamp() + make_interval(secs => %s::float8),
+           %s::jsonb, o.labels, o.title, %s::text, %s::bigint, %s::jsonb,
+           clock_timestamp() + make_interval(secs => %s::float8),
            clock_timestamp(), CASE WHEN %s::text <> 'running' THEN clock_timestamp() END
     FROM django_workflow_run o WHERE o.id = %s
 """

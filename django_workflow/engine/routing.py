@@ -7,265 +7,424 @@ never at the whole graph, and works through chains of skips and empty maps in a 
 
 from __future__ import annotations
 
-import copy
 from collections import ChainMap, deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django_workflow.definition.expressions import evaluate
-from django_workflow.definition.registry import parameters, registry
-from django_workflow.definition.spec import MAP, FlowSpec, StepSpec
+from django_workflow.definition import schema
+from django_workflow.definition.language import Language, assign, language_of
+from django_workflow.definition.names import CONTINUE, FAIL, RETRY
+from django_workflow.definition.spec import DEPENDENCY_OUTCOMES, MAP, MATCH_FIRST, NATIVE, FlowSpec, StepSpec
+from django_workflow.definition.spec import TransitionSpec as Transition
+from django_workflow.engine.branches import Branches
+from django_workflow.engine.decisions import (
+    NO_VARIABLES,
+    OUTERMOST,
+    Activation,
+    Again,
+    Arrived,
+    Decision,
+    Error,
+    Generation,
+    NewArrival,
+    RunFacts,
+    RunState,
+    StepEnd,
+    Unfired,
+    Visible,
+    Waiting,
+    error_of,
+    storable,
+)
+from django_workflow.engine.seeing import Names, evaluated, seconds
 from django_workflow.exceptions import ExpressionError, TypeViolation, UnregisteredHandler
 from django_workflow.statuses import FAILED, RUNNING, SKIPPED, SUCCEEDED
 
+__all__ = ["Activation", "Decision", "Error", "RunFacts", "RunState", "StepEnd", "decide", "error_of", "storable"]
+
 CONDITION_UNMET = "condition_unmet"
 DEPENDENCY_SKIPPED = "dependency_skipped"
-
-Error = dict[str, Any]
-
-
-@dataclass(slots=True)
-class StepEnd:
-    """A step run reached a terminal status; `is_cascade` skips its dependents too."""
-
-    step: str
-    status: str
-    is_cascade: bool = False
-    error: Error | None = None
+#: What is wrong with the definition or with what it meets, and never an outcome that a transition could catch.
+MISTAKES = (ExpressionError, TypeViolation, UnregisteredHandler)
 
 
-@dataclass(slots=True)
-class Activation:
-    """A step run that this decision makes: running with tasks, or settled at once.
-
-    waiting_id: the step run that waited for this join, where an earlier decision made one.
-    """
-
-    step: StepSpec
-    status: str = RUNNING
-    items: Sequence[Any] | None = None
-    task_count: int = 0
-    reason: str = ""
-    error: Error | None = None
-    waiting_id: int | None = None
-
-
-@dataclass(slots=True)
-class NewArrival:
-    """A predecessor reached a join."""
-
-    step: str
-    source: str
-    is_cascade: bool = False
-
-
-@dataclass(slots=True)
-class RunFacts:
-    """What a decision may look at.
-
-    input: the run's input; outputs: settled steps' outputs by name, read when needed.
-    open_steps: step runs running before this decision, those in `ends` included.
-    task_count: tasks made by map steps so far; max_tasks: the run's limit.
-    arrivals: join -> source -> whether its skip cascades.
-    waiting: join -> id of the step run that an earlier arrival made for it.
-    """
-
-    input: Any = None
-    outputs: Mapping[str, Any] = field(default_factory=dict)
-    open_steps: int = 0
-    task_count: int = 0
-    max_tasks: int = 100_000
-    arrivals: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
-    waiting: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Decision:
-    """What to write: activations and arrivals in order, and how the run ends, if it does."""
-
-    activations: list[Activation] = field(default_factory=list)
-    arrivals: list[NewArrival] = field(default_factory=list)
-    waiting: list[str] = field(default_factory=list)
-    open_steps: int = 0
-    task_count: int = 0
-    status: str | None = None
-    error: Error | None = None
-
-
-def decide(spec: FlowSpec, facts: RunFacts, ends: Sequence[StepEnd] = (), *, is_start: bool = False) -> Decision:
+def decide(
+    spec: FlowSpec,
+    facts: RunFacts,
+    ends: Sequence[StepEnd] = (),
+    *,
+    arrivals: Sequence[NewArrival] = (),
+    again: Sequence[Again] = (),
+    is_start: bool = False,
+) -> Decision:
     """Return what follows from the steps in `ends`, or from the start of the run.
 
     spec: the run's pinned definition.
     facts: what is known of the run, read under its lock.
     ends: step runs that have just become terminal.
+    arrivals: delayed ones that are due. again: activations that an earlier run left open.
     """
-    return _Routing(spec, facts, ends).route(is_start=is_start)
-
-
-def error_of(step: str, error_class: str, message: str) -> Error:
-    """Return the record of what ended a step or a run."""
-    return {"step": step, "class": error_class, "message": storable(message)}
-
-
-def storable(text: str) -> str:
-    """Return text without what PostgreSQL refuses: NUL and lone surrogates."""
-    return text.replace("\x00", "�").encode("utf-8", "replace").decode("utf-8")
+    return _Routing(spec, facts, ends, arrivals).route(again, is_start=is_start)
 
 
 class _Routing:
     """One decision being made."""
 
-    def __init__(self, spec: FlowSpec, facts: RunFacts, ends: Sequence[StepEnd]) -> None:
+    def __init__(
+        self, spec: FlowSpec, facts: RunFacts, ends: Sequence[StepEnd], arrivals: Sequence[NewArrival]
+    ) -> None:
         self.spec = spec
         self.facts = facts
+        self.state = facts.state
         self.pending = deque(ends)
-        self.arrived: dict[str, dict[str, bool]] = {}
-        # empty maps settled here have an output that no row tells yet
-        self.emptied: dict[str, Any] = {}
-        self.outputs = ChainMap(self.emptied, facts.outputs)  # type: ignore[arg-type]
-        self.decision = Decision(open_steps=facts.open_steps - len(ends), task_count=facts.task_count)
+        self.due = arrivals
+        self.generations: dict[tuple[str, int, int], Generation] = {}
+        self.arrivals_of: dict[tuple[str, int, str], int] = {}
+        self.iterations: dict[tuple[str, int], int] = {}
+        # scopes opened here, each with the one around it, and empty maps settled here: no row tells of them yet
+        self.opened: dict[int, int] = {}
+        self.emptied: dict[int, dict[str, Any]] = {}
+        self.empty_maps: set[int] = set()
+        self.decision = Decision(
+            open_steps=facts.open_steps - len(ends) - len(arrivals),
+            task_count=facts.task_count,
+            final_variables=facts.variables,
+            failing=facts.failing,
+        )
+        self.branches = Branches(facts.state, self.decision.variables)
 
-    def route(self, *, is_start: bool) -> Decision:
+    def route(self, again: Sequence[Again], *, is_start: bool) -> Decision:
         if is_start:
-            for name in self.spec.entry:
-                if self.decision.status is None:
-                    self.activate(self.spec.steps[name])
+            self.begin()
+        for item in again:
+            if self.decision.status is None:
+                self.activate(
+                    self.spec.steps[item.step], own=item.id, scope=item.scope, iteration=item.iteration,
+                    source=item.source, variables=item.variables,
+                )  # fmt: skip
+        for arrival in self.due:
+            self.arrive(arrival.step, self.end_of(arrival), arrival.variables, is_cascade=arrival.is_cascade)
         while self.pending and self.decision.status is None:
             self.follow(self.pending.popleft())
         if self.decision.status is None and self.decision.open_steps == 0:
-            self.decision.status = SUCCEEDED
+            self.finish()
         return self.decision
 
-    def follow(self, end: StepEnd) -> None:
-        """Fire every transition of an ended step that its outcome matches."""
-        fired = [item for item in self.spec.outbound[end.step] if end.status in item.on]
-        if end.status == FAILED and not fired:
-            self.fail_run(end.error or error_of(end.step, "StepFailed", "the step failed"))
+    def begin(self) -> None:
+        """Activate the entry steps."""
+        try:
+            variables = self.first_variables()
+        except MISTAKES as error:
+            self.fail_run(error_of("", type(error).__name__, error.message))
             return
-        for transition in fired:
+        for name in self.spec.entry:
             if self.decision.status is None:
-                self.arrive(transition.to, end.step, is_cascade=end.is_cascade)
+                self.activate(self.spec.steps[name], variables=variables)
 
-    def arrive(self, target: str, source: str, *, is_cascade: bool) -> None:
-        """Count an arrival; the last one a join waits for activates it."""
-        size = self.spec.join_size(target)
-        if size is None or size == len(self.spec.predecessors[target]) == 1:
-            self.activate(self.spec.steps[target], is_cascade=is_cascade)
-            return
-        arrived = self.arrived.setdefault(target, dict(self.facts.arrivals.get(target, {})))
-        if source in arrived:
-            return
-        if not arrived:
-            self.decision.waiting.append(target)
-        arrived[source] = is_cascade
-        self.decision.arrivals.append(NewArrival(target, source, is_cascade))
-        if len(arrived) == size:
-            if target in self.decision.waiting:
-                self.decision.waiting.remove(target)
-            self.activate(self.spec.steps[target], is_cascade=any(arrived.values()))
+    def first_variables(self) -> int | None:
+        if not (self.spec.vars or self.spec.language != NATIVE):
+            return None
+        names = self.names(OUTERMOST, None)
+        values = evaluated("variables of the flow", names, lambda: self.language.variables(self.spec, names))
+        return self.branches.keep(values, NO_VARIABLES) if values else None
 
-    def activate(self, step: StepSpec, *, is_cascade: bool = False) -> None:
-        """Start a step, or settle it at once: skipped, an empty map, or failed before it began."""
-        if is_cascade:
-            self.settle_at_once(step, SKIPPED, DEPENDENCY_SKIPPED, is_cascade=True)
+    # what follows a step
+
+    def follow(self, end: StepEnd) -> None:
+        """Fire the transitions that an ended step's outcome and their conditions let through."""
+        dependents = self.spec.dependents.get(end.step)
+        if dependents and end.status != FAILED:
+            # most steps lead on by dependencies alone: nothing to decide, publish or wait for
+            for target in dependents:
+                if self.decision.status is None:
+                    self.arrive(target, end, end.variables, is_cascade=end.is_cascade)
+            return
+        if not self.spec.outbound[end.step] and end.status != FAILED:
+            self.end_branch(end.variables)
             return
         try:
-            if step.when is not None and not self.condition_holds(step):
-                self.unmet(step)
+            fired = self.fired(end)
+            ways = [(item, *self.prepared(item, end)) for item in fired]
+        except MISTAKES as error:
+            self.fail_run(error_of(end.step, type(error).__name__, error.message))
+            return
+        commands = {name for item in fired for name in item.to}
+        if end.status == FAILED and (not fired or (CONTINUE in commands and self.spec.language == NATIVE)):
+            self.end_branches(end, ways)
+            self.fail_run(end.error or error_of(end.step, "StepFailed", "the step failed"))
+        elif FAIL in commands and self.spec.language == NATIVE:
+            self.end_branches(end, ways)
+            self.fail_run(end.error or error_of(end.step, "FailCommand", f"step {end.step!r} leads to fail"))
+        else:
+            self.lead_on(end, ways)
+            if FAIL in commands or (commands == {CONTINUE} and end.status == FAILED):
+                self.fail_later(end.error or error_of(end.step, "FailCommand", f"task {end.step!r} leads to fail"))
+
+    def fired(self, end: StepEnd) -> list[Transition]:
+        """Return the transitions that fire, in listed order: dependencies always, of `next` those that hold."""
+        ways = [item for item in self.spec.outbound[end.step] if end.status in item.on]
+        chosen = {id(item) for item in ways if item.on == DEPENDENCY_OUTCOMES}
+        following = [item for item in ways if id(item) not in chosen]
+        is_first = self.spec.steps[end.step].match == MATCH_FIRST
+        names = self.names_after(end) if following else None
+        has_fired = False
+        for item in following:
+            if item.is_otherwise or (is_first and has_fired):
+                continue
+            if item.when is None or self.holds(item, end, names):
+                chosen.add(id(item))
+                has_fired = True
+        others = [item for item in following if item.is_otherwise] if not has_fired else []
+        chosen.update(id(item) for item in (others[:1] if is_first else others))
+        return [item for item in ways if id(item) in chosen]
+
+    def holds(self, item: Transition, end: StepEnd, names: Any) -> bool:
+        condition = item.when
+        assert condition is not None
+        place = f"condition of {self.place_of(item)}"
+        return evaluated(place, names, lambda: self.language.holds(condition, names))
+
+    def prepared(self, item: Transition, end: StepEnd) -> tuple[int | None, float]:
+        """Return the variables behind a transition, and its delay in seconds."""
+        if not item.publish and not isinstance(item.delay, str):
+            return end.variables, item.delay or 0.0
+        names = self.names_after(end)
+        variables = end.variables
+        if item.publish:
+            known = self.branches.variables(end.variables)
+            place = f"publish of {self.place_of(item)}"
+            values = evaluated(place, names, lambda: assign(item.publish, known.values, self.language, names))
+            variables = self.branches.keep(values, known, {entry.name for entry in item.publish}, place)
+            names = self.names_after(end, variables)
+        delay = seconds(item.delay, f"delay of {self.place_of(item)}", names, self.language)
+        return variables, delay
+
+    def lead_on(self, end: StepEnd, ways: Sequence[tuple[Transition, int | None, float]]) -> None:
+        """Reach the targets of what fired; a way that reaches none ends its branch."""
+        if not ways:
+            self.end_branch(end.variables)
+        reached: set[str] = set()
+        for item, variables, delay in ways:
+            is_cascade = end.is_cascade and item.on == DEPENDENCY_OUTCOMES
+            targets = item.steps
+            for target in targets:
+                if self.decision.status is not None or target in reached:
+                    continue
+                if self.spec.steps[target].join is not None:
+                    # several ways of one step run into one join are one arrival, which knows what each publishes
+                    reached.add(target)
+                    same = [way for way in ways if target in way[0].to]
+                    variables_there = self.branches.joined([known for _, known, _ in same])
+                    first = min(pause for _, _, pause in same)
+                    self.arrive(target, end, variables_there, is_cascade=is_cascade, delay=first)
+                else:
+                    self.arrive(target, end, variables, is_cascade=is_cascade, delay=delay)
+            if RETRY in item.to and self.decision.status is None and self.decision.failing is None:
+                step = self.spec.steps[end.step]
+                self.activate(step, scope=end.scope, source=end.id, variables=variables, delay=delay)
+            elif not targets:
+                self.end_branch(variables)
+
+    def arrive(
+        self, target: str, end: StepEnd, variables: int | None, *, is_cascade: bool = False, delay: float = 0.0
+    ) -> None:
+        """Reach a step: it starts, or, a join, it counts; the last arrival it waits for starts it."""
+        if self.decision.failing is not None:
+            self.end_branch(variables)
+            return
+        if target not in self.spec.joins:
+            scope, own = self.scope_for(target, end)
+            self.activate(
+                self.spec.steps[target], own=own, scope=scope, source=end.id, variables=variables,
+                is_cascade=is_cascade, delay=delay,
+            )  # fmt: skip
+        elif delay > 0:
+            self.decision.open_steps += 1
+            self.decision.arrivals.append(
+                NewArrival(
+                    target, end.step, is_cascade, end.scope, None, source_run=end.id, variables=variables, delay=delay
+                )
+            )
+        else:
+            self.count_in(target, end, variables, is_cascade=is_cascade)
+
+    def end_of(self, arrival: NewArrival) -> StepEnd:
+        """Return the end of the step whose delayed arrival is due, as far as an arrival needs it."""
+        return StepEnd(arrival.source, SUCCEEDED, id=arrival.source_run or 0, scope=arrival.scope)
+
+    def scope_for(self, target: str, end: StepEnd) -> tuple[int, int | None]:
+        """Return the scope of an activation, and its id where it opens one: a split's first stays where it is."""
+        is_split = target in self.spec.splits and not self.spec.is_back(end.step, target)
+        if is_split and self.last_iteration(target, end.scope):
+            own = self.state.new_step_run()
+            self.iterations[target, own] = 0
+            self.opened[own] = end.scope
+            return own, own
+        return end.scope, None
+
+    def count_in(self, target: str, end: StepEnd, variables: int | None, *, is_cascade: bool) -> None:
+        """Count an arrival at a join; the last one of a generation activates it, later ones change nothing."""
+        number = self.next_generation(target, end)
+        key = (target, end.scope, number)
+        if key not in self.generations:
+            self.generations[key] = self.state.generation(target, end.scope, number)
+        generation = self.generations[key]
+        is_woken = generation.step_run is not None and generation.step_run not in {
+            item.id for item in self.decision.waiting
+        }
+        if generation.step_run is None:
+            generation.step_run = self.state.new_step_run()
+            generation.iteration = self.next_iteration(target, end.scope)
+            self.decision.waiting.append(Waiting(generation.step_run, target, end.scope, generation.iteration))
+        generation.arrived[end.step] = Arrived(is_cascade, variables)
+        self.decision.arrivals.append(
+            NewArrival(target, end.step, is_cascade, end.scope, number, generation.step_run, end.id, variables)
+        )
+        if generation.is_fired:
+            self.end_branch(variables)
+        elif len(generation.arrived) == self.spec.join_size(target):
+            generation.is_fired = True
+            self.decision.waiting = [item for item in self.decision.waiting if item.id != generation.step_run]
+            self.activate(
+                self.spec.steps[target], own=generation.step_run, iteration=generation.iteration, is_woken=is_woken,
+                scope=end.scope, source=end.id,
+                variables=self.branches.joined([item.variables for item in generation.arrived.values()]),
+                is_cascade=any(item.is_cascade for item in generation.arrived.values()),
+            )  # fmt: skip
+
+    # starting a step
+
+    def activate(
+        self,
+        step: StepSpec,
+        *,
+        scope: int = OUTERMOST,
+        source: int | None = None,
+        variables: int | None = None,
+        is_cascade: bool = False,
+        delay: float = 0.0,
+        own: int | None = None,
+        iteration: int | None = None,
+        is_woken: bool = False,
+    ) -> None:
+        """Start a step, or settle it at once: skipped, an empty map, or failed before it began."""
+        if iteration is None:
+            iteration = self.next_iteration(step.name, scope)
+        activation = Activation(
+            step, id=self.state.new_step_run() if own is None else own, is_woken=is_woken, scope=scope,
+            iteration=iteration, source=source or None, variables=variables, delay=delay,
+        )  # fmt: skip
+        if iteration > self.facts.max_iterations:
+            limit = f"MAX_ITERATIONS is {self.facts.max_iterations:,}"
+            message = f"{limit}; step {step.name!r} would begin for the {iteration:,}th time"
+            self.fail_run(error_of(step.name, "LimitExceeded", message))
+            return
+        if not self.spec.is_bounded and self.decision.task_count >= self.facts.max_tasks:
+            self.fail_run(self.too_many_tasks(step, self.decision.task_count + 1))
+            return
+        if is_cascade:
+            self.settle_at_once(activation, SKIPPED, DEPENDENCY_SKIPPED, is_cascade=True)
+            return
+        try:
+            if step.when is not None and not self.condition_holds(step, scope, variables):
+                self.unmet(activation)
                 return
-            items, count = self.expand(step)
-        except (ExpressionError, TypeViolation, UnregisteredHandler) as error:
+            items, count = self.expand(step, scope, variables)
+            activation.max_parallel = self.max_parallel(step, scope, variables)
+            if step.delay is not None:
+                names = self.names(scope, variables)
+                activation.delay += seconds(step.delay, f"delay of step {step.name!r}", names, self.language)
+        except MISTAKES as error:
             failure = error_of(step.name, type(error).__name__, error.message)
-            self.settle_at_once(step, FAILED, error=failure)
+            self.settle_at_once(activation, FAILED, error=failure)
             # an error of the definition is never handled by a transition: it is not an outcome of the step
             self.fail_run(failure)
             return
         if step.kind == MAP and count == 0:
-            self.emptied[step.name] = []
-            self.settle_at_once(step, SUCCEEDED)
+            self.emptied.setdefault(scope, {})[step.name] = []
+            self.empty_maps.add(activation.id)
+            self.settle_at_once(activation, SUCCEEDED)
             return
-        if step.kind == MAP and not self.fits(step, count):
+        if not self.fits(activation, count):
             return
         self.decision.open_steps += 1
-        waiting_id = self.facts.waiting.get(step.name)
-        self.decision.activations.append(Activation(step, items=items, task_count=count, waiting_id=waiting_id))
+        activation.items, activation.task_count = items, count
+        self.decision.activations.append(activation)
 
-    def fits(self, step: StepSpec, count: int) -> bool:
-        """Count a map's tasks; beyond the limit the run fails and nothing is made."""
+    def fits(self, activation: Activation, count: int) -> bool:
+        """Count tasks where they may become many; beyond the limit the run fails and nothing is made."""
+        step = activation.step
+        if step.kind != MAP and self.spec.is_bounded:
+            return True
         total = self.decision.task_count + count
         if total > self.facts.max_tasks:
-            limit = f"MAX_TASKS is {self.facts.max_tasks:,}"
-            message = f"{limit}; step {step.name!r} would bring the run to {total:,} tasks"
-            failure = error_of(step.name, "LimitExceeded", message)
-            self.settle_at_once(step, FAILED, error=failure)
+            failure = self.too_many_tasks(step, total)
+            self.settle_at_once(activation, FAILED, error=failure)
             self.fail_run(failure)
             return False
         self.decision.task_count = total
         return True
 
-    def unmet(self, step: StepSpec) -> None:
+    def too_many_tasks(self, step: StepSpec, total: int) -> Error:
+        limit = f"MAX_TASKS is {self.facts.max_tasks:,}"
+        message = f"{limit}; step {step.name!r} would bring the run to {total:,} tasks"
+        return error_of(step.name, "LimitExceeded", message)
+
+    def unmet(self, activation: Activation) -> None:
         """A false condition: skip, skip what follows too, or fail."""
+        step = activation.step
         if step.on_unmet == "fail":
             failure = error_of(step.name, "ConditionUnmet", f"the condition {step.when} is not met")
-            self.settle_at_once(step, FAILED, CONDITION_UNMET, error=failure)
+            self.settle_at_once(activation, FAILED, CONDITION_UNMET, error=failure)
         else:
-            cascade = step.on_unmet == "skip_cascade"
-            self.settle_at_once(step, SKIPPED, CONDITION_UNMET, is_cascade=cascade)
+            self.settle_at_once(activation, SKIPPED, CONDITION_UNMET, is_cascade=step.on_unmet == "skip_cascade")
 
     def settle_at_once(
-        self, step: StepSpec, status: str, reason: str = "", *, is_cascade: bool = False, error: Error | None = None
+        self,
+        activation: Activation,
+        status: str,
+        reason: str = "",
+        *,
+        is_cascade: bool = False,
+        error: Error | None = None,
     ) -> None:
-        waiting_id = self.facts.waiting.get(step.name)
-        self.decision.activations.append(Activation(step, status, reason=reason, error=error, waiting_id=waiting_id))
-        self.pending.append(StepEnd(step.name, status, is_cascade, error))
+        if not self.spec.is_bounded:
+            # where steps multiply, one that is skipped counts as a task: it may lead on to any number of others
+            self.decision.task_count += 1
+        activation.status, activation.reason, activation.error = status, reason, error
+        self.decision.activations.append(activation)
+        self.pending.append(
+            StepEnd(
+                activation.step.name, status, is_cascade, error, activation.id, activation.scope,
+                activation.iteration, activation.variables,
+            )
+        )  # fmt: skip
 
-    def fail_run(self, error: Error) -> None:
-        """Fail fast: what has not started yet will not start."""
-        decision = self.decision
-        decision.status, decision.error = FAILED, error
-        running = [item for item in decision.activations if item.status == RUNNING]
-        decision.activations = [item for item in decision.activations if item.status != RUNNING]
-        decision.open_steps -= len(running)
-        decision.task_count = self.facts.task_count
-        decision.waiting.clear()
-        decision.arrivals.clear()
-
-    def condition_holds(self, step: StepSpec) -> bool:
+    def condition_holds(self, step: StepSpec, scope: int, variables: int | None) -> bool:
         condition = step.when
         assert condition is not None
-        outputs = _Visible(self.outputs, self.spec)
-        names = {"input": self.facts.input, "outputs": outputs, "vars": {}}
-        try:
-            if condition.callable is not None:
-                return _ask(condition.callable, names)
-            assert condition.expression is not None
-            return bool(evaluate(condition.expression, names))
-        except UnregisteredHandler:
-            raise
-        except Exception as error:
-            if outputs.failure is not None:
-                # the data could not be read, which says nothing about the condition
-                raise outputs.failure from None
-            # never silently false: the author's mistake ends the run with its words
-            what = (
-                error.message
-                if isinstance(error, ExpressionError)
-                else f"{condition} raised {type(error).__name__}: {error}"
-            )
-            raise ExpressionError(f"condition of step {step.name!r}: {what}", expression=str(condition)) from error
+        names = self.names(scope, variables)
+        # never silently false: the author's mistake ends the run with its words
+        return evaluated(f"condition of step {step.name!r}", names, lambda: self.language.holds(condition, names))
 
-    def expand(self, step: StepSpec) -> tuple[Sequence[Any] | None, int]:
+    def expand(self, step: StepSpec, scope: int, variables: int | None) -> tuple[Sequence[Any] | None, int]:
         """Return a step's items and how many tasks it gets."""
         if step.kind != MAP:
             return None, 1
         if step.count is not None:
             return None, step.count
+        if self.spec.language != NATIVE:
+            names = self.names(scope, variables)
+            value = evaluated(f"items of step {step.name!r}", names, lambda: self.language.value(step.over, names))
+            return self.as_items(step, step.over, value)
         source, *keys = step.over_path
+        outputs = self.outputs(scope)
         if source == "input":
             value = self.facts.input
-        elif source in self.outputs:
-            value = self.outputs[source]
+        elif source == "vars":
+            value = self.branches.variables(variables).values
+        elif source in outputs:
+            value = outputs[source]
         else:
             return [], 0  # a skipped source maps to []
         for depth, key in enumerate(keys, start=1):
@@ -276,6 +435,19 @@ class _Routing:
                     f"({type(value).__name__} found)"
                 )
             value = value[key]
+        return self.as_items(step, source, value)
+
+    def max_parallel(self, step: StepSpec, scope: int, variables: int | None) -> int | None:
+        """Return how many tasks of a map may be in flight; text is an expression of another language."""
+        if not isinstance(step.max_parallel, str):
+            return step.max_parallel
+        names, place = self.names(scope, variables), f"concurrency of step {step.name!r}"
+        value = evaluated(place, names, lambda: self.language.value(step.max_parallel, names))
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ExpressionError(f"{place}: a whole number is needed, not {value!r}", expression=step.max_parallel)
+        return max(1, value)
+
+    def as_items(self, step: StepSpec, source: Any, value: Any) -> tuple[Sequence[Any], int]:
         if not isinstance(value, list):
             raise TypeViolation(
                 f"step {step.name!r} maps over {step.over!r}, which needs a list from {source!r}; "
@@ -283,57 +455,169 @@ class _Routing:
             )
         return value, len(value)
 
+    # how the run ends
 
-def _ask(name: str, names: Mapping[str, Any]) -> bool:
-    """Call the registered condition `name` with copies of what its parameters name."""
-    predicate = registry.callable(name)
-    arguments: dict[str, Any] = {}
-    for item in parameters(predicate):
-        if item.name == "outputs":
-            arguments[item.name] = _Copied(names[item.name])
-        elif item.name in names:
-            arguments[item.name] = copy.deepcopy(names[item.name])
-    return bool(predicate(**arguments))
+    def finish(self) -> None:
+        """Nothing runs or is on its way: the run has come to its end, unless a join waits in vain."""
+        decision = self.decision
+        decision.status = SUCCEEDED
+        if decision.failing is not None:
+            decision.status, decision.error = FAILED, decision.failing
+        elif not self.spec.is_plain:
+            partly = self.unfired()
+            first = next((item for item in partly if item.generation == 1), None)
+            decision.leftovers = [item for item in partly if item is not first]
+            if first is not None:
+                decision.status, decision.error = FAILED, self.missing(first)
+            for item in partly:
+                self.end_arrived(item)
+        self.give_output()
 
+    def unfired(self) -> list[Unfired]:
+        """Return the joins that somebody has reached and that still wait."""
+        before = {(item.step, item.scope, item.generation): item for item in self.state.unfired()}
+        for (step, scope, number), seen in self.generations.items():
+            before[step, scope, number] = Unfired(step, scope, number, tuple(seen.arrived))
+        fired = {key for key, seen in self.generations.items() if seen.is_fired}
+        return [item for key, item in before.items() if key not in fired]
 
-class _Visible(Mapping[str, Any]):
-    """Outputs as a condition sees them: a step that was skipped or has not run gives None.
+    def missing(self, join: Unfired) -> Error:
+        expected = [name for name in self.spec.predecessors[join.step] if name not in join.sources]
+        arrived = ", ".join(repr(name) for name in join.sources)
+        absent = ", ".join(repr(name) for name in expected)
+        size = self.spec.join_size(join.step)
+        message = f"join {join.step!r} waits for {size} steps, and nothing is left to reach it; there: {arrived}"
+        return error_of(join.step, "JoinIncomplete", f"{message}; missing: {absent}")
 
-    failure: why an output could not be read, where that happened.
-    """
-
-    def __init__(self, outputs: Mapping[str, Any], spec: FlowSpec) -> None:
-        self._outputs = outputs
-        self._spec = spec
-        self.failure: Exception | None = None
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self._spec.steps:
-            raise KeyError(name)
+    def give_output(self) -> None:
+        """Evaluate the declared output; of a run that failed, as far as it can be."""
+        if not self.spec.output:
+            return
+        decision = self.decision
+        names = self.names(OUTERMOST, decision.final_variables)
         try:
-            return self._outputs.get(name)
-        except Exception as failure:
-            self.failure = failure
-            raise
+            output = evaluated("output of the flow", names, lambda: self.language.outputs(self.spec, names))
+            if not schema.is_json(output):
+                raise ExpressionError("output of the flow: it is no JSON value")
+            decision.output = output
+        except MISTAKES as error:
+            if decision.status == SUCCEEDED:
+                decision.status = FAILED
+                decision.error = error_of("", type(error).__name__, error.message)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._spec.steps)
+    def fail_run(self, error: Error) -> None:
+        """Fail fast: what has not started yet will not start."""
+        decision = self.decision
+        if decision.status is not None:
+            return
+        decision.status, decision.error = FAILED, error
+        running = [item for item in decision.activations if item.status == RUNNING]
+        decision.activations = [item for item in decision.activations if item.status != RUNNING]
+        decision.open_steps -= len(running) + sum(item.generation is None for item in decision.arrivals)
+        decision.task_count = self.facts.task_count
+        decision.waiting.clear()
+        decision.arrivals.clear()
+        self.give_output()
 
-    def __len__(self) -> int:
-        return len(self._spec.steps)
+    def fail_later(self, error: Error) -> None:
+        """Nothing new starts from here on; what runs goes on, then the run fails."""
+        if self.decision.failing is None:
+            self.decision.failing = error
 
+    # variables
 
-class _Copied(Mapping[str, Any]):
-    """A mapping whose values are copied when read, for code that could change them."""
+    def end_branches(self, end: StepEnd, ways: Sequence[tuple[Transition, int | None, float]]) -> None:
+        for variables in dict.fromkeys([end.variables, *(variables for _, variables, _ in ways)]):
+            self.end_branch(variables)
 
-    def __init__(self, source: Mapping[str, Any]) -> None:
-        self._source = source
+    def end_branch(self, variables: int | None) -> None:
+        """A branch ends here: what it knows is the run's from now on."""
+        if self.spec.output:
+            self.decision.final_variables = self.branches.joined([self.decision.final_variables, variables])
 
-    def __getitem__(self, name: str) -> Any:
-        return copy.deepcopy(self._source[name])
+    def end_arrived(self, join: Unfired) -> None:
+        """The branches that wait at a join in vain end there."""
+        if self.spec.output:
+            key = (join.step, join.scope, join.generation)
+            seen = self.generations.get(key) or self.state.generation(*key)
+            for arrival in seen.arrived.values():
+                self.end_branch(arrival.variables)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._source)
+    # ordinals
 
-    def __len__(self) -> int:
-        return len(self._source)
+    def last_iteration(self, step: str, scope: int) -> int:
+        key = (step, scope)
+        if key not in self.iterations:
+            self.iterations[key] = self.state.last_iteration(step, scope)
+        return self.iterations[key]
+
+    def next_iteration(self, step: str, scope: int) -> int:
+        """Count an activation of a step in its scope; most steps have one and need no look at the run."""
+        if step not in self.spec.repeating and step not in self.spec.splits:
+            return 1
+        last = self.last_iteration(step, scope)
+        self.iterations[step, scope] = last + 1
+        return last + 1
+
+    def next_generation(self, target: str, end: StepEnd) -> int:
+        """Count an arrival of a source at a join in its scope."""
+        if end.step not in self.spec.repeating and end.step not in self.spec.splits:
+            return 1
+        key = (target, end.scope, end.step)
+        if key not in self.arrivals_of:
+            self.arrivals_of[key] = self.state.last_generation(*key)
+        self.arrivals_of[key] += 1
+        return self.arrivals_of[key]
+
+    # expressions
+
+    @property
+    def language(self) -> Language:
+        return language_of(self.spec)
+
+    def outputs(self, scope: int) -> Mapping[str, Any]:
+        emptied = [self.emptied[place] for place in self.scopes(scope) if place in self.emptied]
+        known = self.state.outputs(self.stored_scope(scope))
+        return ChainMap(*emptied, known) if emptied else known  # type: ignore[arg-type]
+
+    def statuses(self, scope: int) -> Mapping[str, str]:
+        return self.state.statuses(self.stored_scope(scope))
+
+    def scopes(self, scope: int) -> list[int]:
+        """Return a scope and those around it, up to the first that was there before this decision."""
+        chain = [scope]
+        while chain[-1] in self.opened:
+            chain.append(self.opened[chain[-1]])
+        return chain
+
+    def stored_scope(self, scope: int) -> int:
+        """Return the innermost scope around one that has rows: one opened here has none yet."""
+        return self.scopes(scope)[-1]
+
+    def names(self, scope: int, variables: int | None, **more: Any) -> Names:
+        """Return what an expression sees, read when it is asked for."""
+        return Names(
+            more,
+            input=lambda: self.facts.input,
+            vars=lambda: self.branches.variables(variables).values,
+            outputs=lambda: Visible(self.outputs(scope), self.spec.steps),
+            **({} if self.spec.language == NATIVE else {"statuses": lambda: self.statuses(scope)}),
+        )
+
+    def names_after(self, end: StepEnd, variables: int | None = None) -> Names:
+        """Return what the transitions of an ended step see."""
+        names = self.names(
+            end.scope, variables or end.variables, status=end.status, error=end.error, iteration=end.iteration
+        )
+        names.add_reader("result", lambda: self.result(end))
+        return names
+
+    def result(self, end: StepEnd) -> Any:
+        has_parts = self.spec.language != NATIVE and end.status == FAILED and self.spec.steps[end.step].kind == MAP
+        if end.status != SUCCEEDED and not has_parts:
+            return None
+        return [] if end.id in self.empty_maps else self.state.result(end)
+
+    def place_of(self, item: Transition) -> str:
+        place = self.spec.outbound[item.source].index(item) + 1
+        return f"transition {place} of step {item.source!r}"

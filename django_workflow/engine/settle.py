@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from uuid import UUID
 
-from django_workflow import db, queue
+from django_workflow import db, payload, queue
 from django_workflow.conf import conf
+from django_workflow.definition.spec import SINGLE, FlowSpec
 from django_workflow.engine import close, ends, held, publish
-from django_workflow.engine.advance import Advance, Joins, LockedRun, read_joins
+from django_workflow.engine.advance import Advance, LockedRun
 from django_workflow.engine.claim import ClaimedTask, Taker, equip_taken
 from django_workflow.engine.ends import Ending
 from django_workflow.engine.outcome import Outcome
-from django_workflow.engine.outputs import RunOutputs, read_inputs
-from django_workflow.engine.routing import RunFacts, StepEnd, decide
+from django_workflow.engine.outputs import read_inputs
+from django_workflow.engine.routing import RunFacts, RunState, StepEnd, decide
+from django_workflow.engine.state import StoredState, prefetch, wanted
 from django_workflow.statuses import RELEASED, RUN_TERMINAL, SUCCEEDED
 
 logger = logging.getLogger("django_workflow")
@@ -34,8 +36,8 @@ class Settled:
     may_begin: fences of lost tasks whose new attempt may begin now.
     superseded: ids of tasks of which an outcome came too late.
     queues, runs, cancelled: whom to notify after the commit.
-    delays: seconds until the messages of retries become visible.
-    taken: successors that the calling worker claimed.
+    delays: seconds until the messages of retries and delayed steps become visible.
+    taken: successors that the calling worker claimed. local: tasks of local runs that can be claimed now.
     """
 
     done: list[Outcome] = field(default_factory=list)
@@ -47,6 +49,7 @@ class Settled:
     cancelled: set[UUID] = field(default_factory=set)
     delays: list[float] = field(default_factory=list)
     taken: list[ClaimedTask] = field(default_factory=list)
+    local: list[int] = field(default_factory=list)
 
     def add(self, other: Settled) -> None:
         """Take over what another settle did."""
@@ -54,6 +57,7 @@ class Settled:
         self.left += other.left
         self.delays += other.delays
         self.taken += other.taken
+        self.local += other.local
         for name in ("may_begin", "superseded", "queues", "runs", "cancelled"):
             getattr(self, name).update(getattr(other, name))
 
@@ -123,7 +127,7 @@ def _settle_apart(outcomes: Sequence[Outcome], wait_ms: int | None, error: Excep
 # own statement, before anything is read: what the runs' other tasks did is visible only to a
 # snapshot taken after this lock was got
 LOCK_RUNS = """
-    SELECT id, status, version_id, open_steps, task_count, is_local,
+    SELECT id, status, version_id, open_steps, task_count, is_local, variables_id, error,
            (SELECT array_agg(name) FROM django_workflow_queue WHERE paused_at IS NOT NULL)
     FROM django_workflow_run WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
 """
@@ -137,7 +141,14 @@ def lock_runs(run_ids: Iterable[UUID], *, wait_ms: int | None = None) -> dict[UU
     else:
         with db.lock_timeout(wait_ms):
             found = db.rows(LOCK_RUNS, wanted)
-    return {row[0]: LockedRun(*row) for row in found}
+    return {row[0]: _locked(row) for row in found}
+
+
+def _locked(row: db.Row) -> LockedRun:
+    key, status, version_id, open_steps, task_count, is_local, variables_id, error, queues = row
+    return LockedRun(
+        key, status, version_id, open_steps, task_count, is_local, variables_id, payload.loads(error), queues
+    )
 
 
 class _Settling:
@@ -148,16 +159,22 @@ class _Settling:
         self.wait_ms = wait_ms
         self.result = Settled()
         self.advance = Advance(taker=taker)
-        # outputs of single steps in hand: they need not be read back
-        self.texts: dict[UUID, dict[str, str]] = defaultdict(dict)
+        # outputs of single steps in hand, by step run: they need not be read back
+        self.texts: dict[int, str] = {}
+        self.ended: list[ClaimedTask] = []
 
     def finish(self) -> Settled:
         """Equip the tasks that were taken, after the commit."""
         taker = self.advance.taker
         if taker is not None and taker.taken:
-            equip_taken(taker.taken, self.texts)
+            equip_taken(taker.taken, self.fresh())
             self.result.taken = taker.taken
         return self.result
+
+    def fresh(self) -> dict[tuple[UUID, int, str], str]:
+        """Return the outputs in hand by run, scope and step, of the latest pass."""
+        ended = sorted((task for task in self.ended if task.step_run_id in self.texts), key=attrgetter("iteration"))
+        return {(task.run_id, task.scope, task.step.name): self.texts[task.step_run_id] for task in ended}
 
     def settle(self) -> None:
         runs = lock_runs({outcome.task.run_id for outcome in self.outcomes}, wait_ms=self.wait_ms)
@@ -177,6 +194,8 @@ class _Settling:
         self.result.cancelled |= self.advance.cancelled
         # whoever puts a task aside for others does not come back for it before them
         self.result.delays = [item.delay for item in endings if item.keeps_message and item.outcome.kind != RELEASED]
+        self.result.delays += self.advance.delays
+        self.result.local = self.advance.local
         self.result.runs = {item.outcome.task.run_id for item in endings}
 
     def set_apart(self, runs: dict[UUID, LockedRun]) -> list[Outcome]:
@@ -213,21 +232,35 @@ class _Settling:
         """Route every run in which a step ended."""
         live = [run_id for run_id in step_ends if runs[run_id].status not in RUN_TERMINAL]
         specs = {run_id: publish.spec_of(runs[run_id].version_id) for run_id in live}
-        joins = read_joins([run_id for run_id in live if specs[run_id].has_joins])
-        inputs = read_inputs(run_id for run_id in live if specs[run_id].reads_input)
         for item in endings:
-            if item.outcome.kind == SUCCEEDED and item.outcome.task.step.kind == "single":
-                self.texts[item.outcome.task.run_id][item.outcome.task.step.name] = item.outcome.output or "null"
+            task = item.outcome.task
+            self.ended.append(task)
+            if item.outcome.kind == SUCCEEDED and task.step.kind == SINGLE:
+                self.texts[task.step_run_id] = item.outcome.output or "null"
+        inputs = read_inputs(run_id for run_id in live if specs[run_id].reads_input)
+        states = {run_id: StoredState(run_id, specs[run_id], step_ends[run_id], self.texts) for run_id in live}
+        prefetch([
+            (states[run_id], *wanted(specs[run_id], step_ends[run_id]))
+            for run_id in live
+            if specs[run_id].has_joins or not specs[run_id].is_bounded
+        ])  # fmt: skip
         for run_id in live:
-            run, spec = runs[run_id], specs[run_id]
-            seen = joins[run_id] if run_id in joins else Joins()
-            facts = RunFacts(
-                input=ends.decoded(inputs.get(run_id)),
-                outputs=RunOutputs(run_id, spec, self.texts.get(run_id)),
-                open_steps=run.open_steps,
-                task_count=run.task_count,
-                max_tasks=spec.max_tasks or conf.MAX_TASKS,
-                arrivals=seen.arrivals,
-                waiting=seen.waiting,
-            )
-            self.advance.add(run, spec, decide(spec, facts, step_ends[run_id]))
+            facts = facts_of(runs[run_id], specs[run_id], states[run_id], inputs.get(run_id))
+            self.advance.add(runs[run_id], specs[run_id], decide(specs[run_id], facts, step_ends[run_id]))
+
+
+def facts_of(run: LockedRun, spec: FlowSpec, state: RunState, text: str | None) -> RunFacts:
+    """Return what a decision about a locked run may look at.
+
+    text: the run's input, where the definition has routing read it.
+    """
+    return RunFacts(
+        input=payload.loads(text),
+        state=state,
+        open_steps=run.open_steps,
+        task_count=run.task_count,
+        max_tasks=spec.max_tasks or conf.MAX_TASKS,
+        max_iterations=spec.max_iterations or conf.MAX_ITERATIONS,
+        variables=run.variables_id,
+        failing=run.failing,
+    )

@@ -12,13 +12,13 @@ from uuid import UUID
 from django_workflow import db, payload
 from django_workflow.conf import conf
 from django_workflow.definition import schema
-from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine import publish
 from django_workflow.engine.advance import Advance, LockedRun
 from django_workflow.engine.records import EventLog
 from django_workflow.engine.routing import Decision, RunFacts, decide
-from django_workflow.engine.settle import notifications
+from django_workflow.engine.settle import facts_of, notifications
+from django_workflow.engine.state import FreshState
 from django_workflow.exceptions import PayloadError
 from django_workflow.ids import uuid7
 from django_workflow.statuses import RUNNING, SCHEDULED
@@ -56,9 +56,9 @@ def checked_labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:
 INSERT_RUNS = """
     INSERT INTO django_workflow_run
         (id, flow_id, version_id, status, is_local, open_steps, task_count, input, error, idempotency_key, labels,
-         title, started_by, due_at, deadline_at, started_at, ended_at)
+         title, started_by, variables_id, output, due_at, deadline_at, started_at, ended_at)
     SELECT n.id, %s, %s, n.status, n.is_local, n.open_steps, n.task_count, n.input::jsonb, n.error::jsonb, n.key,
-           n.labels::jsonb, n.title, n.by,
+           n.labels::jsonb, n.title, n.by, n.variables, n.output::jsonb,
            n.due_at, coalesce(n.due_at, clock_timestamp()) + make_interval(secs => %s::float8),
            CASE WHEN n.status <> 'scheduled' THEN clock_timestamp() END,
            CASE WHEN n.status NOT IN ('scheduled', 'running') THEN clock_timestamp() END
@@ -66,9 +66,10 @@ INSERT_RUNS = """
         SELECT *, CASE WHEN at IS NOT NULL THEN at
                        WHEN delay IS NOT NULL THEN clock_timestamp() + make_interval(secs => delay) END AS due_at
         FROM unnest(%s::uuid[], %s::text[], %s::bool[], %s::int[], %s::int[], %s::text[], %s::text[], %s::text[],
-                    %s::text[], %s::text[], %s::text[], %s::float8[], %s::timestamptz[])
+                    %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::float8[], %s::timestamptz[])
              WITH ORDINALITY
-             AS u(id, status, is_local, open_steps, task_count, input, error, key, labels, title, by, delay, at, place)
+             AS u(id, status, is_local, open_steps, task_count, input, error, key, labels, title, by, variables, output,
+                  delay, at, place)
     ) n
     ORDER BY n.key, n.place
     ON CONFLICT DO NOTHING
@@ -118,23 +119,26 @@ class _NewRun:
         # routing sees what is stored, as it will later: a tuple is a list then, a date a text
         stored = payload.loads(text) if spec.reads_input or spec.input_schema is not None else None
         check_input(spec, stored)
-        facts = entry_facts(spec, stored)
         row = LockedRun(request.run_id or uuid7(), RUNNING, version_id, 0, 0, request.is_local)
+        facts = entry_facts(row, spec, stored)
         if request.delay is not None or request.at is not None:
             row.status = SCHEDULED
             return cls(row, request, text, facts, None)
         decision = decide(spec, facts, is_start=True)
         row.status = decision.status or RUNNING
         row.open_steps, row.task_count = decision.open_steps, decision.task_count
+        row.variables_id, row.failing = decision.final_variables, decision.failing
         return cls(row, request, text, facts, decision)
 
     def columns(self) -> tuple[Any, ...]:
         row, request = self.row, self.request
-        error = json.dumps(self.decision.error) if self.decision and self.decision.error else None
+        error = (self.decision.error or self.decision.failing) if self.decision else None
+        output = self.decision.output if self.decision else None
         return (
-            row.id, row.status, row.is_local, row.open_steps, row.task_count, self.input, error,
-            request.idempotency_key, json.dumps(dict(request.labels)), request.title[:200], request.by[:150],
-            request.delay, request.at,
+            row.id, row.status, row.is_local, row.open_steps, row.task_count, self.input,
+            json.dumps(error) if error else None, request.idempotency_key, json.dumps(dict(request.labels)),
+            request.title[:200], request.by[:150], row.variables_id,
+            None if output is None else payload.dump_output(output, step="output"), request.delay, request.at,
         )  # fmt: skip
 
     def activate(self, advance: Advance, spec: FlowSpec) -> None:
@@ -158,9 +162,11 @@ def check_input(spec: FlowSpec, value: Any) -> None:
         )
 
 
-def entry_facts(spec: FlowSpec, run_input: Any) -> RunFacts:
+def entry_facts(run: LockedRun, spec: FlowSpec, run_input: Any) -> RunFacts:
     """Return what is known of a run that begins."""
-    return RunFacts(input=run_input, max_tasks=spec.max_tasks or conf.MAX_TASKS)
+    facts = facts_of(run, spec, FreshState(), None)
+    facts.input = run_input
+    return facts
 
 
 def _insert(runs: Sequence[_NewRun], spec: FlowSpec, flow_id: int) -> tuple[list[UUID], list[_NewRun]]:
@@ -209,7 +215,7 @@ def begin_due(limit: int = 500) -> int:
     Runs of versions that name conditions this process has no code for stay scheduled: in a rolling
     deploy a keeper of the new release begins them.
     """
-    versions = [version_id for (version_id,) in db.rows(DUE_VERSIONS) if _can_decide(version_id)]
+    versions = [version_id for (version_id,) in db.rows(DUE_VERSIONS) if publish.can_decide(version_id)]
     if not versions:
         return 0
     advance = Advance()
@@ -222,17 +228,8 @@ def begin_due(limit: int = 500) -> int:
             run.status = RUNNING
             advance.events.run(run.id, "run.started")
             spec = publish.spec_of(run.version_id)
-            facts = entry_facts(spec, payload.loads(inputs[run.id]))
+            facts = entry_facts(run, spec, payload.loads(inputs[run.id]))
             advance.add(run, spec, decide(spec, facts, is_start=True))
         advance.write()
     db.notify(notifications(queues=advance.queues, runs=[run.id for run in runs]))
     return len(runs)
-
-
-def _can_decide(version_id: int) -> bool:
-    """Say whether this process has code for whatever the version's steps ask when they are activated."""
-    spec = publish.readable_spec(version_id)
-    if spec is None:
-        return False
-    conditions = [step.when.callable for step in spec.steps.values() if step.when is not None]
-    return all(name is None or registry.has_callable(name) for name in conditions)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django_workflow import db, payload
 from django_workflow.conf import conf
-from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine import close, publish
-from django_workflow.engine.advance import Advance, Joins, LockedRun, read_joins
+from django_workflow.engine.advance import Advance, LockedRun
 from django_workflow.engine.control import WAIT_MS
-from django_workflow.engine.outputs import WHOLE_STEP, RunOutputs, read_inputs
+from django_workflow.engine.outputs import WHOLE_STEP, read_inputs
 from django_workflow.engine.routing import RunFacts, StepEnd, decide
-from django_workflow.engine.settle import lock_runs, notifications
+from django_workflow.engine.settle import facts_of, lock_runs, notifications
+from django_workflow.engine.state import StoredState
 from django_workflow.exceptions import AlreadySettled, NotSupported, RunNotFound, UnregisteredHandler
 from django_workflow.statuses import RUN_TERMINAL, SKIPPED, STEP_TERMINAL, SUCCEEDED, WAITING
 
@@ -34,6 +33,9 @@ class _Target:
     id: int
     status: str
     reason: str
+    scope: int
+    iteration: int
+    variables_id: int | None
 
 
 def skip_step(run_id: UUID, step: str, *, reason: str = "", by: str = "") -> None:
@@ -72,8 +74,8 @@ HAS_GIVEN = """
     SELECT EXISTS (SELECT 1 FROM django_workflow_task WHERE step_run_id = %s AND index = -1 AND output = %s::jsonb)
 """
 FIND_STEP_RUN = """
-    SELECT id, status, reason FROM django_workflow_steprun
-    WHERE run_id = %s AND step = %s ORDER BY iteration DESC LIMIT 1
+    SELECT id, status, reason, scope, iteration, variables_id FROM django_workflow_steprun
+    WHERE run_id = %s AND step = %s ORDER BY status IN ('waiting', 'running') DESC, id DESC LIMIT 1
 """
 
 
@@ -85,8 +87,8 @@ def _find(run_id: UUID, step: str) -> _Target:
     spec = publish.spec_of(run.version_id)
     if step not in spec.steps:
         raise NotSupported(f"Flow {spec.slug!r} has no step {step!r}, only {', '.join(spec.steps)}.")
-    for step_run_id, status, reason in db.rows(FIND_STEP_RUN, [run_id, step]):
-        return _Target(run, spec, step, step_run_id, status, reason)
+    for columns in db.rows(FIND_STEP_RUN, [run_id, step]):
+        return _Target(run, spec, step, *columns)
     if run.status in RUN_TERMINAL:
         raise AlreadySettled(f"Run {run_id} has already ended {run.status}.", run_id=run_id, status=run.status)
     raise NotSupported(
@@ -127,44 +129,25 @@ def _end(target: _Target, status: str, text: str | None, reason: str, by: str) -
         db.execute(INSERT_GIVEN, [run.id, target.id, WHOLE_STEP, queue_name, text])
     told = {"reason": OPERATOR} | {key: item for key, item in (("by", by), ("why", reason)) if item}
     advance.events.operator(run.id, "step.skipped" if status == SKIPPED else "step.completed", step, told)
-    joins = read_joins([run.id]).get(run.id, Joins()) if target.spec.has_joins else Joins()
-    if target.status == WAITING:
-        _stand_in(target, joins)
-    advance.add(run, target.spec, decide(target.spec, _facts(target, joins, text), [StepEnd(step, status)]))
+    end = StepEnd(
+        step, status, id=target.id, scope=target.scope, iteration=target.iteration, variables=target.variables_id
+    )
+    advance.add(run, target.spec, decide(target.spec, _facts(target, end, text), [end]))
     advance.write()
     db.notify_after_commit(notifications(queues=advance.queues, runs=[run.id], cancelled=advance.cancelled))
 
 
 def _check_code(spec: FlowSpec) -> None:
     """Refuse where this process could not decide what starts next; elsewhere it can be done."""
-    names = {step.when.callable for step in spec.steps.values() if step.when is not None}
-    missing = sorted(name for name in names if name is not None and not registry.has_callable(name))
+    missing = publish.missing_code(spec)
     if missing:
         raise UnregisteredHandler(f"This process has no code for {', '.join(missing)}, which decides what starts next.")
 
 
-ARRIVE_FOR = """
-    INSERT INTO django_workflow_arrival (run_id, step, source) SELECT %s::uuid, %s::text, unnest(%s::text[])
-"""
-
-
-def _stand_in(target: _Target, joins: Joins) -> None:
-    """Arrive at a join for those it still waits for: when they come they do not start it again."""
-    arrived = joins.arrivals[target.step]
-    missing: Sequence[str] = [name for name in target.spec.predecessors[target.step] if name not in arrived]
-    db.execute(ARRIVE_FOR, [target.run.id, target.step, missing])
-    joins.waiting.pop(target.step, None)
-
-
-def _facts(target: _Target, joins: Joins, text: str | None) -> RunFacts:
+def _facts(target: _Target, end: StepEnd, text: str | None) -> RunFacts:
     run, spec = target.run, target.spec
-    return RunFacts(
-        input=payload.loads(read_inputs([run.id])[run.id]) if spec.reads_input else None,
-        outputs=RunOutputs(run.id, spec, {target.step: text} if text is not None else None),
-        # a join that waits is not among the open ones
-        open_steps=run.open_steps + (target.status == WAITING),
-        task_count=run.task_count,
-        max_tasks=spec.max_tasks or conf.MAX_TASKS,
-        arrivals=joins.arrivals,
-        waiting=joins.waiting,
-    )
+    state = StoredState(run.id, spec, [end], {target.id: text} if text is not None else None)
+    facts = facts_of(run, spec, state, read_inputs([run.id])[run.id] if spec.reads_input else None)
+    # a join that waits is not among the open ones
+    facts.open_steps += target.status == WAITING
+    return facts

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
@@ -29,18 +30,34 @@ WHAT_IS_DUE = """
                 WHERE status IN ('scheduled', 'running', 'paused') AND deadline_at <= clock_timestamp()
                   AND status <> 'paused'),
         EXISTS (SELECT 1 FROM django_workflow_flowdefinition WHERE paused_at IS NOT NULL),
+        EXISTS (SELECT 1 FROM django_workflow_arrival a JOIN django_workflow_run r ON r.id = a.run_id
+                WHERE a.generation IS NULL AND a.due_at <= clock_timestamp() AND r.status = 'running'
+                  AND NOT r.is_local),
         extract(epoch FROM least(
             (SELECT min(due_at) FROM django_workflow_task
              WHERE message_id IS NULL AND due_at > clock_timestamp() AND status = 'queued'),
-            (SELECT min(due_at) FROM django_workflow_run WHERE status = 'scheduled' AND due_at > clock_timestamp())
+            (SELECT min(due_at) FROM django_workflow_run WHERE status = 'scheduled' AND due_at > clock_timestamp()),
+            (SELECT min(due_at) FROM django_workflow_arrival
+             WHERE generation IS NULL AND due_at > clock_timestamp())
         ) - clock_timestamp())::float8
 """
 
 
-def what_is_due() -> tuple[bool, bool, bool, bool, float | None]:
-    """Return whether tasks, scheduled runs and deadlines are due, whether a flow is paused, and seconds to the next."""
-    tasks, runs, deadlines, pauses, seconds = db.rows(WHAT_IS_DUE)[0]
-    return tasks, runs, deadlines, pauses, seconds
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What there is to do now, and the seconds until there is more, None where nothing waits for its time."""
+
+    tasks: bool
+    runs: bool
+    deadlines: bool
+    pauses: bool
+    arrivals: bool
+    seconds_to_next: float | None
+
+
+def what_is_due() -> Due:
+    """Return whether tasks, scheduled runs, deadlines and arrivals are due, and whether a flow is paused."""
+    return Due(*db.rows(WHAT_IS_DUE)[0])
 
 
 HAS_DELAYED = """
@@ -219,6 +236,7 @@ DELETE_OF_RUNS = (
     "DELETE FROM django_workflow_event WHERE run_id = ANY(%s::uuid[])",
     "DELETE FROM django_workflow_arrival WHERE run_id = ANY(%s::uuid[])",
     "DELETE FROM django_workflow_steprun WHERE run_id = ANY(%s::uuid[])",
+    "DELETE FROM django_workflow_variables WHERE run_id = ANY(%s::uuid[])",
     "DELETE FROM django_workflow_run WHERE id = ANY(%s::uuid[])",
 )
 

@@ -22,9 +22,9 @@ from django_workflow.live.visitors import FlowsOfRuns
 LINGER = 5.0
 #: Seconds that a socket waits for the bridge to listen before it says that nobody does.
 PATIENCE = 2.0
-#: Seconds between two loads of a page, for each page that is open in this process: together they load it twice a
-#: second at most, however many look, and what they look at goes on at its pace.
-PAUSE_PER_PAGE = 0.5
+#: Seconds between two loads of a page, for each page that is open in this process: together they load once a second
+#: at most, however many look, and what they look at goes on at its pace.
+PAUSE_PER_PAGE = 1.0
 
 
 class Bridge:
@@ -41,13 +41,18 @@ class Bridge:
         self._guests = 0
         self._ready = asyncio.Event()
         self._over = asyncio.Event()
-        self._is_stale = False
+        self._is_broken = False
         self._task = loop.create_task(self._live(), name="django_workflow-live")
 
     @property
     def pause(self) -> float:
         """Seconds that each page should wait between two loads while changes never pause."""
         return self._guests * PAUSE_PER_PAGE
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether nobody listens at the moment; sockets are told when somebody does again."""
+        return self._is_broken or not self._ready.is_set()
 
     async def join(self, mailbox: Mailbox, run_id: str | None = None) -> None:
         """Let a mailbox get what concerns a run, or all runs; returns once the bridge listens."""
@@ -56,7 +61,7 @@ class Bridge:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ready.wait(), PATIENCE)
         (self._boards if run_id is None else self._watched[run_id]).add(mailbox)
-        if self._is_stale or not self._ready.is_set():
+        if self.is_stale:
             mailbox.put(STALE)
 
     def leave(self, mailbox: Mailbox, run_id: str | None = None) -> None:
@@ -100,10 +105,10 @@ class Bridge:
             self._deliver_changes(told)
             return
         is_first = not self._ready.is_set()
-        self._is_stale = told.kind is Kind.STALE
+        self._is_broken = told.kind is Kind.STALE
         if told.kind is Kind.RESYNC:
             self._ready.set()
-        if not is_first or self._is_stale:
+        if not is_first or self._is_broken:
             for mailbox in self._everybody():
                 mailbox.put(told)
 

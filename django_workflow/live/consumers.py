@@ -88,7 +88,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
             self.telling.cancel()
             await self._refuse(REFUSED)
             return
-        self.mailbox.put(ASKED)
+        # a page that loads now would miss what comes before somebody listens again; it is told when that is so
+        self.mailbox.put(STALE if self.bridge is None or self.bridge.is_stale else ASKED)
 
     async def disconnect(self, code: int) -> None:
         """Tell it nothing more."""

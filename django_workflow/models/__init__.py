@@ -3,7 +3,17 @@
 from django_workflow.models.coordination import Queue, Worker
 from django_workflow.models.definition import FlowDefinition, FlowVersion
 from django_workflow.models.event import Event, Message
-from django_workflow.models.runtime import Arrival, Attempt, DeadLetter, Dismissal, Run, StepRun, Task, TaskLog
+from django_workflow.models.runtime import (
+    Arrival,
+    Attempt,
+    DeadLetter,
+    Dismissal,
+    Run,
+    StepRun,
+    Task,
+    TaskLog,
+    Variables,
+)
 
 __all__ = [
     "Arrival",
@@ -19,5 +29,6 @@ __all__ = [
     "StepRun",
     "Task",
     "TaskLog",
+    "Variables",
     "Worker",
 ]

@@ -18,12 +18,28 @@ from django_workflow.ids import uuid7
 from django_workflow.models.definition import FlowDefinition, FlowVersion
 from django_workflow.models.fields import ClockTimestamp
 from django_workflow.models.querysets import RunQuerySet, StepRunQuerySet, TaskQuerySet
-from django_workflow.models.triggers import status_machine
+from django_workflow.models.triggers import deleted_by_retention_only, never_updated, status_machine
 
 
 def reference(to: Any, **options: Any) -> Any:
     """A foreign key of a hot table: no constraint, no index of its own."""
     return models.ForeignKey(to, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, **options)
+
+
+class Variables(models.Model):
+    """What a branch of a run knows by name; never changed: publishing makes a new row."""
+
+    run = reference("django_workflow.Run", related_name="+")
+    values = models.JSONField(default=dict)
+    stamps = models.JSONField(default=dict, help_text="The row in which each name was last written: the latest wins.")
+
+    class Meta:
+        verbose_name_plural = "variables"
+        indexes = [models.Index(fields=("run",), name="dw_variables_run")]
+        triggers: list[pgtrigger.Trigger] = [never_updated("variables"), deleted_by_retention_only("variables")]
+
+    def __str__(self) -> str:
+        return ", ".join(self.values)
 
 
 class Run(models.Model):
@@ -33,6 +49,9 @@ class Run(models.Model):
     flow = reference(FlowDefinition, related_name="runs")
     version = reference(FlowVersion, related_name="runs")
     retry_of = reference("self", null=True, blank=True, related_name="retries")
+    variables = reference(
+        Variables, null=True, blank=True, related_name="+", help_text="Of the branches that have ended, merged."
+    )
     open_steps = models.IntegerField(default=0, db_default=0, help_text="Step runs that are running.")
     task_count = models.IntegerField(default=0, db_default=0, help_text="Tasks made by map steps, for the limit.")
     is_local = models.BooleanField(
@@ -53,6 +72,7 @@ class Run(models.Model):
     idempotency_key = models.CharField(max_length=200, null=True, blank=True)
     labels = models.JSONField(default=dict, blank=True)
     input = models.JSONField(null=True, blank=True)
+    output = models.JSONField(null=True, blank=True, help_text="What its flow declares as output.")
     error = models.JSONField(null=True, blank=True, help_text="Step, class and message of what ended it.")
 
     objects = RunQuerySet.as_manager()
@@ -99,9 +119,16 @@ class Run(models.Model):
 
 
 class StepRun(models.Model):
-    """One activation of a step in a run; a loop makes a new one each pass."""
+    """One activation of a step in a run; a loop makes a new one each pass.
+
+    Its scope is 0, or the activation of a split that opened it: what follows that one is counted apart.
+    """
 
     run = reference(Run, related_name="step_runs")
+    source = reference(
+        "self", null=True, blank=True, related_name="followers", help_text="The activation that led to it last."
+    )
+    variables = reference(Variables, null=True, blank=True, related_name="+")
     iteration = models.IntegerField(default=1, db_default=1)
     scope = models.BigIntegerField(default=0, db_default=0)
     open_tasks = models.IntegerField(default=0, db_default=0)
@@ -122,7 +149,9 @@ class StepRun(models.Model):
         ordering = ("id",)
         constraints = [
             models.CheckConstraint(condition=Q(open_tasks__gte=0), name="open_tasks_never_negative"),
-            models.UniqueConstraint(fields=("run", "step", "iteration"), name="step_run_is_unique_in_its_iteration"),
+            models.UniqueConstraint(
+                fields=("run", "step", "scope", "iteration"), name="step_run_is_unique_in_its_scope_and_iteration"
+            ),
         ]
         triggers: list[pgtrigger.Trigger] = [status_machine("step_run", statuses.STEP_RUN_MOVES)]
 
@@ -213,11 +242,18 @@ class Attempt(models.Model):
 
 
 class Arrival(models.Model):
-    """A predecessor reached a join: counted once per source, scope and generation."""
+    """A predecessor reached a join: counted once per source, scope and generation.
+
+    A generation is the ordinal of that source's arrivals; one that is delayed has none until it is due.
+    """
 
     run = reference(Run, related_name="arrivals")
+    step_run = reference(StepRun, null=True, related_name="arrivals", help_text="The activation it counts for.")
+    source_run = reference(StepRun, null=True, related_name="+", help_text="The activation that arrived.")
+    variables = reference(Variables, null=True, related_name="+")
     scope = models.BigIntegerField(default=0, db_default=0)
-    generation = models.IntegerField(default=1, db_default=1)
+    generation = models.IntegerField(default=1, db_default=1, null=True)
+    due_at = models.DateTimeField(null=True, help_text="It arrives then.")
     is_cascade = models.BooleanField(
         default=False, db_default=False, help_text="The source was skipped, and so is the target."
     )
@@ -230,6 +266,9 @@ class Arrival(models.Model):
                 fields=("run", "step", "scope", "generation", "source"),
                 name="a_source_arrives_once_per_generation",
             ),
+        ]
+        indexes = [
+            models.Index(fields=("due_at",), condition=Q(generation__isnull=True), name="dw_arrival_due"),
         ]
 
     def __str__(self) -> str:

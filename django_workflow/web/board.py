@@ -41,7 +41,7 @@ RUNNING_NOW = """
             SELECT id, flow_id FROM django_workflow_run WHERE {of_running} ORDER BY status, id LIMIT {window}
         ) oldest WHERE {of_flows} LIMIT {most})
     )
-    SELECT r.id, r.flow_id, r.title, r.started_at, s.total, s.settled, s.failed, s.steps, s.at, v.spec::text
+    SELECT r.id, r.flow_id, r.title, r.started_at, s.total, s.settled, s.is_more, s.failed, s.steps, s.at, v.spec::text
     FROM (
         SELECT chosen.id, s.* FROM chosen, LATERAL (
             SELECT coalesce(sum(greatest(1, task_count)), 0)::bigint AS total,
@@ -49,8 +49,9 @@ RUNNING_NOW = """
                                      THEN greatest(1, task_count) ELSE task_count - open_tasks END), 0)::bigint
                        AS settled,
                    coalesce(sum(failed_count), 0)::bigint AS failed, count(DISTINCT step) AS steps,
+                   count(*) > {looked_at} AS is_more,
                    coalesce(string_agg(DISTINCT step, ', ') FILTER (WHERE status = 'running'), '') AS at
-            FROM django_workflow_steprun WHERE run_id = chosen.id
+            FROM (SELECT * FROM django_workflow_steprun WHERE run_id = chosen.id LIMIT {looked_at} + 1) looked_at
         ) s
         ORDER BY s.settled > 0 DESC, chosen.id DESC LIMIT {rows}
     ) s
@@ -73,17 +74,23 @@ LATEST = """
 #: Runs that are looked at for those of visible flows, and running ones of which the steps are.
 WINDOW: Final = 1_000
 CANDIDATES: Final = 50
+#: Activations of each that are counted: a loop has thousands.
+ACTIVATIONS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A running run and how far it is; total is 0 where nobody can tell, for the flow has loops."""
+    """A running run and how far it is; total is 0 where nobody can tell, for the flow has loops.
+
+    is_more: counting stopped before its end.
+    """
 
     id: UUID
     flow: FlowDefinition
     title: str
     started_at: datetime
     settled: int
+    is_more: bool
     total: int
     failed: int
     at: str
@@ -163,15 +170,20 @@ def _condition(visible: Sequence[int] | None, times: int) -> tuple[str, list[Any
 def _running(flows: Sequence[FlowDefinition], visible: Sequence[int] | None) -> list[Progress]:
     of_flows, params = _condition(visible, 2)
     sql = RUNNING_NOW.format(
-        of_running=OF_RUNNING, of_flows=of_flows, window=WINDOW, most=CANDIDATES, rows=RUNNING_RUNS
+        of_running=OF_RUNNING,
+        of_flows=of_flows,
+        window=WINDOW,
+        most=CANDIDATES,
+        rows=RUNNING_RUNS,
+        looked_at=ACTIVATIONS,
     )
     by_key = {flow.pk: flow for flow in flows}
     found = []
-    for run_id, flow_id, title, started_at, total, settled, failed, steps, at, spec in db.rows(sql, params):
+    for run_id, flow_id, title, started_at, total, settled, is_more, failed, steps, at, spec in db.rows(sql, params):
         count = _steps_of(spec)
         whole = max(total + count - steps, settled) if count is not None else 0
         if flow_id in by_key:
-            found.append(Progress(run_id, by_key[flow_id], title, started_at, settled, whole, failed, at))
+            found.append(Progress(run_id, by_key[flow_id], title, started_at, settled, is_more, whole, failed, at))
     return found
 
 
@@ -179,9 +191,9 @@ def _steps_of(text: str | None) -> int | None:
     """Return how many steps a version has; None for one with loops, and for one that this release cannot read."""
     try:
         spec = FlowSpec.from_dict(json.loads(text or ""))
+        return None if spec.has_loops else len(spec.steps)
     except (KeyError, TypeError, ValueError):
         return None
-    return None if spec.has_loops else len(spec.steps)
 
 
 def _latest(flows: Sequence[FlowDefinition], visible: Sequence[int] | None) -> tuple[list[Ended], list[Ended]]:

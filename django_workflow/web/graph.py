@@ -1,28 +1,38 @@
-"""The picture of a run: its flow's graph with the state of every step, as SVG."""
+"""The picture of a flow's graph as SVG: of a definition, and of a run with the state of every step."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-from unicodedata import east_asian_width
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
-from django_workflow.definition.spec import DEPENDENCY_OUTCOMES, SINGLE, StepSpec, TransitionSpec
-from django_workflow.statuses import RUNNING
+from django_workflow.definition.names import RETRY
+from django_workflow.definition.spec import MAP, SINGLE, FlowSpec, StepSpec
+from django_workflow.statuses import QUEUED, RUNNING, WAITING
 from django_workflow.templatetags.django_workflow import SIGNS, duration
-from django_workflow.web import waiting
+from django_workflow.web import waiting, ways
 from django_workflow.web.address import Address
+from django_workflow.web.fitting import fitted
 from django_workflow.web.layout import Box, Line, Picture, layout
 from django_workflow.web.run_facts import NOT_REACHED, Facts, StepFacts
+from django_workflow.web.ways import Way
 
 #: Size of a node, in units of the picture, which are pixels at its natural size; the template draws with it.
 WIDTH, HEIGHT = 204.0, 60.0
 BAR_WIDTH = 176.0
 #: Characters that fit into a node's title, into the line below, and into a condition.
 TITLE_LENGTH, STATE_LENGTH, CONDITION_LENGTH = 19, 25, 34
+#: How wide a character of a label is, and of a pill; room for a count; a pill's room besides.
+LABEL_CHARACTER, PILL_CHARACTER, COUNT_WIDTH, PILL_MARGIN = 6.4, 5.9, 46.0, 14.0
+#: Lines below a node: the first one, and how far the next ones are below it; half the height of a pill.
+FIRST_NOTE, NOTE_HEIGHT, PILL_HALF = 75.0, 17.0, 9.0
 #: A picture wider than this, or higher than half of it, is not scaled down to fit its place.
 LARGE = 1640.0
 #: From so many steps on, the table below the picture is folded.
 MANY = 24
+#: The status of a step in the picture of a definition.
+DEFINED: Final = "defined"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +44,41 @@ class ProgressBar:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """A line below a node: its condition, or a command that it may lead to, with the command's sign.
+
+    text: whole; label: cut to fit. count: how often the command was obeyed, where that is known.
+    """
+
+    label: str
+    text: str
+    y: float
+    command: str = ""
+    sign: str = ""
+    count: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pill:
+    """A word on the upper side of a node."""
+
+    text: str
+    x: float
+    width: float
+    kind: str
+
+    @property
+    def middle(self) -> float:
+        """Where the word stands."""
+        return self.x + self.width / 2
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A step as the picture and the table show it.
 
     state: the status in words, with what counts; sign: the same as a sign. failures: of a map, before the state.
-    bar: of a map, how much is done and how much of that failed.
+    bar: of a map, how much is done and how much of that failed. href: empty where nothing can be chosen.
     """
 
     name: str
@@ -55,18 +95,23 @@ class Node:
     is_map: bool
     is_selected: bool
     bar: ProgressBar | None
-    condition: str
-    full_condition: str
+    notes: list[Note]
+    pills: list[Pill]
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A transition as the picture shows it."""
+    """All transitions between two steps as the picture shows them.
+
+    count: how often they were taken, where that is more than once. is_dim: a run took none of them.
+    """
 
     path: str
     is_taken: bool
+    is_dim: bool
     is_back: bool
     label: str
+    count: str
     label_x: float
     label_y: float
     description: str
@@ -74,7 +119,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A step as the table below the picture tells it."""
+    """A step as the table below the picture tells it. ways: where it leads, with when and how often."""
 
     node: Node
     kind: str
@@ -83,6 +128,7 @@ class Row:
     failed: int
     why: str
     is_carried: bool
+    ways: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,38 +137,166 @@ class Graph:
 
     nodes: list[Node]
     edges: list[Edge]
-    rows: list[Row]
     width: float
     height: float
     title: str
-    has_many: bool
     start: tuple[float, float]
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def has_many(self) -> bool:
+        """Whether the table below it is folded."""
+        return len(self.nodes) > MANY
 
     @property
     def is_large(self) -> bool:
         """Whether it is too large to be shown whole."""
         return self.width > LARGE or self.height > LARGE / 2
 
+    @property
+    def tells_ways(self) -> bool:
+        """Whether the table has to say where steps lead: there are conditions, loops or commands."""
+        return any(row.ways for row in self.rows)
+
+
+class Plan:
+    """What the pictures of a definition and of its runs have in common: its edges, marks and places."""
+
+    def __init__(self, spec: FlowSpec) -> None:
+        self.spec = spec
+        self.ways = ways.ways_of(spec)
+        self.marks = {name: ways.marks_of(spec, name) for name in spec.steps}
+        self.entries = ways.named_entries(spec)
+        self.ways_from: dict[str, list[Way]] = {name: [] for name in spec.steps}
+        for way in self.ways:
+            self.ways_from[way.source].append(way)
+        self.picture = self._lay_out()
+        self.lines = {(line.source, line.to): line for line in self.picture.lines}
+
+    def _lay_out(self) -> Picture:
+        """Return where everything goes; the same graph is laid out once per process."""
+        # where the flow begins first: what leads back there is drawn back
+        names = dict.fromkeys((*self.spec.entry, *self.spec.steps))
+        labels = tuple(((way.source, way.to), width) for way in self.ways if (width := self._label_width(way)))
+        return layout(
+            tuple((name, WIDTH, HEIGHT) for name in names),
+            tuple((way.source, way.to) for way in self.ways),
+            labels,
+            tuple((name, *self._margins(name)) for name in names),
+        )
+
+    def _label_width(self, way: Way) -> float:
+        return LABEL_CHARACTER * len(way.label) + (COUNT_WIDTH if way.repeats else 0.0)
+
+    def _margins(self, name: str) -> tuple[float, float]:
+        """Return the room above and below a node."""
+        notes = len(self.marks[name]) + (self.spec.steps[name].when is not None)
+        has_pills = name in self.entries or self.spec.is_join(name) or name in self.spec.repeating
+        return PILL_HALF if has_pills else 0.0, NOTE_HEIGHT * notes if notes > 1 else 0.0
+
+    def notes(self, step: StepSpec, retries: int = 0) -> list[Note]:
+        """Return the lines below a node; retries: how often it was told to run again."""
+        found = []
+        if step.when is not None:
+            text = f"if {step.when}"
+            found.append(Note(fitted(text, CONDITION_LENGTH), text, FIRST_NOTE))
+        for mark in self.marks[step.name]:
+            count = f"×{retries:,}" if mark.command == RETRY and retries else ""
+            y = FIRST_NOTE + NOTE_HEIGHT * len(found)
+            found.append(Note(mark.label, mark.text, y, mark.command, mark.sign, count))
+        return found
+
+    def pills(self, name: str, badge: str = "") -> list[Pill]:
+        """Return the words on the upper side of a node; the badge stands at its right."""
+        found: list[Pill] = []
+        words = [("entry", "start" if name in self.entries else ""), ("join", ways.join_of(self.spec, name))]
+        x = -6.0
+        for kind, word in words:
+            if word:
+                found.append(_pill(word, kind, x))
+                x += found[-1].width + 4
+        if badge:
+            pill = _pill(badge, "passes", 0.0)
+            found.append(Pill(badge, WIDTH + 6 - pill.width, pill.width, pill.kind))
+        return found
+
+    def told_ways(self, name: str, counts: Mapping[tuple[str, str], int] | None = None) -> list[str]:
+        """Return in words where a step leads, and how often it did; only what the edges alone do not tell."""
+        found = []
+        for way in self.ways_from[name]:
+            count = _often(counts.get((name, way.to), 0)) if counts is not None and not self.spec.is_plain else ""
+            if way.text or count:
+                found.append(f"{way.to}{f' {way.text}' if way.text else ''}{f' ({count})' if count else ''}")
+        return [*found, *(f"{mark.command} ({mark.text})" for mark in self.marks[name])]
+
+
+def _pill(text: str, kind: str, x: float) -> Pill:
+    return Pill(text, x, round(PILL_CHARACTER * len(text) + PILL_MARGIN, 1), kind)
+
+
+def _often(count: int) -> str:
+    return f"taken {count:,} times" if count > 1 else "taken" if count else ""
+
+
+def draw_definition(spec: FlowSpec) -> Graph:
+    """Return the picture of a definition."""
+    plan = Plan(spec)
+    nodes = [_defined_node(plan, step, plan.picture.boxes[name]) for name, step in spec.steps.items()]
+    edges = [_edge(way, plan.lines[way.source, way.to], None) for way in plan.ways]
+    title = f"Graph of {spec.slug}: {_steps(len(nodes))}"
+    return Graph(nodes, edges, plan.picture.width, plan.picture.height, title, _start(nodes))
+
+
+def _steps(count: int) -> str:
+    return f"{count} step{'s' if count != 1 else ''}"
+
+
+def _defined_node(plan: Plan, step: StepSpec, box: Box) -> Node:
+    title = step.title or step.name
+    state = "step"
+    if step.kind == MAP:
+        state = f"map over {step.over}" if step.over else f"map of {step.count:,}"
+    parts = [f"{title}: {state}", *_told_of(plan, step)]
+    if led := plan.told_ways(step.name):
+        parts.append(f"leads to {', '.join(led)}")
+    return Node(
+        name=step.name, title=fitted(title, TITLE_LENGTH), full_title=title, status=DEFINED,
+        sign="≡" if step.kind == MAP else "·", failures="", state=fitted(state, STATE_LENGTH),
+        description="; ".join(parts), href="", x=box.x, y=box.y, is_map=step.kind == MAP, is_selected=False, bar=None,
+        notes=plan.notes(step), pills=plan.pills(step.name),
+    )  # fmt: skip
+
+
+def _told_of(plan: Plan, step: StepSpec) -> list[str]:
+    """Return what a definition says of a step besides its transitions."""
+    parts = []
+    if step.name in plan.entries:
+        parts.append("the flow begins here")
+    if join := ways.join_of(plan.spec, step.name):
+        sources = ", ".join(plan.spec.predecessors[step.name])
+        parts.append(f"joins {join} of {sources}" if join == "all" else f"joins {join}: {sources}")
+    if step.when is not None:
+        parts.append(f"only if {step.when}")
+    return parts
+
 
 def draw(facts: Facts, address: Address, selected: str) -> Graph:
     """Return the picture of a run and the table with the same content."""
-    picture = picture_of(facts)
-    nodes = [_node(facts, step, picture.boxes[name], address, selected) for name, step in facts.spec.steps.items()]
-    lines = {(line.source, line.to): line for line in picture.lines}
-    edges = [_edge(facts, item, lines[item.source, item.to]) for item in facts.spec.transitions]
+    plan = Plan(facts.spec)
+    counts = {(way.source, way.to): facts.taken(way.source, way.to) for way in plan.ways}
+    nodes = [_node(facts, plan, step, counts) for step in facts.spec.steps.values()]
+    nodes = [replace(node, href=address.of_step(node.name), is_selected=node.name == selected) for node in nodes]
+    edges = [_edge(way, plan.lines[way.source, way.to], counts[way.source, way.to]) for way in plan.ways]
     # what was taken is drawn last, above the rest
     edges.sort(key=lambda edge: edge.is_taken)
-    rows = [_row(facts, node) for node in nodes]
-    counts: dict[str, int] = {}
-    for node in nodes:
-        word = node.status.replace("_", " ")
-        counts[word] = counts.get(word, 0) + 1
-    told = ", ".join(f"{count} {word}" for word, count in counts.items())
-    title = f"Graph of {facts.run.flow.slug}: {len(nodes)} step{'s' if len(nodes) != 1 else ''}, {told}"
-    return Graph(nodes, edges, rows, picture.width, picture.height, title, len(nodes) > MANY, _start(nodes))
+    words = Counter(node.status.replace("_", " ") for node in nodes)
+    told = ", ".join(f"{count} {word}" for word, count in words.items())
+    title = f"Graph of {facts.run.flow.slug}: {_steps(len(nodes))}, {told}"
+    rows = [_row(facts, node, plan.told_ways(node.name, counts)) for node in nodes]
+    return Graph(nodes, edges, plan.picture.width, plan.picture.height, title, _start(nodes), rows)
 
 
-def _start(nodes: list[Node]) -> tuple[float, float]:
+def _start(nodes: Sequence[Node]) -> tuple[float, float]:
     """Return the middle of the node to look at first: what failed, what runs, else where the flow begins."""
     for status in ("failed", RUNNING, "queued"):
         for node in nodes:
@@ -131,21 +305,14 @@ def _start(nodes: list[Node]) -> tuple[float, float]:
     return (nodes[0].x + WIDTH / 2, nodes[0].y + HEIGHT / 2) if nodes else (0.0, 0.0)
 
 
-def picture_of(facts: Facts) -> Picture:
-    """Return where everything goes; the same graph is laid out once per process."""
-    # where the flow begins first: what leads back there is drawn back
-    names = dict.fromkeys((*facts.spec.entry, *facts.spec.steps))
-    return layout(
-        tuple((name, WIDTH, HEIGHT) for name in names),
-        tuple((item.source, item.to) for item in facts.spec.transitions),
-    )
-
-
-def _node(facts: Facts, step: StepSpec, box: Box, address: Address, selected: str) -> Node:
+def _node(facts: Facts, plan: Plan, step: StepSpec, counts: Mapping[tuple[str, str], int]) -> Node:
+    """Return a step's node; nobody has chosen it, and it leads nowhere yet."""
     state = facts.steps[step.name]
+    box = plan.picture.boxes[step.name]
     title = step.title or step.name
     failures, words = state_of(facts, state)
-    condition = "" if step.when is None else f"if {step.when}"
+    leads_to_itself = (step.name, step.name) in plan.lines
+    retries = 0 if leads_to_itself else facts.taken(step.name, step.name)
     return Node(
         name=step.name,
         title=fitted(title, TITLE_LENGTH),
@@ -154,16 +321,23 @@ def _node(facts: Facts, step: StepSpec, box: Box, address: Address, selected: st
         sign=SIGNS.get(state.shown, "·"),
         failures=failures,
         state=fitted(words, STATE_LENGTH - len(failures)),
-        description=_description(facts, state, title, words),
-        href=address.of_step(step.name),
+        description=_description(facts, plan, state, title, counts),
+        href="",
         x=box.x,
         y=box.y,
         is_map=state.is_map,
-        is_selected=step.name == selected,
+        is_selected=False,
         bar=_progress(state) if state.is_map and state.task_count else None,
-        condition=fitted(condition, CONDITION_LENGTH),
-        full_condition=condition,
+        notes=plan.notes(step, retries),
+        pills=plan.pills(step.name, _badge(state)),
     )
+
+
+def _badge(step: StepFacts) -> str:
+    """Return how often a step was activated, and in how many scopes, where that is not once."""
+    if step.passes < 2:
+        return ""
+    return f"×{step.passes:,}" + (f" · {step.scopes:,} scopes" if step.scopes > 1 else "")
 
 
 def _progress(step: StepFacts) -> ProgressBar:
@@ -173,23 +347,50 @@ def _progress(step: StepFacts) -> ProgressBar:
 
 def state_of(facts: Facts, step: StepFacts) -> tuple[str, str]:
     """Return what a map says of its failures, and a step's status in words, with its counts."""
+    due = _due(facts, step)
     if step.status == NOT_REACHED:
-        return "", "not reached"
+        return "", f"due {due}" if due else "not reached"
     failures = f"{step.failed_count:,} failed" if step.failed_count and step.is_map else ""
-    parts = [] if failures else [step.shown.replace("_", " ")]
+    parts = [] if failures else [_word(step)]
     if step.is_map and step.task_count:
         parts.append(f"{step.done:,}/{step.task_count:,}")
+    # of one that has ended the badge tells it
+    turns = step.passes > 1 and step.scopes == 1 and not step.is_settled and not step.arrived
+    if turns:
+        parts.append(f"pass {step.iteration:,}")
     took = step.duration(facts.now)
-    if took is not None and (step.is_settled or step.status == RUNNING) and not step.is_map:
+    if step.status == WAITING and step.arrived:
+        there = f"{len(step.arrived)} of {facts.spec.join_size(step.step)}"
+        parts = [there] if due else [*parts, f"{there} there"]
+    if due:
+        parts.append(f"due {due}")
+    elif took is not None and (step.is_settled or step.status == RUNNING) and not step.is_map and not turns:
         parts.append(duration(took))
-    if step.passes > 1:
-        parts.append(f"×{step.passes}")
     return failures, " · ".join(parts)
 
 
-def _description(facts: Facts, step: StepFacts, title: str, words: str) -> str:
+def _word(step: StepFacts) -> str:
+    """Return the status; of several activations at once how many of them there are."""
+    word = step.shown.replace("_", " ")
+    together = step.open_passes if step.status == RUNNING else step.waiting_passes
+    return f"{together:,} {word}" if together > 1 else word
+
+
+def _due(facts: Facts, step: StepFacts) -> str:
+    """Return when something goes on that waits for its time: all of a step's tasks, or an arrival at it."""
+    tally = step.tally
+    if step.shown == QUEUED and tally.due_at is not None and tally.queued == tally.delayed:
+        return waiting.clock(tally.due_at, facts.now)
+    if step.status in (NOT_REACHED, WAITING) and not facts.is_settled:
+        times = [way.due_at for (_, to), way in facts.course.ways.items() if to == step.step and way.due_at is not None]
+        return waiting.clock(min(times), facts.now) if times else ""
+    return ""
+
+
+def _description(facts: Facts, plan: Plan, step: StepFacts, title: str, counts: Mapping[tuple[str, str], int]) -> str:
     """Return what the picture says of a step, for those who do not see it."""
     status = step.shown.replace("_", " ")
+    words = state_of(facts, step)[1]
     parts = [f"{title}: {status}"]
     if step.is_map and step.task_count:
         parts.append(f"{step.done:,} of {step.task_count:,} tasks done")
@@ -198,24 +399,34 @@ def _description(facts: Facts, step: StepFacts, title: str, words: str) -> str:
     elif step.status != NOT_REACHED and words != status:
         parts.append(words)
     if step.passes > 1:
-        parts.append(f"activated {step.passes} times")
+        parts.append(f"activated {step.passes:,} times" + (f" in {step.scopes:,} scopes" if step.scopes > 1 else ""))
     if why := waiting.of_step(facts, step):
         parts.append(why.rstrip("."))
+    if not facts.spec.is_plain:
+        parts += _told_of(plan, facts.spec.steps[step.step])
+    if led := plan.told_ways(step.step, counts):
+        parts.append(f"leads to {', '.join(led)}")
     return "; ".join(parts)
 
 
-def _edge(facts: Facts, item: TransitionSpec, line: Line) -> Edge:
-    is_taken = facts.is_taken(item.source, item.to, item.on)
-    label = "" if item.on == DEPENDENCY_OUTCOMES else f"on {' or '.join(item.on)}"
-    passes = facts.steps[item.to].passes
-    if line.is_back and passes > 1:
-        label = f"{label} ×{passes - 1}".strip()
-        is_taken = True
-    description = f"{item.source} to {item.to}{', taken' if is_taken else ''}{f', {label}' if label else ''}"
-    return Edge(line.path, is_taken, line.is_back, label, *line.label, description)
+def _edge(way: Way, line: Line, taken: int | None) -> Edge:
+    """Return an edge; taken: how often a run took it, None in the picture of a definition."""
+    count = f"×{taken:,}" if taken is not None and taken > 1 else ""
+    told = [f"{way.source} to {way.to}", _often(taken or 0), way.text]
+    return Edge(
+        path=line.path,
+        is_taken=bool(taken),
+        is_dim=taken == 0,
+        is_back=line.is_back,
+        label=way.label,
+        count=count,
+        label_x=line.label[0],
+        label_y=line.label[1],
+        description=", ".join(part for part in told if part),
+    )
 
 
-def _row(facts: Facts, node: Node) -> Row:
+def _row(facts: Facts, node: Node, told: list[str]) -> Row:
     step = facts.steps[node.name]
     spec = facts.spec.steps[node.name]
     done = f"{step.done:,} of {step.task_count:,}" if step.is_map and step.task_count else ""
@@ -225,7 +436,7 @@ def _row(facts: Facts, node: Node) -> Row:
         why = REASONS.get(step.reason, step.reason)
     if not why and step.error and step.error.get("class"):
         why = str(step.error["class"])
-    return Row(node, kind, step, done, step.failed_count, why, facts.is_carried(step))
+    return Row(node, kind, step, done, step.failed_count, why, facts.is_carried(step), told)
 
 
 #: What the engine's reasons for a skip mean.
@@ -235,13 +446,3 @@ REASONS: dict[str, Any] = {
     "handler_failed": "It failed, and the flow goes on without it.",
     "operator": "An operator ended it.",
 }
-
-
-def fitted(text: str, length: int) -> str:
-    """Return text cut to a width: wide characters, as Chinese ones, count twice."""
-    width = 0
-    for place, character in enumerate(text):
-        width += 2 if east_asian_width(character) in "WF" else 1
-        if width > length:
-            return text[: max(1, place - 1)].rstrip() + "…"
-    return text

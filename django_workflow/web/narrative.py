@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from django_workflow import db
+from django_workflow import db, payload
 from django_workflow.templatetags.django_workflow import duration, short
 from django_workflow.web.address import Address
 from django_workflow.web.graph import REASONS
 from django_workflow.web.run_facts import Facts
-from django_workflow.web.waiting import clock
+from django_workflow.web.waiting import clock, names
 
 #: Events shown at once.
 MOST: Final = 80
@@ -21,6 +22,9 @@ READ_EVENTS = """
     SELECT number, created_at, type, step, task_id, left(data->>'by', 150), left(data->>'reason', 500),
            left(data->>'why', 500), left(data->>'class', 200), data->>'mode', left(data->>'from_step', 128),
            left(data->>'retry_of', 40), CASE WHEN jsonb_typeof(data->'attempt') = 'number' THEN data->>'attempt' END,
+           CASE WHEN type = 'step.started' THEN left(data->>'iteration', 20) END,
+           CASE WHEN type = 'step.started' THEN left(data->>'scope', 20) END,
+           CASE WHEN type = 'step.left_over' THEN data END,
            CASE WHEN %s::bool THEN left(data->>'message', 1000) END,
            CASE WHEN %s::bool THEN left(data::text, 1000) END
     FROM django_workflow_event
@@ -86,6 +90,9 @@ class _Row:
     from_step: str | None
     retry_of: str | None
     attempt: str | None
+    iteration: str | None
+    scope: str | None
+    left_over: str | None
     message: str | None
     data: str | None
 
@@ -123,6 +130,7 @@ SENTENCES: Final = {
     "step.completed": (" succeeded", "{by} completed ", "succeeded"),
     "step.failed": (" failed", "", "failed"),
     "step.skipped": (" was skipped", "{by} skipped ", "skipped"),
+    "step.left_over": (" was left waiting", "", "held"),
     "task.completed": (" succeeded", "", "succeeded"),
     "task.failed": (" failed", "", "failed"),
     "task.retried": (" failed and is tried again", "", "queued"),
@@ -182,10 +190,24 @@ def _of_step(row: _Row) -> tuple[str, str, str]:
         return done_by.format(by=row.by), f": {row.why}" if row.why else "", tone
     if row.reason == "operator":
         return "Somebody " + done_by.format(by="").strip() + " ", f": {row.why}" if row.why else "", tone
+    if row.left_over:
+        return "Join ", alone + _left_over(payload.loads(row.left_over)), tone
+    if row.iteration or row.scope:
+        parts = [f"pass {row.iteration}"] if row.iteration else []
+        parts += [f"scope {row.scope}"] if row.scope else []
+        return "", f"{alone}, {', '.join(parts)}", tone
     reason = REASONS.get(row.reason or "", row.reason or "")
     if reason:
         return "", f"{alone}: {reason[0].lower()}{reason[1:].rstrip('.')}", tone
     return "", alone + _because(row), tone
+
+
+def _left_over(data: Mapping[str, Any]) -> str:
+    """Say who reached a join, and who did not, when nothing could reach it any more."""
+    there, missing = ([str(name) for name in data.get(key) or ()] for key in ("arrived", "missing"))
+    told = f" in generation {data['generation']}" if data.get("generation") else ""
+    told += f": {names(there)} arrived" if there else ""
+    return f"{told}, {names(missing)} never did" if missing else told
 
 
 def _because(row: _Row) -> str:

@@ -85,15 +85,18 @@ WHOLE_OUTPUT: Final = "output"
 
 
 def read_outputs(facts: Facts, names: Iterable[str], address: Address) -> dict[str, Value]:
-    """Read what steps gave, as far as it is shown, with one statement; steps that gave nothing are left out."""
-    steps = [facts.steps[name] for name in dict.fromkeys(names) if facts.steps[name].status == "succeeded"]
-    steps = [step for step in steps if step.id is not None][:MOST_STEPS]
+    """Read what steps gave, as far as it is shown, with one statement; steps that gave nothing are left out.
+
+    Of a step that ran several times it is what its last activation gave, in the outermost scope: as the run's output.
+    """
+    steps = [facts.steps[name] for name in dict.fromkeys(names) if facts.steps[name].outer_status == "succeeded"]
+    steps = steps[:MOST_STEPS]
     if not steps:
         return {}
     limit = limit_for(address, WHOLE_OUTPUT)
     items = LONG if limit == LONG else MOST_ITEMS
     parts: dict[str, list[tuple[int, str, int]]] = {step.step: [] for step in steps}
-    for name, index, text, size in db.rows(READ_OUTPUTS, [limit, [step.id for step in steps], items]):
+    for name, index, text, size in db.rows(READ_OUTPUTS, [limit, [step.outer_id for step in steps], items]):
         parts[name].append((index, text, size))
     return {step.step: _output(step, parts[step.step], address) for step in steps}
 
@@ -103,7 +106,7 @@ def _output(step: StepFacts, parts: Sequence[tuple[int, str, int]], address: Add
         # what an operator gave stands for the whole step
         _, text, size = parts[0] if parts else (0, "null", 4)
         return value_of_text(step.step, text, size, WHOLE_OUTPUT, address)
-    left = step.task_count - len(parts)
+    left = step.task_count - len(parts) if step.id == step.outer_id else 0
     note = f"{left:,} more items, listed with the step" if left > 0 else ""
     if all(len(text) >= size for _, text, size in parts):
         text = indented(f"[{','.join(text for _, text, _ in parts)}]")

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count
+from django.db.models import Case, Count, When
 
 from django_workflow import permissions, queue
 from django_workflow.conf import conf
+from django_workflow.definition.spec import MAP
 from django_workflow.engine.rehearsal import Rehearsal, rehearse
 from django_workflow.engine.retry_request import KEPT, RetryRequest
 from django_workflow.models import FlowDefinition, Queue, Run, StepRun, Task
@@ -42,11 +43,13 @@ class Line:
 class Preview:
     """What an action will touch.
 
-    lines: in numbers. rehearsal: of a retry, what becomes of each step. notes: further sentences.
+    lines: in numbers. maps: the steps of which a task for each item is executed.
+    rehearsal: of a retry, what becomes of each step. notes: further sentences.
     problem: why it cannot be done; there is nothing to confirm then.
     """
 
     lines: list[Line] = field(default_factory=list)
+    maps: list[str] = field(default_factory=list)
     rehearsal: Rehearsal | None = None
     notes: list[str] = field(default_factory=list)
     problem: str = ""
@@ -122,10 +125,9 @@ def _handlers(count: int, one: str, many: str) -> str:
 def _notes(verb: Verb, run: Run) -> list[str]:
     if verb.name != verbs.CANCEL:
         return []
-    reached = (
-        StepRun.objects.using(conf.DATABASE).filter(run=run).exclude(status=WAITING).values_list("step", flat=True)
-    )
-    never = [name for name in run.version.compiled.steps if name not in set(reached)]
+    begun = StepRun.objects.using(conf.DATABASE).filter(run=run).exclude(status=WAITING)
+    reached = set(begun.order_by().values_list("step", flat=True).distinct())
+    never = [name for name in run.version.compiled.steps if name not in reached]
     return [f"Never started: {', '.join(never)}."] if never else []
 
 
@@ -141,20 +143,27 @@ def _of_retry(run: Run, request: RetryRequest, *, shows_payload: bool) -> Previe
         Line(executed, "task is executed for certain" if executed == 1 else "tasks are executed for certain"),
         Line(carried, "result is reused" if carried == 1 else "results are reused"),
     ]
-    return Preview(lines=lines, rehearsal=rehearsal)
+    maps = [step.name for step in run.version.compiled.steps.values() if step.kind == MAP]
+    return Preview(lines=lines, maps=maps, rehearsal=rehearsal)
 
 
 def _of_step(verb: Verb, run: Run, step: str) -> Preview:
     steps = run.version.compiled.steps
     if step not in steps:
         return Preview(problem=f"Flow {run.flow.slug} has no step {step!r}.")
-    found = StepRun.objects.using(conf.DATABASE).filter(run=run, step=step).order_by("-iteration").first()
+    activations = StepRun.objects.using(conf.DATABASE).filter(run=run, step=step)
+    # the one that the engine would end
+    found = activations.order_by(Case(When(status__in=(WAITING, RUNNING), then=0), default=1), "-id").first()
     if found is None:
         return Preview(problem=f"The run has not reached step {step} yet; a step can be ended once it waits or runs.")
     if found.status in STEP_TERMINAL:
         return Preview(problem=f"Step {step} has already ended {found.status}.")
-    followers = list(dict.fromkeys(item.to for item in run.version.compiled.outbound[step]))
-    notes = [f"Next: {', '.join(followers)}." if followers else "No step follows it."]
+    followers = run.version.compiled.successors[step]
+    is_certain = run.version.compiled.is_plain
+    word = "Next" if is_certain else "Next, as far as conditions hold"
+    notes = [f"{word}: {', '.join(followers)}." if followers else "No step follows it."]
+    if found.iteration > 1 or found.scope:
+        notes.insert(0, f"It is pass {found.iteration:,} of the step{' in its scope' if found.scope else ''}.")
     return Preview(lines=task_lines(verb, [run.pk], step), notes=notes)
 
 
@@ -188,7 +197,7 @@ class Selection:
 
 def select(user: Any, verb: Verb, run_ids: Sequence[UUID]) -> Selection:
     """Tell chosen runs apart."""
-    runs = Run.objects.using(conf.DATABASE).select_related("flow").defer("input", "error", "flow__draft")
+    runs = Run.objects.using(conf.DATABASE).select_related("flow").defer("input", "output", "error", "flow__draft")
     found = {run.pk: run for run in runs.filter(pk__in=run_ids)}
     allowed: dict[tuple[int, str], bool] = {}
 
@@ -294,7 +303,9 @@ class Letters:
 def select_letters(user: Any, verb: Verb, task_ids: Sequence[int]) -> Letters:
     """Tell chosen dead letters apart."""
     tasks = (
-        Task.objects.using(conf.DATABASE).select_related("run__flow", "step_run").defer("run__input", "item", "output")
+        Task.objects.using(conf.DATABASE)
+        .select_related("run__flow", "step_run")
+        .defer("run__input", "run__output", "item", "output")
     )
     dead = tasks.filter(
         status="failed", step_run__status="failed", run__status="failed", dismissal__isnull=True, pk__in=task_ids

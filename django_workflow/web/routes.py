@@ -4,16 +4,38 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 Point = tuple[float, float]
 
 #: Radius of the corners of edges that lead back.
 CORNER = 8.0
+#: Half the width of an arc, where it leaves and enters, and how high it is.
+ARC_FOOT, ARC_HEIGHT = 22.0, 30.0
 
 
-def through(points: Sequence[Point]) -> tuple[str, Point]:
+@dataclass(frozen=True, slots=True)
+class Straight:
+    """Where the first stretch of an edge is straight, so that its label may stand there.
+
+    is_first: at its beginning, else at its end. bend: how far it takes to bend. clear: what stays free of the label.
+    """
+
+    is_first: bool
+    bend: float
+    clear: float
+
+
+def through(points: Sequence[Point], straight: Straight | None = None) -> tuple[str, Point]:
     """Return a smooth path from left to right through points, and where its label may stand."""
     x, y = points[0]
+    next_x, next_y = points[1]
+    label = ((x + next_x) / 2, (y + next_y) / 2)
+    if straight is not None:
+        corner = (next_x - straight.bend, y) if straight.is_first else (x + straight.bend, next_y)
+        points = [points[0], corner, *points[1:]]
+        ends = (x + CORNER, corner[0]) if straight.is_first else (corner[0], next_x - straight.clear)
+        label = (sum(ends) / 2, corner[1])
     parts = [f"M{x:.1f} {y:.1f}"]
     for (x, y), (next_x, next_y) in itertools.pairwise(points):
         if abs(next_y - y) < 0.5:
@@ -21,8 +43,7 @@ def through(points: Sequence[Point]) -> tuple[str, Point]:
         else:
             middle = (x + next_x) / 2
             parts.append(f"C{middle:.1f} {y:.1f} {middle:.1f} {next_y:.1f} {next_x:.1f} {next_y:.1f}")
-    (x, y), (next_x, next_y) = points[0], points[1]
-    return " ".join(parts), (round((x + next_x) / 2, 1), round((y + next_y) / 2, 1))
+    return " ".join(parts), (round(label[0], 1), round(label[1], 1))
 
 
 def around(start: Point, end: Point, bottom: float, reach: float) -> tuple[str, Point]:
@@ -41,3 +62,13 @@ def around(start: Point, end: Point, bottom: float, reach: float) -> tuple[str, 
         f" H{end[0]:.1f}"
     )
     return path, (round((left + right) / 2, 1), round(bottom, 1))
+
+
+def arc(top: Point) -> tuple[str, Point]:
+    """Return a path from a node to itself, over the middle of its upper side."""
+    x, y = top
+    # the highest point of such a curve is at three quarters of its control points
+    high = y - ARC_HEIGHT / 0.75
+    right, left = x + ARC_FOOT, x - ARC_FOOT
+    path = f"M{right:.1f} {y:.1f} C{right:.1f} {high:.1f} {left:.1f} {high:.1f} {left:.1f} {y:.1f}"
+    return path, (round(x, 1), round(y - ARC_HEIGHT, 1))

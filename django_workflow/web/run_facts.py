@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,8 @@ from uuid import UUID
 
 from django_workflow import db, payload
 from django_workflow.conf import conf
-from django_workflow.definition.spec import MAP, FlowSpec
+from django_workflow.definition.names import RETRY
+from django_workflow.definition.spec import DEPENDENCY_OUTCOMES, MAP, FlowSpec
 from django_workflow.models import Run
 from django_workflow.statuses import (
     CANCELLED,
@@ -26,6 +28,7 @@ from django_workflow.statuses import (
     SUSPENDED,
     TIMED_OUT,
 )
+from django_workflow.web.tallies import COUNTED, NONE, Tally, tallies
 
 #: What the page calls a step that the run has not reached: it has no row.
 NOT_REACHED: Final = "not_reached"
@@ -37,17 +40,22 @@ MOST_ATTEMPTS: Final = 20
 
 @dataclass(slots=True)
 class StepFacts:
-    """A step's latest activation, with its running tasks counted by where they stand.
+    """One activation of a step: a running one, else one that waits, else the newest that began; and all together.
 
-    passes: how often the step was activated. delayed: queued tasks whose time has not come; due_at: the first one's.
-    parallel, paused: held tasks, by reason.
+    Of all activations: tally: where the tasks of the open ones stand. passes: how many; of them open_passes run,
+    and waiting_passes wait. scopes: in how many. led: to how many another one led.
+    sizes, over, failures: their tasks, those that are over, that failed.
+    outer_id: the last one in the outermost scope, whose output is the step's for the run.
+    arrived: who has reached the join that waits longest, in which generation.
     """
 
     step: str
     is_map: bool = False
     id: int | None = None
+    scope: int = 0
     iteration: int = 1
-    passes: int = 0
+    source_id: int | None = None
+    variables_id: int | None = None
     status: str = NOT_REACHED
     task_count: int = 0
     open_tasks: int = 0
@@ -57,13 +65,20 @@ class StepFacts:
     ended_at: datetime | None = None
     reason: str = ""
     error: dict[str, Any] | None = None
-    queued: int = 0
-    delayed: int = 0
-    due_at: datetime | None = None
-    parallel: int = 0
-    paused: int = 0
-    running: int = 0
-    suspended: int = 0
+    passes: int = 0
+    scopes: int = 0
+    led: int = 0
+    open_passes: int = 0
+    waiting_passes: int = 0
+    sizes: int = 0
+    over: int = 0
+    failures: int = 0
+    began_at: datetime | None = None
+    outer_id: int | None = None
+    outer_status: str | None = None
+    arrived: list[str] | None = None
+    generation: int | None = None
+    tally: Tally = NONE
 
     @property
     def is_settled(self) -> bool:
@@ -73,13 +88,14 @@ class StepFacts:
     @property
     def shown(self) -> str:
         """The status to show: of a running step, where its tasks stand."""
-        if self.status != RUNNING or self.running:
+        tally = self.tally
+        if self.status != RUNNING or tally.running:
             return self.status
-        if self.suspended:
+        if tally.suspended:
             return SUSPENDED
-        if self.queued:
+        if tally.queued:
             return QUEUED
-        return HELD if self.paused or self.parallel else self.status
+        return HELD if tally.paused or tally.parallel else self.status
 
     @property
     def done(self) -> int:
@@ -163,14 +179,50 @@ class Around:
     medians: dict[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class WayFacts:
+    """A way from a step to a step: how often it was taken; on how many of them somebody still is, and until when."""
+
+    count: int
+    delayed: int = 0
+    due_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One activation, as far as lists and bars show it."""
+
+    id: int
+    step: str
+    scope: int
+    iteration: int
+    status: str
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What a run did that steps alone do not tell: the ways it took, and the newest passes of steps with several."""
+
+    ways: dict[tuple[str, str], WayFacts] = field(default_factory=dict)
+    passes: dict[str, list[Pass]] = field(default_factory=dict)
+
+
 @dataclass
 class Facts:
-    """All of it."""
+    """All of it.
+
+    chosen: an activation of the chosen step that is not the one in `steps`.
+    """
 
     run: Run
     spec: FlowSpec
     steps: dict[str, StepFacts]
     around: Around
+    course: Course = field(default_factory=Course)
+    chosen: StepFacts | None = None
     tasks: list[TaskFacts] = field(default_factory=list)
     items: list[TaskFacts] = field(default_factory=list)
 
@@ -186,10 +238,17 @@ class Facts:
 
     @cached_property
     def task_of(self) -> dict[str, TaskFacts]:
-        """The task of each step that is no map; what an operator gave counts only where there is no other."""
-        found: dict[str, TaskFacts] = {}
+        """The task of each step that is no map and is shown; what an operator gave counts only without another."""
+        return {
+            name: task for name, step in self.steps.items() if (task := self.task_of_pass.get(step.id or 0)) is not None
+        }
+
+    @cached_property
+    def task_of_pass(self) -> dict[int, TaskFacts]:
+        """The same by the activation's id."""
+        found: dict[int, TaskFacts] = {}
         for task in sorted(self.tasks, key=lambda task: -task.index):
-            found.setdefault(task.step, task)
+            found.setdefault(task.step_run_id, task)
         return found
 
     @cached_property
@@ -200,11 +259,15 @@ class Facts:
             if step.status == NOT_REACHED:
                 total += not self.is_settled
                 continue
-            size = max(1, step.task_count)
-            total += size
-            settled += size if step.is_settled else step.done
-            failed += step.failed_count
+            total += step.sizes
+            settled += step.over
+            failed += step.failures
         return total, settled, failed
+
+    @property
+    def failing(self) -> dict[str, Any] | None:
+        """Why the run will fail as soon as what runs has ended; nothing new starts until then."""
+        return self.run.error if self.run.error and not self.is_settled else None
 
     def queue_of(self, step: str) -> str:
         """Return the name of the queue that a step uses."""
@@ -214,42 +277,136 @@ class Facts:
         """Say whether a step was done in the run that this one retries."""
         return step.ended_at is not None and step.ended_at < self.run.created_at
 
-    def is_taken(self, source: str, to: str, outcomes: Sequence[str]) -> bool:
-        """Say whether a transition fired: its source ended as it asks, and the target was reached."""
-        return self.steps[source].status in outcomes and self.steps[to].status != NOT_REACHED
+    def taken(self, source: str, to: str) -> int:
+        """Return how often a way from a step to a step was taken."""
+        way = self.course.ways.get((source, to))
+        if way is not None:
+            return way.count
+        # where every step runs once the ends tell; also of what a retry took over, which arrived nowhere again
+        is_certain = self.spec.is_plain and self.steps[source].status in DEPENDENCY_OUTCOMES
+        return int(is_certain and self.steps[to].status != NOT_REACHED)
 
 
-READ_STEPS = """
-    SELECT s.step, s.id, s.iteration, s.passes, s.status, s.task_count, s.open_tasks, s.failed_count, s.created_at,
-           s.started_at, s.ended_at, s.reason, s.error, t.queued, t.delayed, t.due_at, t.parallel, t.paused, t.running,
-           t.suspended
-    FROM (
-        SELECT DISTINCT ON (step) *, count(*) OVER (PARTITION BY step) AS passes
-        FROM django_workflow_steprun WHERE run_id = %s::uuid ORDER BY step, iteration DESC
-    ) s
+# rows are counted where they are, however many, and never sorted: what comes out is a row for each step. The one to
+# show is the greatest by what it does, when it was made, and its id; in each scope the first has iteration 1.
+# OFFSET 0 keeps the order of the joins also where the planner's statistics know of no rows: it would count for each row
+READ_STEPS = f"""
+    WITH c AS MATERIALIZED (
+        SELECT step, count(*) AS passes, count(*) FILTER (WHERE iteration = 1) AS scopes, count(source_id) AS led,
+               count(*) FILTER (WHERE status = 'running') AS open_passes,
+               count(*) FILTER (WHERE status = 'waiting') AS waiting_passes,
+               sum(greatest(1, task_count)) AS sizes,
+               sum(CASE WHEN status IN ('waiting', 'running') THEN task_count - open_tasks
+                        ELSE greatest(1, task_count) END) AS over,
+               sum(failed_count) AS failures, min(started_at) AS began_at,
+               max(ARRAY[CASE WHEN status = 'running' THEN 3 WHEN status = 'waiting' THEN 2
+                              WHEN status = 'cancelled' AND started_at IS NULL THEN 0 ELSE 1 END,
+                         date_part('epoch', created_at), id]) AS shown,
+               max(ARRAY[iteration, id]) FILTER (WHERE scope = 0) AS outermost,
+               (array_agg(id) FILTER (WHERE status = 'running'))[1:1000] AS open_ids,
+               min(ARRAY[date_part('epoch', created_at), id]) FILTER (WHERE status = 'waiting') AS longest
+        FROM django_workflow_steprun WHERE run_id = %s::uuid GROUP BY step
+    )
+    SELECT c.step, s.id, s.scope, s.iteration, s.source_id, s.variables_id, s.status, s.task_count, s.open_tasks,
+           s.failed_count, s.created_at, s.started_at, s.ended_at, s.reason, s.error, c.passes, c.scopes, c.led,
+           c.open_passes, c.waiting_passes, c.sizes, c.over, c.failures, c.began_at, o.id, o.status, a.sources,
+           a.generation, t.queued, t.delayed, t.due_at, t.parallel, t.paused, t.running, t.suspended
+    FROM c
+    CROSS JOIN LATERAL (SELECT * FROM django_workflow_steprun WHERE id = c.shown[3]::bigint OFFSET 0) s
     CROSS JOIN LATERAL (
-        SELECT count(*) FILTER (WHERE status = 'queued') AS queued,
-               count(*) FILTER (WHERE status = 'queued' AND due_at > clock_timestamp()) AS delayed,
-               min(due_at) FILTER (WHERE status = 'queued' AND due_at > clock_timestamp()) AS due_at,
-               count(*) FILTER (WHERE status = 'held' AND hold_reason = 'parallel') AS parallel,
-               count(*) FILTER (WHERE status = 'held' AND hold_reason = 'paused') AS paused,
-               count(*) FILTER (WHERE status = 'running') AS running,
-               count(*) FILTER (WHERE status = 'suspended') AS suspended
-        FROM django_workflow_task WHERE step_run_id = s.id AND s.status = 'running'
+        SELECT {COUNTED} FROM django_workflow_task WHERE %s::bool AND step_run_id = ANY(c.open_ids)
     ) t
+    LEFT JOIN LATERAL (SELECT * FROM django_workflow_steprun WHERE id = c.outermost[2] OFFSET 0) o ON true
+    LEFT JOIN LATERAL (SELECT * FROM django_workflow_steprun WHERE id = c.longest[2]::bigint OFFSET 0) w ON true
+    LEFT JOIN LATERAL (
+        SELECT array_agg(source ORDER BY id) AS sources, min(generation) AS generation FROM django_workflow_arrival
+        WHERE run_id = %s::uuid AND step = w.step AND scope = w.scope AND step_run_id = w.id
+    ) a ON w.id IS NOT NULL
     ORDER BY s.id
-"""
+"""  # noqa: S608  a constant
 
 
 def read_steps(run_id: UUID, spec: FlowSpec) -> dict[str, StepFacts]:
     """Read where each step stands; the steps in the order of the flow."""
+    known = tallies.of(run_id)
+    began = time.monotonic()
+    rows = db.rows(READ_STEPS, [run_id, known is None, run_id])
+    if known is None:
+        known = {name: Tally(*rest[COUNTS:]) for name, *rest in rows}
+        tasks = sum(rest[SIZES] for _, *rest in rows if rest[OPEN_PASSES])
+        tallies.keep(run_id, known, tasks, time.monotonic() - began)
     found = {}
-    for row in db.rows(READ_STEPS, [run_id]):
-        name, step_run_id, *rest = row
-        rest[10] = payload.loads(rest[10])
+    for name, *rest in rows:
         if name in spec.steps:
-            found[name] = StepFacts(name, spec.steps[name].kind == MAP, step_run_id, *rest)
+            step = found[name] = StepFacts(name, spec.steps[name].kind == MAP, *rest[:COUNTS])
+            step.error = payload.loads(rest[ERROR])
+            step.tally = known.get(name, NONE) if step.open_passes else NONE
     return {name: found.get(name) or StepFacts(name, step.kind == MAP) for name, step in spec.steps.items()}
+
+
+#: The places of some columns behind a step's name; from the last one on its tally.
+ERROR, OPEN_PASSES, SIZES, COUNTS = 13, 17, 19, 27
+
+# an activation tells where it came from; a join only its last arrival, so those are counted themselves
+READ_WAYS = """
+    SELECT before.step, s.step, count(*), 0, NULL
+    FROM django_workflow_steprun s
+    CROSS JOIN LATERAL (SELECT step FROM django_workflow_steprun WHERE id = s.source_id OFFSET 0) before
+    WHERE s.run_id = %s::uuid AND s.step = ANY(%s::text[])
+    GROUP BY before.step, s.step
+    UNION ALL
+    SELECT source, step, count(generation), count(*) - count(generation), min(due_at) FILTER (WHERE generation IS NULL)
+    FROM django_workflow_arrival WHERE run_id = %s::uuid GROUP BY source, step
+"""
+# the newest ones of one scope are at the end of an index
+READ_PASSES = """
+    SELECT p.id, p.step, p.scope, p.iteration, p.status, p.created_at, p.started_at, p.ended_at
+    FROM unnest(%s::text[], %s::bigint[], %s::bool[]) AS w(step, scope, is_one)
+    CROSS JOIN LATERAL (
+        (SELECT id, step, scope, iteration, status, created_at, started_at, ended_at FROM django_workflow_steprun
+         WHERE w.is_one AND run_id = %s::uuid AND step = w.step AND scope = w.scope
+         ORDER BY iteration DESC LIMIT %s::int OFFSET %s::int)
+        UNION ALL
+        (SELECT id, step, scope, iteration, status, created_at, started_at, ended_at FROM django_workflow_steprun
+         WHERE NOT w.is_one AND run_id = %s::uuid AND step = w.step
+         ORDER BY created_at DESC, id DESC LIMIT %s::int OFFSET %s::int)
+    ) p
+"""
+#: Newest passes of each step that are shown as bars, and of all steps together.
+MOST_PASSES: Final = 40
+MOST_PASSES_OF_ALL: Final = 1_000
+
+
+def read_passes(run_id: UUID, steps: Sequence[StepFacts], most: int, offset: int = 0) -> list[Pass]:
+    """Read the newest passes of some steps, of each at most so many."""
+    page = [run_id, most, offset]
+    names, scopes, are_one = [], [], []
+    for step in steps:
+        names.append(step.step)
+        scopes.append(step.scope)
+        are_one.append(step.scopes == 1)
+    return [Pass(*row) for row in db.rows(READ_PASSES, [names, scopes, are_one, *page, *page])]
+
+
+def read_course(run_id: UUID, spec: FlowSpec, steps: Mapping[str, StepFacts]) -> Course:
+    """Read which ways a run took; nothing where the steps tell all of it."""
+    if spec.is_plain:
+        return Course()
+    ways, several = {}, []
+    for name, step in steps.items():
+        retries = any(RETRY in item.to for item in spec.outbound[name])
+        sources = dict.fromkeys((*spec.predecessors[name], *([name] if retries else [])))
+        if len(sources) == 1 and not spec.is_join(name):
+            ways[next(iter(sources)), name] = WayFacts(step.led)
+        elif not spec.is_join(name):
+            several.append(name)
+    for source, to, count, delayed, due_at in db.rows(READ_WAYS, [run_id, several, run_id]):
+        ways[source, to] = WayFacts(count, delayed, due_at)
+    repeated = [step for step in steps.values() if step.passes > 1]
+    passes: dict[str, list[Pass]] = {step.step: [] for step in repeated}
+    for found in read_passes(run_id, repeated, max(2, min(MOST_PASSES, MOST_PASSES_OF_ALL // max(1, len(repeated))))):
+        passes[found.step].append(found)
+    return Course(ways, passes)
 
 
 # of steps without items all, of the chosen map a page: what needs a look first
@@ -294,8 +451,9 @@ class ItemPage:
 
 def read_tasks(facts: Facts, page: ItemPage, *, has_payload: bool) -> None:
     """Read the tasks of steps without items, and a page of the items of one map, into `facts`."""
-    names = {step.id: step.step for step in facts.steps.values() if step.id is not None}
-    singles = [key for key, name in names.items() if not facts.steps[name].is_map][:MOST_TASKS]
+    shown = [*facts.steps.values(), *([facts.chosen] if facts.chosen is not None else [])]
+    names = {step.id: step.step for step in shown if step.id is not None}
+    singles = [key for key, name in names.items() if not facts.steps[name].is_map][-MOST_TASKS:]
     params = [
         singles, page.step_run_id, page.status, page.status, page.limit + 1, page.offset, has_payload, MOST_ATTEMPTS
     ]  # fmt: skip
@@ -335,7 +493,9 @@ READ_AROUND = """
             FROM (SELECT id FROM (SELECT id, status FROM django_workflow_run
                                   WHERE flow_id = %s::bigint AND id < %s::uuid ORDER BY id DESC LIMIT 200) recent
                   WHERE status = 'succeeded' ORDER BY id DESC LIMIT 50) r
-            JOIN django_workflow_steprun s ON s.run_id = r.id
+            CROSS JOIN unnest(%s::text[]) AS w(step)
+            JOIN django_workflow_steprun s
+                ON s.run_id = r.id AND s.step = w.step AND s.scope = 0 AND s.iteration = 1
             WHERE s.status = 'succeeded' AND s.started_at IS NOT NULL
             GROUP BY s.step) m)
 """
@@ -349,7 +509,9 @@ def read_around(run: Run, spec: FlowSpec) -> Around:
     """Read what is around a run."""
     queues = sorted({step.queue or conf.DEFAULT_QUEUE for step in spec.steps.values()})
     stop = f"run.{run.status}" if run.status in STOPPED else ""
-    params = [run.pk, run.retry_of_id, queues, stop, run.pk, stop, run.flow_id, run.pk]
+    # of steps that run once: how long a pass took says little of the next one
+    once = [name for name in spec.steps if name not in spec.repeating and name not in spec.splits]
+    params = [run.pk, run.retry_of_id, queues, stop, run.pk, stop, run.flow_id, run.pk, once]
     now, retries, old_status, paused, served, stop, medians = db.rows(READ_AROUND, params)[0]
     return Around(
         now=now,
@@ -370,10 +532,10 @@ def count_by_status(step: StepFacts) -> Mapping[str, int]:
     """Return how many tasks of a step are in each status, as far as its counters tell."""
     counts = {
         FAILED: step.failed_count,
-        RUNNING: step.running,
-        SUSPENDED: step.suspended,
-        QUEUED: step.queued,
-        HELD: step.paused + step.parallel,
+        RUNNING: step.tally.running,
+        SUSPENDED: step.tally.suspended,
+        QUEUED: step.tally.queued,
+        HELD: step.tally.paused + step.tally.parallel,
     }
     over = step.done - step.failed_count
     if not step.is_settled or step.status == SUCCEEDED:

@@ -92,7 +92,7 @@ def read_runs(ids: Sequence[UUID], flows: Sequence[FlowDefinition]) -> list[Run]
     if not ids:
         return []
     by_key = {flow.pk: flow for flow in flows}
-    runs = Run.objects.using(conf.DATABASE).defer("input").in_bulk(list(ids))
+    runs = Run.objects.using(conf.DATABASE).defer("input", "output").in_bulk(list(ids))
     for run in runs.values():
         if run.flow_id in by_key:
             run.flow = by_key[run.flow_id]

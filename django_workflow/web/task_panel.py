@@ -9,11 +9,12 @@ from typing import Any, Final
 from django_workflow import db, payload, queue
 from django_workflow.conf import conf
 from django_workflow.definition.retry import RetryPolicy
-from django_workflow.definition.spec import StepSpec
+from django_workflow.definition.spec import MATCH_FIRST, FlowSpec, StepSpec
 from django_workflow.models import Run
 from django_workflow.statuses import CANCELLED, QUEUED, SUCCEEDED, TASK_TERMINAL
-from django_workflow.web import waiting
-from django_workflow.web.address import Address
+from django_workflow.web import waiting, ways
+from django_workflow.web.address import NOTHING_CHOSEN, Address
+from django_workflow.web.passes import Turns
 from django_workflow.web.payloads import Value, limit_for, value_of_text
 from django_workflow.web.run_facts import MOST_ATTEMPTS, Facts, StepFacts, TaskFacts, Try, count_by_status, moment
 
@@ -211,7 +212,10 @@ class StatusFilter:
 
 @dataclass(slots=True)
 class Panel:
-    """All that the template shows of the chosen step."""
+    """All that the template shows of the chosen step.
+
+    is_past: of an activation of it that is not the one in the picture.
+    """
 
     step: StepFacts
     spec: StepSpec
@@ -230,6 +234,13 @@ class Panel:
     next: str = ""
     first: int = 0
     close: str = ""
+    turns: Turns | None = None
+    is_past: bool = False
+
+    @property
+    def takes_others(self) -> bool:
+        """Whether its handler takes outputs of other steps."""
+        return bool(self.spec.depends_on or self.spec.sources)
 
 
 def build(facts: Facts, step: StepFacts, address: Address, detail: TaskDetail | None) -> Panel:
@@ -240,12 +251,13 @@ def build(facts: Facts, step: StepFacts, address: Address, detail: TaskDetail | 
         spec=spec,
         title=spec.title or spec.name,
         why=waiting.of_step(facts, step),
-        rules=rules_of(spec),
+        rules=rules_of(facts.spec, spec),
         error=step.error,
         detail=detail,
         history=history(detail.task) if detail is not None else [],
         reads_input="input" in spec.params,
-        close=address.to(step="", item=None, task=None, status="", page=1, lines=None, whole=""),
+        is_past=step is not facts.steps[step.step],
+        close=address.to(step="", **NOTHING_CHOSEN),
     )
     if step.is_map:
         page = address.page
@@ -270,23 +282,33 @@ def _filters(step: StepFacts, address: Address) -> list[StatusFilter]:
     return found
 
 
-def rules_of(spec: StepSpec) -> list[tuple[str, str]]:
+def rules_of(flow: FlowSpec, spec: StepSpec) -> list[tuple[str, str]]:
     """Return what the flow says about a step, as pairs of a word and a value."""
     default = conf.RETRY.declared() if conf.RETRY is not None else {}
     policy = RetryPolicy.of(default, spec.retry)
     rules = [("queue", spec.queue or conf.DEFAULT_QUEUE), ("attempts", f"at most {policy.max_attempts}")]
-    if spec.depends_on:
-        rules.append(("after", ", ".join(spec.depends_on)))
+    sources = ", ".join(flow.predecessors[spec.name])
+    if join := ways.join_of(flow, spec.name):
+        rules.append(("joins", f"{join}{' of' if join == 'all' else ':'} {sources}"))
+    elif sources:
+        rules.append(("after", sources))
+    if spec.delay:
+        rules.append(("begins", f"{ways.waited(spec.delay)} later"))
     if spec.over or spec.count is not None:
         rules.append(("one task per", f"item of {spec.over}" if spec.over else f"number below {spec.count:,}"))
     if spec.max_parallel is not None:
-        rules.append(("at once", f"at most {spec.max_parallel:,}"))
+        most = spec.max_parallel
+        rules.append(("at once", f"at most {most:,}" if isinstance(most, int) else f"at most {most}"))
     if spec.tolerate is not None:
         rules.append(
             ("tolerates", f"{spec.tolerate:.0%} failed" if 0 < spec.tolerate < 1 else f"{spec.tolerate:g} failed")
         )
     if spec.when is not None:
         rules.append(("only if", str(spec.when)))
+    if spec.retry_when is not None:
+        rules.append(("again if", spec.retry_when))
+    if spec.match == MATCH_FIRST:
+        rules.append(("leads on", "by the first way that holds"))
     timeout = spec.timeout
     if timeout is not None:
         rules.append(("timeout", f"{timeout:g} s"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -10,10 +10,14 @@ from django_workflow.statuses import CANCELLED, FAILED, LOST, RUNNING, SUCCEEDED
 from django_workflow.templatetags.django_workflow import duration
 from django_workflow.web.address import Address
 from django_workflow.web.axis import Axis, Tick
-from django_workflow.web.run_facts import Facts, StepFacts, TaskFacts, Try
+from django_workflow.web.run_facts import Facts, Pass, StepFacts, TaskFacts, Try
 
 #: Rows of a timeline; more steps than these are counted only.
 MOST_ROWS = 100
+#: Of how many passes a row's description tells each.
+MOST_TOLD = 3
+#: Bars that a row's description tells one by one.
+MOST_BARS_TOLD = 12
 #: Attempts are drawn below each other, up to so many lanes; further ones begin again at the top.
 MOST_LANES = 5
 LANE = 9
@@ -22,10 +26,15 @@ MARGIN = 4
 #: The thinnest bar, in percent: what took no time is seen, too.
 THINNEST = 0.3
 
-WAITS, BACKOFF = "waiting", "backoff"
-TEXTURES = {WAITS: WAITS, "queued": WAITS, "held": WAITS, BACKOFF: BACKOFF, FAILED: FAILED} | dict.fromkeys(
-    (TIMED_OUT, LOST), FAILED
-)
+WAITS, BACKOFF, EARLIER = "waiting", "backoff", "earlier"
+TEXTURES = {
+    WAITS: WAITS,
+    EARLIER: EARLIER,
+    "queued": WAITS,
+    "held": WAITS,
+    BACKOFF: BACKOFF,
+    FAILED: FAILED,
+} | dict.fromkeys((TIMED_OUT, LOST), FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,7 @@ class TimelineRow:
     """A row: a step, or an item of the chosen map.
 
     median_x: where the step would end if it took as long as in the middle of earlier runs.
+    passes: how often it was activated, where its bars are activations.
     """
 
     label: str
@@ -65,6 +75,7 @@ class TimelineRow:
     is_critical: bool = False
     is_item: bool = False
     is_map: bool = False
+    passes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +88,7 @@ class Timeline:
     total: int
     has_items: bool
     span: str
+    most_passes: int = 0
 
 
 def draw(facts: Facts, address: Address, selected: str) -> Timeline:
@@ -99,6 +111,7 @@ def draw(facts: Facts, address: Address, selected: str) -> Timeline:
         total=len(steps),
         has_items=any(row.is_item for row in rows),
         span=duration(axis.end - axis.begin),
+        most_passes=max((len(facts.course.passes[row.label]) for row in rows if row.passes > MOST_TOLD), default=0),
     )
 
 
@@ -145,6 +158,9 @@ def _step_row(facts: Facts, step: StepFacts, axis: Axis, address: Address, *, is
     height = BAR + 2 * MARGIN
     if facts.is_carried(step):
         note = "carried over"
+    elif step.step in facts.course.passes:
+        bars, height = pass_bars(facts.course.passes[step.step], step, axis, facts.now)
+        note = "" if bars else step.status
     elif task is not None and not step.is_map:
         bars, height = task_bars(task, axis, facts.now, facts.run.ended_at)
     elif step.started_at is not None:
@@ -163,6 +179,7 @@ def _step_row(facts: Facts, step: StepFacts, axis: Axis, address: Address, *, is
         note=note,
         is_critical=is_critical,
         is_map=step.is_map,
+        passes=step.passes if step.step in facts.course.passes else 0,
     )
     median = facts.around.medians.get(step.step)
     if median is None or step.started_at is None or note:
@@ -210,6 +227,41 @@ class _Lane:
         return self.bar(BACKOFF if is_backoff else WAITS, begin, end, f"{word} {duration(end - begin)}")
 
 
+def pass_bars(passes: Sequence[Pass], step: StepFacts, axis: Axis, now: datetime) -> tuple[list[Bar], int]:
+    """Return a bar for each of the newest activations of a step, one for all before them, and their height together.
+
+    Activations that overlap stand below each other. passes: newest first.
+    """
+    begun = sorted(
+        (item for item in passes if item.started_at is not None), key=lambda item: (item.started_at, item.id)
+    )
+    free: list[datetime] = []
+    placed: list[tuple[Pass, int]] = []
+    for item in begun:
+        assert item.started_at is not None
+        lane = next((number for number, end in enumerate(free) if end <= item.started_at), len(free))
+        end = item.ended_at or now
+        if lane == len(free) < MOST_LANES:
+            free.append(end)
+        lane %= MOST_LANES
+        free[lane] = max(free[lane], end)
+        placed.append((item, lane))
+    count = max(1, len(free))
+    height = BAR if count == 1 else LANE
+    lanes = [_Lane(axis, MARGIN + number * height, height - (count > 1)) for number in range(count)]
+    bars = []
+    before = step.passes - len(passes)
+    if before > 0 and begun and step.began_at is not None and begun[0].started_at is not None:
+        whole = _Lane(axis, MARGIN, count * height - (count > 1))
+        bars.append(whole.bar(EARLIER, step.began_at, begun[0].started_at, f"{before:,} earlier passes"))
+    for item, number in placed:
+        assert item.started_at is not None
+        end = item.ended_at or now
+        text = f"pass {item.iteration:,} {item.status.replace('_', ' ')} after {duration(end - item.started_at)}"
+        bars.append(lanes[number].bar(item.status, item.started_at, end, text))
+    return bars, count * height + 2 * MARGIN
+
+
 def _map_bar(step: StepFacts, axis: Axis, now: datetime) -> Bar:
     assert step.started_at is not None
     end = step.ended_at or now
@@ -252,7 +304,10 @@ def _is_between(task: TaskFacts, tries: list[Try]) -> bool:
 
 
 def _description(label: str, status: str, bars: Iterable[Bar], note: str) -> str:
-    told = ", ".join(bar.text for bar in bars)
+    texts = [bar.text for bar in bars]
+    if len(texts) > MOST_BARS_TOLD:
+        texts = [texts[0], f"{len(texts) - 1 - MOST_TOLD:,} more", *texts[-MOST_TOLD:]]
+    told = ", ".join(texts)
     return f"{label}: {note or told or status.replace('_', ' ')}"
 
 
@@ -265,3 +320,5 @@ LEGEND = (
     (BACKOFF, "backoff"),
     (CANCELLED, "cancelled"),
 )
+#: What is added to it where a step has many passes.
+LEGEND_OF_LOOPS = ((EARLIER, "earlier passes together"),)

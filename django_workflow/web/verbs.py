@@ -160,15 +160,16 @@ def _of_verb(verb: Verb, run: Run) -> Iterator[Button]:
         yield Button("retry_all", "Retry all", _url(run, RETRY, mode="all"))
 
 
-def step_buttons(user: Any, run: Run, step: str, status: str | None) -> list[Button]:
+def step_buttons(user: Any, run: Run, step: str, status: str | None, *, is_plain: bool = True) -> list[Button]:
     """Return what a user may do with a step of a run.
 
     status: of its latest step run; None where the run has not reached it.
+    is_plain: no condition or loop decides where the flow goes on; only such a run can be repeated from its middle.
     """
     if not permissions.may(user, permissions.RETRY, run.flow):
         return []
     if run.status in RUN_TERMINAL:
-        return [Button(RETRY, "Rerun from here", _url(run, RETRY, from_step=step))]
+        return [Button(RETRY, "Rerun from here", _url(run, RETRY, from_step=step))] if is_plain else []
     if status is None or status in STEP_TERMINAL:
         return []
     return [

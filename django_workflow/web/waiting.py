@@ -26,8 +26,9 @@ def of_run(facts: Facts) -> str:
     if run.status == PAUSED:
         return of_pause(facts)
     open_steps = [step for step in facts.steps.values() if step.status == RUNNING]
-    if any(step.running for step in open_steps):
+    if any(step.tally.running for step in open_steps):
         return ""
+    open_steps += [step for step in facts.steps.values() if _next_arrival(facts, step.step) is not None]
     for step in open_steps:
         if sentence := of_step(facts, step):
             return f"Step {step.step}: {sentence[0].lower()}{sentence[1:]}"
@@ -69,22 +70,23 @@ def _pause_of(facts: Facts) -> tuple[str, Pause]:
 
 def of_step(facts: Facts, step: StepFacts) -> str:
     """Say why a step does not go on; "" where it does, or has ended."""
-    if step.is_settled or step.running:
+    tally = step.tally
+    if step.is_settled or tally.running:
         return ""
     if step.status in (NOT_REACHED, WAITING):
         return _of_predecessors(facts, step)
-    if step.suspended:
+    if tally.suspended:
         return "Waits for a signal, a time, or another run."
-    task = facts.task_of.get(step.step)
+    task = facts.task_of_pass.get(step.id or 0)
     if task is not None and not step.is_map:
         return of_task(facts, task)
-    if step.paused:
+    if tally.paused:
         return of_pause(facts) if facts.run.status == PAUSED else "Held while the run was paused."
-    if step.queued and step.queued == step.delayed and step.due_at is not None:
-        return f"Its next item is not tried again before {at(step.due_at, facts.now)}."
-    if step.queued:
+    if tally.queued and tally.queued == tally.delayed and tally.due_at is not None:
+        return f"Its next item is not tried again before {at(tally.due_at, facts.now)}."
+    if tally.queued:
         return _of_queue(facts, facts.queue_of(step.step), None)
-    return _of_places(facts.spec.steps[step.step]) if step.parallel else ""
+    return _of_places(facts.spec.steps[step.step]) if tally.parallel else ""
 
 
 def of_task(facts: Facts, task: TaskFacts, ahead: int | None = None) -> str:
@@ -112,14 +114,56 @@ def of_task(facts: Facts, task: TaskFacts, ahead: int | None = None) -> str:
 def _of_predecessors(facts: Facts, step: StepFacts) -> str:
     if facts.is_settled:
         return "" if step.status != NOT_REACHED else "The run ended before it was reached."
+    if facts.failing:
+        return "The run is failing: nothing new starts."
+    if (way := _next_arrival(facts, step.step)) is not None:
+        return way
+    if not facts.spec.is_plain:
+        return _of_join(facts, step) if facts.spec.is_join(step.step) else _of_ways(facts, step.step)
     missing = [name for name in facts.spec.predecessors[step.step] if not facts.steps[name].is_settled]
     if not missing:
         return "Waits for the steps before it to be taken into account." if step.status == WAITING else ""
     return f"Waits for {names(missing)}."
 
 
+def _next_arrival(facts: Facts, step: str) -> str | None:
+    """Say when somebody who is on a delayed way to a step arrives; None where nobody is."""
+    found = [
+        (way.due_at, source)
+        for (source, to), way in facts.course.ways.items()
+        if to == step and way.delayed and way.due_at is not None
+    ]
+    if not found:
+        return None
+    due_at, source = min(found)
+    there = facts.steps[step].arrived
+    return f"Waits for {source}, which arrives {at(due_at, facts.now)}{f'; there: {names(there)}' if there else ''}."
+
+
+def _of_join(facts: Facts, step: StepFacts) -> str:
+    """Say who has reached a join and who is missing, in the generation that waits longest."""
+    sources = facts.spec.predecessors[step.step]
+    there = [name for name in sources if name in (step.arrived or ())]
+    missing = [name for name in sources if name not in there]
+    size = facts.spec.join_size(step.step) or len(sources)
+    generation = f" in generation {step.generation}" if step.generation is not None and step.generation > 1 else ""
+    more = f" {step.waiting_passes - 1:,} more wait like it." if step.waiting_passes > 1 else ""
+    if not there:
+        return f"Waits for {'all of ' if size == len(sources) > 1 else f'{size} of '}{names(sources)}."
+    wanted = names(missing) if len(missing) == size - len(there) else f"{size - len(there)} of {names(missing)}"
+    return f"Waits{generation} for {wanted}; there: {names(there)}.{more}"
+
+
+def _of_ways(facts: Facts, step: str) -> str:
+    """Say which steps may lead to one that has not been reached: those that are not behind it in a loop."""
+    sources = [name for name in facts.spec.predecessors[step] if not facts.spec.is_back(name, step)]
+    going = [name for name in sources if not facts.steps[name].is_settled]
+    return f"Waits for {names(going, 'or')}." if going else ""
+
+
 def _of_places(step: StepSpec) -> str:
-    places = f"{step.max_parallel:,}" if step.max_parallel else "few"
+    most = step.max_parallel
+    places = f"{most:,}" if isinstance(most, int) else most or "few"
     return f"Held for a free place: at most {places} of its tasks run at once (max_parallel)."
 
 
@@ -180,9 +224,9 @@ def ago(seconds: float) -> str:
     return "just now" if seconds < 1 else f"{duration(seconds)} ago"
 
 
-def names(steps: Sequence[str]) -> str:
-    """Return names as a list in a sentence."""
+def names(steps: Sequence[str], word: str = "and") -> str:
+    """Return names as a list in a sentence, with a word before the last one."""
     shown, rest = list(steps[:MOST_NAMES]), len(steps) - MOST_NAMES
     if rest > 0:
         shown.append(f"{rest} more")
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} {word} {shown[-1]}"

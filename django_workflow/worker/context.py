@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from django_workflow import payload
 from django_workflow.definition.spec import MAP
 from django_workflow.engine import outputs
 from django_workflow.engine.claim import ClaimedTask
+from django_workflow.engine.decisions import OUTERMOST
 from django_workflow.exceptions import WorkflowError
 from django_workflow.statuses import SKIPPED, SUCCEEDED
 from django_workflow.worker.capture import HANDLER_LOGGER, TaskLogger
@@ -25,13 +27,11 @@ class Context:
     run_id, step, index, attempt, iteration: where it is.
     cancelled: becomes True when the run was cancelled, the attempt timed out or the lease was lost;
         a long handler looks at it now and then.
-    vars: the run's variables.
     """
 
     def __init__(self, task: ClaimedTask) -> None:
         self._task = task
         self.cancelled = False
-        self.vars: dict[str, Any] = {}
         self.progress: float | None = None
         self.events: list[tuple[str, str]] = []
 
@@ -60,10 +60,16 @@ class Context:
         """Which pass of a loop this is, from 1."""
         return self._task.iteration
 
+    @cached_property
+    def vars(self) -> dict[str, Any]:
+        """The variables of this activation, a copy; transitions set them by `publish`."""
+        return payload.loads(self._task.variables) or {}
+
     @property
     def idempotency_key(self) -> str:
         """A text that is the same for all attempts of this task, to hand to outside services."""
-        return f"{self.run_id}:{self.step}:{self.iteration}:{self.index}"
+        place = f"{self.iteration}" if self._task.scope == OUTERMOST else f"{self._task.scope}.{self.iteration}"
+        return f"{self.run_id}:{self.step}:{place}:{self.index}"
 
     @property
     def logger(self) -> TaskLogger:
@@ -113,8 +119,9 @@ class Context:
         spec = self._task.spec
         if step not in spec.steps:
             raise WorkflowError(f"Flow {spec.slug!r} has no step {step!r}; its steps: {', '.join(spec.steps)}.")
-        wanted = (self.run_id, step, spec.steps[step].kind == MAP)
-        return known or outputs.read_outputs([wanted]).get((self.run_id, step))
+        scopes = outputs.outer_scopes([self._task.scope])[self._task.scope]
+        wanted = (self.run_id, step, spec.steps[step].kind == MAP, scopes)
+        return known or outputs.read_outputs([wanted]).get(wanted)
 
 
 class Cancelled(BaseException):

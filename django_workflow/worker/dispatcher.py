@@ -35,6 +35,8 @@ logger = logging.getLogger("django_workflow.worker")
 
 #: How often a draining worker looks for what is still to come.
 DRAIN_POLL = 0.1
+#: Seconds that a claim waits for a settle, which flushes as well, before it is flushed by itself.
+FLUSH_AFTER = 0.001
 #: Least time between two notifications of the same queue by this worker.
 NOTIFY_EVERY = 0.05
 
@@ -42,9 +44,10 @@ NOTIFY_EVERY = 0.05
 class Dispatcher:
     """Runs tasks of some queues until told to stop."""
 
-    def __init__(self, options: WorkerOptions, worker_id: int | None = None) -> None:
+    def __init__(self, options: WorkerOptions) -> None:
         self.options = options
-        self.worker_id = worker_id
+        #: The row of this process, once it works.
+        self.worker_id: int | None = None
         self.tally = Tally()
         self.wake = threading.Event()
         self.is_stopping = False
@@ -58,6 +61,8 @@ class Dispatcher:
         self._ended_elsewhere: deque[tuple[ClaimedTask, str]] = deque()
         self._notified_at: dict[str, float] = {}
         self._to_notify: list[tuple[str, str]] = []
+        #: When what was claimed is flushed, unless a settle has done so.
+        self._flush_at: float | None = None
         self._stop_at: float | None = None
 
     # what other threads call
@@ -133,6 +138,7 @@ class Dispatcher:
             self._release_unbegun(lambda job: job.claimed_at <= now - PATIENCE, "it did not begin in time")
         self._start_suspects()
         self._mark_begun()
+        self._flush_claims()
         if not self.is_stopping:
             self._claim()  # nearly last: what this thread does after it keeps handlers from their first line
         self._notify()
@@ -167,12 +173,15 @@ class Dispatcher:
         if not self._pile:
             return
         try:
-            self._apply(self._pile.settle(self._taker()))
+            settled = self._pile.settle(self._taker())
         except Unsettleable as error:
             self._leave_to_lease(error.outcome)
             raise
-        if (settled := self._pile.settle_one_stuck()) is not None:
-            self._apply(settled)
+        if settled.done:
+            self._flush_at = None  # it waited for the disk, which has all that was committed before as well
+        self._apply(settled)
+        if (stuck := self._pile.settle_one_stuck()) is not None:
+            self._apply(stuck)
 
     def _taker(self) -> Taker | None:
         """Take successors at once where this worker has free slots and found the queues empty."""
@@ -248,6 +257,8 @@ class Dispatcher:
             tasks = claim.claim(name, room, slots=slots, lease=lease, worker_id=self.worker_id)
             self.tally.last_claim_at = time.monotonic()
             self.tally.claimed += len(tasks)
+            if tasks:
+                self._flush_at = self._flush_at or self.tally.last_claim_at + FLUSH_AFTER
             if len(tasks) >= room:
                 # a full claim means that there may be more, for us when there is room again and for others now
                 self._may_hold_more[name] = True
@@ -261,6 +272,12 @@ class Dispatcher:
         if now - self._notified_at.get(name, 0.0) > NOTIFY_EVERY:
             self._notified_at[name] = now
             self._to_notify += notifications(queues=[name])
+
+    def _flush_claims(self) -> None:
+        """Let the disk have what was claimed: handlers do not wait for that, and quick ones end in a settle first."""
+        if self._flush_at is not None and self._flush_at <= time.monotonic():
+            db.flush()
+            self._flush_at = None
 
     def _accept(self, tasks: Iterable[ClaimedTask]) -> None:
         """Hand claimed tasks to their runners; lost and unknown ones go to settle first."""
@@ -337,6 +354,8 @@ class Dispatcher:
             due.append(now + DRAIN_POLL)
         if self._pile:
             due.append(now + 0.02)
+        if self._flush_at is not None:
+            due.append(self._flush_at)
         if self._stop_at is not None:
             due.append(self._stop_at)
         due += self.hand.due(now)

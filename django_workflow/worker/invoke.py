@@ -12,8 +12,9 @@ from django_workflow.engine import inputs, outcome
 from django_workflow.engine.outcome import ErrorRecord, Outcome
 from django_workflow.engine.routing import storable
 from django_workflow.engine.settle import Settled, settle
-from django_workflow.exceptions import PayloadError
-from django_workflow.statuses import SUCCEEDED
+from django_workflow.exceptions import ExpressionError, PayloadError
+from django_workflow.statuses import FAILED, SUCCEEDED
+from django_workflow.worker import expressions
 from django_workflow.worker.context import Cancelled
 from django_workflow.worker.job import Job
 
@@ -39,7 +40,7 @@ def arguments(job: Job) -> dict[str, Any]:
                 values[name] = dependency.value
             else:
                 skipped.add(name)
-    return inputs.wire(job.handler, values, skipped=skipped)
+    return inputs.wire(job.handler, values, skipped=skipped, given=expressions.given(job))
 
 
 def call(job: Job) -> Outcome:
@@ -114,7 +115,13 @@ def conclude(job: Job, value: Any) -> Outcome:
         case RetryAfter(delay, reason):
             record = ErrorRecord("RetryAfter", storable(reason), classes=("RetryAfter",))
             return outcome.failed(task, record, retry_after=delay.total_seconds(), **times(job))
-    return outcome.succeeded(task, payload.dump_output(value, step=task.step.name), **times(job))
+    text = payload.dump_output(value, step=task.step.name)
+    if task.step.retry_when is not None:
+        seconds = expressions.next_attempt(job, SUCCEEDED, result=payload.loads(text))
+        if seconds is not None:
+            record = ErrorRecord("RetryWhen", f"the step asks for another attempt: {task.step.retry_when}")
+            return outcome.failed(task, record, retry_after=seconds, **times(job))
+    return outcome.succeeded(task, text, **times(job))
 
 
 def conclude_error(job: Job, error: BaseException) -> Outcome:
@@ -122,8 +129,15 @@ def conclude_error(job: Job, error: BaseException) -> Outcome:
     if isinstance(error, Cancelled | asyncio.CancelledError) and job.is_interrupted:
         record = ErrorRecord("Cancelled", "the handler was told to stop", classes=("Cancelled",))
         return outcome.failed(job.task, record, is_retryable=False, **times(job))
-    is_retryable = not isinstance(error, PayloadError)
-    return outcome.failed(job.task, ErrorRecord.of(error), is_retryable=is_retryable, **times(job))
+    is_retryable, delay = not isinstance(error, PayloadError | ExpressionError), None
+    if is_retryable and job.task.step.retry_when is not None:
+        told = {"class": type(error).__name__, "message": str(error)}
+        try:
+            delay = expressions.next_attempt(job, FAILED, error=told)
+        except ExpressionError as mistake:
+            error = mistake
+        is_retryable = delay is not None
+    return outcome.failed(job.task, ErrorRecord.of(error), is_retryable=is_retryable, retry_after=delay, **times(job))
 
 
 def times(job: Job) -> dict[str, Any]:

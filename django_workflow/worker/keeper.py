@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django_workflow import db
 from django_workflow.conf import conf
-from django_workflow.engine import start, timers
+from django_workflow.engine import arrivals, start, timers
 from django_workflow.engine.pausing import pause_with_flow
 
 logger = logging.getLogger("django_workflow.keeper")
@@ -61,22 +61,24 @@ class Keeper:
             self._is_leader = bool(db.rows(TRY_LOCK, [LOCK])[0][0])
             if not self._is_leader:
                 return CANDIDATE_EVERY
-        tasks, runs, deadlines, pauses, next_due = timers.what_is_due()
+        due = timers.what_is_due()
         moved = 0
-        if tasks:
+        if due.tasks:
             moved += timers.send_due_tasks()
-        if runs:
+        if due.runs:
             moved += start.begin_due()
-        if deadlines:
+        if due.deadlines:
             moved += timers.end_overdue_runs()
-        if pauses:
+        if due.pauses:
             moved += pause_with_flow()
+        if due.arrivals:
+            moved += arrivals.arrive_due()
         if time.monotonic() >= self._repair_at:
             self._repair()
         if moved:
             return 0.0  # there may be more; what is due but held by somebody waits for the next round
         poll = conf.POLL_INTERVAL.total_seconds()
-        return poll if next_due is None else min(poll, max(0.0, next_due))
+        return poll if due.seconds_to_next is None else min(poll, max(0.0, due.seconds_to_next))
 
     def _repair(self) -> None:
         """One batch of repair: lost local runs, lost messages, old runs."""

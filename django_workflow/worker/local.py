@@ -18,7 +18,7 @@ from psycopg.pq import TransactionStatus
 from django_workflow import db
 from django_workflow.conf import conf
 from django_workflow.definition.registry import Handler, registry
-from django_workflow.engine import claim, control, outcome, timers, waiting
+from django_workflow.engine import arrivals, claim, control, outcome, timers, waiting
 from django_workflow.engine.claim import ClaimedTask
 from django_workflow.engine.outcome import Outcome
 from django_workflow.engine.settle import Settled, lock_runs, settle
@@ -33,9 +33,12 @@ HOLD_LEASE = "SELECT pg_advisory_lock(%s)"
 DROP_LEASE = "SELECT pg_advisory_unlock(%s)"
 IS_LOCAL = "SELECT is_local FROM django_workflow_run WHERE id = %s"
 NEXT_DUE = """
-    SELECT extract(epoch FROM min(t.due_at) - clock_timestamp())::float8
-    FROM django_workflow_steprun s JOIN django_workflow_task t ON t.step_run_id = s.id
-    WHERE s.run_id = %s AND s.status = 'running' AND t.status = 'queued'
+    SELECT extract(epoch FROM least(
+        (SELECT min(t.due_at) FROM django_workflow_steprun s JOIN django_workflow_task t ON t.step_run_id = s.id
+         WHERE s.run_id = w.id AND s.status = 'running' AND t.status = 'queued'),
+        (SELECT min(due_at) FROM django_workflow_arrival WHERE run_id = w.id AND generation IS NULL)
+    ) - clock_timestamp())::float8
+    FROM (SELECT %s::uuid AS id) w
 """
 
 
@@ -52,15 +55,16 @@ def execute_run(
         waiting.until_settled(run_id, None if timeout is None else timeout.total_seconds())
         return
     deadline = None if timeout is None else time.monotonic() + timeout.total_seconds()
+    known: list[int] = []
     with local_lease(run_id):
         while waiting.status_of(run_id) not in RUN_TERMINAL:
             if deadline is not None and time.monotonic() >= deadline:
                 _end_timed_out(run_id)
                 return
-            task = claim.claim_local(run_id)
+            task = claim.claim_local(run_id, known)
             if task is not None:
-                _settle(perform(task, deadline, handlers))
-            else:
+                known += _settle(perform(task, deadline, handlers))
+            elif not arrivals.arrive_in([run_id], wait_ms=WAIT_MS):
                 _sleep_until_due(run_id, deadline)
 
 
@@ -143,9 +147,10 @@ def _judge(job: Job, result: Outcome | Settled) -> Outcome | Settled:
     return outcome.released(job.task, "execute() took longer than its timeout", begun_at=job.begun_at)
 
 
-def _settle(result: Outcome | Settled) -> None:
-    if isinstance(result, Outcome):
-        settle([result], wait_ms=WAIT_MS)
+def _settle(result: Outcome | Settled) -> list[int]:
+    """Settle an outcome, unless its step was atomic; return the tasks that follow."""
+    settled = settle([result], wait_ms=WAIT_MS) if isinstance(result, Outcome) else result
+    return settled.local
 
 
 def _sleep_until_due(run_id: UUID, deadline: float | None) -> None:

@@ -38,6 +38,7 @@ def store(lines: Sequence[LogLine]) -> None:
     Whoever looks at their runs is told: the last lines come after the handler's end was told.
     """
     if lines:
+        db.connection().ensure_connection()  # which takes a while at first, by which the lines would seem younger
         now = time.time()
         aged = [line._replace(created=max(0.0, now - line.created)) for line in lines]
         db.execute(INSERT_LINES, [list(column) for column in zip(*aged, strict=True)])

@@ -29,24 +29,25 @@ class WorkerProcess:
         self.options = options
         publish.publish_declared()
         publish.ensure_queues(options.queues)
-        self.worker_id = registration.register(options)
-        self.dispatcher = Dispatcher(options, self.worker_id)
+        self.dispatcher = Dispatcher(options)
 
     def run(self) -> None:
         """Work; returns after a clean stop."""
+        # here and not before: who sees the row may stop this process, and must find it listening to signals
+        worker_id = self.dispatcher.worker_id = registration.register(self.options)
         helpers: list[Heart | Ear | Keeper | LogWriter] = [
             *(Heart(self.dispatcher), Ear(self.dispatcher), Keeper(), LogWriter())
         ]
         for helper in helpers:
             helper.start()
-        logger.info("worker %s serves %s", self.worker_id, ", ".join(self.options.queues))
+        logger.info("worker %s serves %s", worker_id, ", ".join(self.options.queues))
         try:
             self.dispatcher.run()
         finally:
             for helper in helpers:
                 helper.stop()
             try:
-                registration.tell_stopped(self.worker_id)
+                registration.tell_stopped(worker_id)
             except Exception as error:
                 logger.warning("could not record that this worker stopped: %s", error)
             db.close()

@@ -50,6 +50,9 @@ def describe(job: Job) -> str:
             "index": task.index,
             "attempt": task.attempt,
             "iteration": task.iteration,
+            "scope": task.scope,
+            "failure_count": task.failure_count,
+            "variables": task.variables,
             "item": task.item,
             "input": task.input,
             "queue": task.queue,
@@ -126,9 +129,10 @@ def _job(data: dict[str, Any]) -> Job:
         raise UnregisteredHandler(f"No handler {step.handler!r} is registered in process {os.getpid()}.")
     task = ClaimedTask(
         id=data["id"], run_id=UUID(data["run_id"]), step_run_id=data["step_run_id"], message_id=None,
-        lease_id=data["lease_id"], index=data["index"], attempt=data["attempt"], failure_count=0, lost_count=0,
+        lease_id=data["lease_id"], index=data["index"], attempt=data["attempt"],
+        failure_count=data["failure_count"], lost_count=0,
         item=data["item"], spec=spec, step=step, iteration=data["iteration"], queue=data["queue"], age=0.0,
-        is_begun=True, input=data["input"],
+        is_begun=True, input=data["input"], scope=data["scope"], variables=data["variables"],
         dependencies={name: StepOutput(*item) for name, item in data["dependencies"].items()},
     )  # fmt: skip
     return Job(task, handler)

@@ -81,6 +81,9 @@ class Supervisor:
             if code is None:
                 continue
             del self._children[place]
+            if self._stops and code == -signal.SIGTERM:
+                # told to stop before it listened to signals: it had not begun to work
+                continue
             if self._stops or (code == 0 and not self._reload):
                 worst = max(worst, abs(code))
                 continue

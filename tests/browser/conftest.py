@@ -56,7 +56,8 @@ def visit(browser: Browser, place: House) -> Iterator[Callable[..., Visitor]]:
     came: list[Visitor] = []
 
     def come(name: str | None = None, **options: object) -> Visitor:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        usual = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"}
+        context = browser.new_context(**{**usual, **options})
         if name is not None:
             context.add_cookies([{"name": "sessionid", "value": session_of(name), "url": place.address}])
         came.append(Visitor(context, place.address))

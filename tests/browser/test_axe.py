@@ -1,4 +1,4 @@
-"""Nothing keeps people out: axe finds no fault, in light and dark, wide and narrow."""
+"""Nothing keeps people out: axe finds no fault, light and wide, dark and narrow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.browser
 
-LOOKS = tuple((scheme, width) for scheme in ("light", "dark") for width in (1280, 390))
+#: Colour scheme and width: what is laid out does not depend on the colours, nor they on it.
+LOOKS = (("light", 1280), ("dark", 390))
 
 
 @pytest.fixture
@@ -46,12 +47,12 @@ def rich(place) -> dict[str, str]:
     return {name: f"/workflow/runs/{number}/" for name, number in ids.items()}
 
 
-def faults(visitor, paths) -> dict[str, object]:
+def faults(visitor, paths, looks=LOOKS) -> dict[str, object]:
     """Return what axe finds, by address and look, and which pages are wider than the window."""
     found: dict[str, object] = {}
     for path in paths:
         page = visitor.visit(path)
-        for scheme, width in LOOKS:
+        for scheme, width in looks:
             page.emulate_media(color_scheme=scheme)
             page.set_viewport_size({"width": width, "height": 900})
             told = violations(page)
@@ -94,6 +95,6 @@ def test_admin_pages_have_no_fault_that_the_stock_user_list_does_not_have(visit,
     for path in sorted(paths):
         visitor.visit(path)
         details.update(visitor.addresses("#result_list tbody a[href*='/change/']")[:1])
-    found = faults(visitor, sorted(paths | details))
+    found = faults(visitor, sorted(paths | details), looks=LOOKS[:1])  # the others are Django's own
     more = {place: {rule: told[rule] for rule in told if rule not in known} for place, told in found.items()}
     assert {place: told for place, told in more.items() if told} == {}

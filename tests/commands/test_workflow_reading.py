@@ -13,6 +13,7 @@ from django_workflow.engine import publish
 from django_workflow.ids import uuid7
 from django_workflow.models import Event, Queue, Run, Worker
 from tests.commands.shell import workflow
+from tests.web.loops import finished, triangle_flow
 
 pytestmark = pytest.mark.django_db
 
@@ -104,6 +105,21 @@ def test_show_tells_how_a_run_stands(flow):
     assert (failure["step"], failure["index"], failure["message"]) == ("measure", 1, "too heavy")
     assert data["events"][0]["type"] == "run.started"
     assert "output" not in data
+
+
+def test_show_tells_the_passes_of_a_loop_in_one_line(make_flow):
+    handle = finished(triangle_flow(make_flow, 70))
+    lines = [line.split() for line in workflow("show", handle.id).out.splitlines()]
+    steps = {line[0]: line[1:] for line in lines if line and line[0] in {"draft", "review", "revise", "publish_it"}}
+    assert {name: words[:3] for name, words in steps.items() if name != "publish_it"} == {
+        "draft": ["×70", "succeeded", "70"],
+        "review": ["×70", "succeeded", "70"],
+        "revise": ["×69", "succeeded", "69"],
+    }
+    assert steps["publish_it"][:2] == ["succeeded", "1"]
+    newest = workflow("show", handle.id, "--json").json["steps"]
+    assert len(newest) == 200
+    assert (newest[-2]["step"], newest[-2]["iteration"], newest[-2]["scope"]) == ("review", 70, 0)
 
 
 def test_show_keeps_the_output_to_itself_unless_asked(simple):

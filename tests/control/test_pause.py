@@ -376,3 +376,20 @@ def test_each_run_tells_who_paused_its_own_flow_and_why(chain, make_flow, db):
     pause_flow(chain.slug, reason="ours", by="ann")
     assert events(stray)[-1] == ("run.paused", {"reason": "theirs", "by": "ben"})
     assert events(mine)[-1] == ("run.paused", {"reason": "ours", "by": "ann"})
+
+
+def test_a_task_that_was_taken_at_once_leaves_no_message_when_it_is_held(flow, db):
+    flow.step(name="first")(lambda: 1)
+
+    @flow.step(depends_on=["first"], retry=Retry(max_attempts=2, base=MINUTE))
+    def second():
+        raise ValueError
+
+    handle = flow.start()
+    (task,) = claim.claim("default", 10, slots=1, lease=60)
+    taker = claim.Taker(None, 60.0, frozenset({"default"}), 1, lambda spec, step: True)
+    (taken,) = settle([testing.perform(task)], taker=taker).taken
+    pause(handle)
+    settle([testing.perform(taken)])
+    assert Task.objects.get(pk=taken.id).status == "held"
+    assert queue.depth("default")[:2] == (0, 0)

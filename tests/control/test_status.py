@@ -113,7 +113,7 @@ def test_current_steps_stand_in_the_order_of_the_flow(flow, db):
 def test_nobody_tells_the_percentage_of_a_run_with_loops(shop, db, back_to):
     handle = shop.start([1])
     steps = {name: StepSpec(name, f"loop.{name}") for name in ("probe", "report")}
-    ways = (TransitionSpec("probe", "report"), TransitionSpec("report", back_to))
+    ways = (TransitionSpec("probe", ("report",)), TransitionSpec("report", (back_to,)))
     spec = FlowSpec(shop.slug, steps, ways, ("probe",))
     version = FlowVersion.objects.create(flow=handle.run.flow, number=2, fingerprint="x", spec=spec.to_dict())
     assert spec.has_loops

@@ -78,7 +78,9 @@ def test_entry_steps_are_those_that_depend_on_nothing_and_leaves_lead_nowhere(fl
 def test_a_dependency_leads_on_after_success_and_after_a_skip(flow):
     flow.step(name="a")(lambda: None)
     flow.step(name="b")(lambda a: None)
-    assert [(item.source, item.to, item.on) for item in flow.spec.transitions] == [("a", "b", ("succeeded", "skipped"))]
+    assert [(item.source, item.to, item.on) for item in flow.spec.transitions] == [
+        ("a", ("b",), ("succeeded", "skipped"))
+    ]
 
 
 def test_a_step_takes_each_option_it_leaves_out_from_its_flow():

@@ -5,10 +5,11 @@ from itertools import pairwise
 
 import pytest
 
-from django_workflow import Retry
+from django_workflow import Otherwise, Retry, To, When
+from django_workflow.definition import validate
 from django_workflow.definition.declare import FlowDeclaration, StepDraft, compile_flow
 from django_workflow.definition.expressions import FUNCTIONS
-from django_workflow.definition.names import QUEUE_RULE, RESERVED
+from django_workflow.definition.names import NAME_RULE, QUEUE_RULE, RESERVED
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import CALLABLE_PREFIX, Condition
 from django_workflow.exceptions import DefinitionError
@@ -108,8 +109,8 @@ def test_a_parameter_that_is_no_step_is_refused(flow):
 def test_every_cycle_is_refused_with_its_path(flow):
     declare(flow, "start", a="b", b="a", c=["start", "e"], d="c", e="d")
     assert sorted(problems_of(flow)) == [
-        "steps a → b → a: a cycle of dependencies never starts",
-        "steps c → d → e → c: a cycle of dependencies never starts",
+        "steps a → b → a: a cycle of dependencies never starts; a loop is made with next=",
+        "steps c → d → e → c: a cycle of dependencies never starts; a loop is made with next=",
     ]
 
 
@@ -119,9 +120,220 @@ def test_a_long_chain_is_no_cycle(flow):
     assert flow.spec.entry == ("s0",)
 
 
-def test_dependencies_that_are_no_list_are_refused(flow):
-    flow.step(name="a", depends_on=3)(lambda: None)
-    assert problems_of(flow) == ["step 'a': depends_on is a list of steps, not 3"]
+@pytest.mark.parametrize("sources", [3, [["b"]], [None]])
+def test_dependencies_that_are_no_list_are_refused(flow, sources):
+    flow.step(name="a", depends_on=sources)(lambda: None)
+    assert problems_of(flow) == [f"step 'a': depends_on is a list of steps, not {sources!r}"]
+
+
+def test_steps_may_be_named_by_whatever_gives_them_once():
+    flow = FlowDeclaration("orders", entry=(name for name in ["a"]))
+    declare(flow, "a", b=(name for name in ["a"]))
+    assert (flow.spec.entry, flow.compile().entry, flow.spec.steps["b"].depends_on) == (("a",), ("a",), ("a",))
+
+
+# --- transitions
+
+
+TO_NOWHERE = "it leads to 'nowhere', which is no step and none of continue, fail, noop, retry"
+OFFERED = "error, input, iteration, outputs, result, status, vars"
+WAY_PROBLEMS = {
+    "unknown step": (To("nowhere"), TO_NOWHERE),
+    "name of an unknown step": ("nowhere", TO_NOWHERE),
+    "step named twice": (To(["b", "b"]), "it leads to 'b' 2 times"),
+    "no target": (To([]), "to must be a step, a command or a list of them, not []"),
+    "target of another kind": (To(3), "to must be a step, a command or a list of them, not 3"),
+    "no way": (3, "it must be a When, a To, an Otherwise or a step, not 3"),
+    "target that is no name": (To(["b", ["c"]]), "to must be a step, a command or a list of them, not ['b', ['c']]"),
+    "outcome of another kind": (To("b", on=[]), "on must be one of succeeded, failed, skipped, always, not []"),
+    "published NUL": (To("b", publish={"x": ["\0"]}), "publish 'x': ['\\x00'] is no JSON value"),
+    "endless delay": (To("b", delay=10**400), f"delay must be a timedelta, not {10**400}"),
+    "outcome": (To("b", on="done"), "on must be one of succeeded, failed, skipped, always, not 'done'"),
+    "no condition": (When(None, "b"), "a When needs a condition; a way without one is a To"),
+    "bare word": (
+        When("ready", "b"),
+        "when: condition 'ready' is a bare word; compare it with something, or use a registered callable",
+    ),
+    "unknown name": (
+        When("item.n > 1", "b"),
+        f"when: expression 'item.n > 1': there is no 'item', only {OFFERED}",
+    ),
+    "parameter of a function": (
+        When(lambda item: True, "b"),
+        f"when: parameter 'item' is not one of {OFFERED}",
+    ),
+    "published text": (
+        To("b", publish={"x": "resul"}),
+        f"publish 'x': expression 'resul': there is no 'resul', only {OFFERED}",
+    ),
+    "published name": (To("b", publish={"X": "result"}), f"publish 'X': a name is {NAME_RULE}"),
+    "published object": (To("b", publish={"x": {1}}), "publish 'x': {1} is no JSON value"),
+    "published list": (To("b", publish=["result"]), "publish must be values by name, not ['result']"),
+    "merged text": (To("b", merge={"x": "1 +"}), "merge 'x': Expression '1 +' is not valid: invalid syntax"),
+    "no delay": (To("b", delay=timedelta(0)), "delay must be positive, not 0 s"),
+    "delay of another kind": (To("b", delay=[1]), "delay must be a timedelta, not [1]"),
+    "delay in words": (
+        Otherwise("b", delay="a_minute"),
+        f"delay: expression 'a_minute': there is no 'a_minute', only {OFFERED}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("way", "problem"), WAY_PROBLEMS.values(), ids=WAY_PROBLEMS)
+def test_a_transition_is_refused_with_its_place(flow, way, problem):
+    declare(flow, "b").step(name="a", next=["b", way])(lambda: None)
+    assert problems_of(flow) == [f"step 'a': next, transition 2: {problem}"]
+
+
+@pytest.mark.parametrize("following", [3, object])
+def test_a_next_that_is_no_list_is_refused(flow, following):
+    flow.step(name="a", next=following)(lambda: None)
+    assert problems_of(flow) == [f"step 'a': next must be a list of When, To, Otherwise or steps, not {following!r}"]
+
+
+@pytest.mark.parametrize("join", [0, -1, True, 1.5, "some"])
+def test_a_join_that_is_no_number_of_predecessors_is_refused(flow, join):
+    declare(flow, "a").step(name="b", depends_on=["a"], join=join)(lambda: None)
+    assert problems_of(flow) == [f"step 'b': join must be 'all' or a number of predecessors from 1, not {join!r}"]
+
+
+def test_a_join_larger_than_its_predecessors_is_refused(flow):
+    flow.step(name="a", next=["c", When("result == 1", "c")])(lambda: None)
+    flow.step(name="b", next="c")(lambda: None)
+    flow.step(name="c", join=3)(lambda: None)
+    assert problems_of(flow) == ["step 'c': join=3, but only 2 steps lead to it"]
+
+
+def test_a_match_that_there_is_not_is_refused(flow):
+    flow.step(name="a", match="any")(lambda: None)
+    assert problems_of(flow) == ["step 'a': match must be one of all, first, not 'any'"]
+
+
+def test_a_way_back_over_dependencies_is_a_loop():
+    flow = FlowDeclaration("orders", entry=["a"])
+    flow.step(name="a")(lambda: None)
+    flow.step(name="b", next=[When("iteration < 3", "a")])(lambda a: None)
+    assert set(flow.spec.cycles) == {"a", "b"}
+
+
+def test_steps_that_all_follow_others_need_an_entry(flow):
+    flow.step(name="a", next="b")(lambda: None)
+    flow.step(name="b", next="a")(lambda: None)
+    assert problems_of(flow) == ["flow: no step to begin with, for each one follows another; name it with entry="]
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("a", "entry must be a list of steps, not 'a'"),
+        ([], "entry must be a list of steps, not []"),
+        (7, "entry must be a list of steps, not 7"),
+        ([["a"]], "entry must be a list of steps, not [['a']]"),
+        (["x"], "entry names 'x', which is no step"),
+        (["a", "a"], "entry names 'a' 2 times"),
+    ],
+)
+def test_an_entry_is_refused(entry, problem):
+    assert problems_of(declare(FlowDeclaration("orders", entry=entry), "a")) == [f"flow: {problem}"]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"vars": ["x"]}, "vars must be values by name, not ['x']"),
+        ({"vars": {"x": "outputs.a"}}, "vars 'x': expression 'outputs.a': there is no 'outputs', only input, vars"),
+        (
+            {"output": {"x": "result"}},
+            "output 'x': expression 'result': there is no 'result', only input, outputs, vars",
+        ),
+        ({"max_iterations": 0}, "max_iterations must be between 1 and 100,000, not 0"),
+        ({"max_iterations": 100_001}, "max_iterations must be between 1 and 100,000, not 100001"),
+    ],
+)
+def test_a_value_of_the_flow_is_refused(options, problem):
+    assert problems_of(declare(FlowDeclaration("orders", **options), "a")) == [f"flow: {problem}"]
+
+
+def test_arguments_see_items_in_maps_only(flow):
+    flow.step(name="a", arguments={"x": "item"})(lambda x: None)
+    flow.map(name="b", over="input", arguments={"x": "item", "y": "index"})(lambda x, y: None)
+    assert problems_of(flow) == [
+        "step 'a': arguments 'x': expression 'item': there is no 'item', only input, iteration, outputs, vars"
+    ]
+
+
+def test_all_problems_of_a_graph_are_told_at_once_with_their_places():
+    flow = FlowDeclaration("orders", entry=["x"], vars={"n": "m"}, max_iterations=0)
+    flow.step(name="a", join=0, match="any", next=["nowhere", To("b", on="done", publish={"X": "1 +"})])(lambda: None)
+    flow.step(name="b", delay="soon", next=[When("ready", "retry"), 3])(lambda: None)
+    places = [problem.split(": ")[:-1] for problem in problems_of(flow)]
+    assert [": ".join(place[:2]) for place in places] == [
+        "flow",
+        "flow: vars 'n'",
+        "step 'a'",
+        "step 'a'",
+        "step 'a': next, transition 1",
+        "step 'a': next, transition 2",
+        "step 'a': next, transition 2",
+        "step 'a': next, transition 2",
+        "step 'b': next, transition 1",
+        "step 'b': next, transition 2",
+        "step 'b': delay",
+        "flow",
+    ]
+
+
+# --- warnings
+
+
+def warnings_of(entry=None, **following):
+    flow = FlowDeclaration("orders", entry=entry)
+    for name, ways in following.items():
+        flow.step(name=name, next=ways)(lambda: None)
+    return validate.warnings(flow.spec)
+
+
+def test_a_loop_without_a_condition_is_worth_a_warning():
+    assert warnings_of(["a"], a="b", b="c", c="a") == [
+        "steps 'a', 'b', 'c': a loop without a condition on any way; only its limits end it"
+    ]
+
+
+@pytest.mark.parametrize(
+    "ways",
+    [
+        [When("iteration < 3", "a")],
+        [Otherwise("a"), When("result == 1", "noop")],
+        [To("a", on="failed")],
+        [To("a", on="skipped")],
+    ],
+)
+def test_a_loop_that_can_end_is_not(ways):
+    assert warnings_of(["a"], a="b", b=ways) == []
+
+
+def test_a_step_that_leads_to_itself_at_once_is_worth_a_warning():
+    assert warnings_of(a=["a"]) == [
+        "step 'a': it leads to itself without a condition and without a delay",
+        "step 'a': a loop without a condition on any way; only its limits end it",
+    ]
+    assert warnings_of(a=[To("a", delay=timedelta(seconds=1))]) == [
+        "step 'a': a loop without a condition on any way; only its limits end it"
+    ]
+
+
+def test_the_command_retry_is_a_loop_as_well():
+    assert warnings_of(a=["retry"]) == ["step 'a': a loop without a condition on any way; only its limits end it"]
+    assert warnings_of(a=[To("retry", on="failed")]) == []
+
+
+def test_a_step_that_nothing_leads_to_is_worth_a_warning():
+    assert warnings_of(["b"], a="b", b=[], c="d", d="c") == [
+        "steps 'c', 'd': a loop without a condition on any way; only its limits end it",
+        "step 'a': nothing leads to it",
+        "step 'c': nothing leads to it",
+        "step 'd': nothing leads to it",
+    ]
 
 
 # --- maps

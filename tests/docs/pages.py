@@ -20,8 +20,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"
 TUTORIAL = DOCS / "tutorial.md"
+DOCUMENTS = DOCS / "howto" / "documents.md"
 #: Pages that tests follow word by word in a project of their own (test_tutorial.py, tests/live/test_howto.py).
-FOLLOWED = (TUTORIAL, DOCS / "howto" / "live-pages.md")
+FOLLOWED = (TUTORIAL, DOCUMENTS, DOCS / "howto" / "live-pages.md")
 
 BLOCK = re.compile(
     r"^<!--\ setup\n(?P<setup>.*?)^-->$"

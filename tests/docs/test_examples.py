@@ -7,7 +7,8 @@ import pytest
 from django.core.management import call_command
 
 from django_workflow.checks import check_settings
-from tests.docs.pages import FOLLOWED, ROOT, TUTORIAL, blocks, pages
+from django_workflow.definition import documents
+from tests.docs.pages import DOCUMENTS, FOLLOWED, ROOT, TUTORIAL, blocks, pages
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 EXECUTED = ("python", "pycon")
@@ -17,7 +18,7 @@ def examples(page):
     return [block for block in blocks(page) if block.kind in EXECUTED and block.is_executed]
 
 
-PAGES = [page for page in pages() if page != TUTORIAL and examples(page)]
+PAGES = [page for page in pages() if page not in (TUTORIAL, DOCUMENTS) and examples(page)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -84,6 +85,16 @@ def run_session(block, names):
     assert not told, "".join(told)
 
 
+@pytest.mark.parametrize(
+    "block",
+    [block for page in pages() for block in blocks(page) if block.kind == "yaml" and block.text.startswith("slug:")],
+    ids=lambda block: block.place,
+)
+def test_documents_on_pages_can_be_read(block):
+    if "wrong" not in block.options.get("caption", ""):
+        assert documents.read(block.text).slug
+
+
 def test_blocks_that_are_not_executed_are_rare():
     marked = [
         block.place for page in pages() if page not in FOLLOWED for block in blocks(page) if not block.is_executed
@@ -104,7 +115,7 @@ def commands():
 def test_commands_exist_and_know_their_options(place, line):
     from django.core.management import get_commands, load_command_class
 
-    words = shlex.split(line.split("#")[0].split("&")[0].split(" | ")[0])
+    words = shlex.split(line.split("#")[0].split("&")[0].split(" | ")[0].split(" > ")[0])
     if words[0] in {"makemigrations", "migrate", "startapp", "shell", "check", "test", "pgtrigger"}:
         return  # Django's and pgtrigger's own
     assert words[0] in get_commands(), place

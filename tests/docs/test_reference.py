@@ -8,7 +8,7 @@ import pytest
 
 import django_workflow
 from django_workflow import checks
-from django_workflow.definition import expressions, names, validate
+from django_workflow.definition import documents, expressions, names, validate
 from django_workflow.flow import Flow
 from django_workflow.management.workflow import SUBCOMMANDS
 from django_workflow.worker.context import Context
@@ -27,6 +27,12 @@ def own(cls):
     return {name for name in vars(cls) if not name.startswith("_")}
 
 
+def keys_of(schema):
+    """Every key that the format of documents has."""
+    for part in (schema, *schema["$defs"].values()):
+        yield from part.get("properties", ())
+
+
 @pytest.mark.parametrize(
     ("page", "expected"),
     [
@@ -36,6 +42,7 @@ def own(cls):
         ("flows.md", names.RESERVED),
         ("flows.md", own(Context) | {"cancelled", "vars"} - {"progress", "events"}),
         ("expressions.md", set(expressions.FUNCTIONS)),
+        ("documents.md", set(keys_of(documents.SCHEMA))),
         ("commands.md", {path.stem for path in COMMANDS.glob("*.py")} - {"__init__"}),
         ("commands.md", {item.name for item in SUBCOMMANDS}),
         ("settings.md", set(re.findall(r'"(E\d{3})"', inspect.getsource(checks))) | {"E001"}),

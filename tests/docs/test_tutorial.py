@@ -1,4 +1,4 @@
-"""The tutorial, followed from its first line to its last in an empty folder."""
+"""The tutorial, and the page on documents, followed from the first line to the last in an empty folder."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT, TUTORIAL, blocks
+from tests.docs.pages import DOCUMENTS, ROOT, TUTORIAL, blocks
 
 #: What the test environment has already: a Python, the package, an activated environment.
 GIVEN = ("python3 -m venv", ". venv/", "pip install")
@@ -58,19 +58,19 @@ class Reader:
             time.sleep(1.2)
             self.worker.kill()
             self.worker.wait()
-        if block.kind == "python":
+        if block.kind in ("python", "yaml"):
             self.write(block.options["caption"], text)
         elif block.kind == "pycon":
             self.talk(text, block.place)
         elif block.kind == "console":
-            self.command(text, block.place, stays="<!-- background -->" in before)
+            self.command(text, block.place, stays="<!-- background -->" in before, fails="<!-- fails -->" in before)
         else:
             raise AssertionError(f"{block.place}: what is a reader to do with {block.kind!r}?")
 
     def write(self, caption, text):
         name, _, where = caption.partition(", ")
         with (self.folder / name).open("a" if where == "at its end" else "w") as file:
-            file.write(f"\n\n{text}" if where else text)
+            file.write(f"\n\n{text}" if where else text.lstrip("\n"))
 
     def talk(self, text, place):
         session = self.folder / "session.txt"
@@ -78,7 +78,7 @@ class Reader:
         done = self.run([sys.executable, "-c", SESSION, str(session)])
         assert done.returncode == 0, f"{place}\n{done.stdout}{done.stderr}{self.told()}"
 
-    def command(self, text, place, *, stays):
+    def command(self, text, place, *, stays, fails=False):
         for line, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE):
             if line.startswith(GIVEN):
                 continue
@@ -88,7 +88,7 @@ class Reader:
                 continue
             done = self.run(["sh", "-c", line.replace("django-admin", "python -m django")])
             output = done.stdout + done.stderr
-            assert done.returncode == 0, f"{place}: {line}\n{output}"
+            assert (done.returncode != 0) == fails, f"{place}: {line}\n{output}"
             expected = ".*".join(re.escape(part.strip()) for part in shown.split("..."))
             assert re.search(expected, output, re.DOTALL), f"{place}: {line}\n{output}"
 
@@ -128,13 +128,27 @@ def reader(tmp_path):
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.slow
-def test_tutorial_works_as_it_is_written(reader):
-    lines = TUTORIAL.read_text().splitlines()
-    for block in blocks(TUTORIAL):
+def follow(reader, page, last=None):
+    """Do what a page says, up to a heading."""
+    lines = page.read_text().splitlines()
+    end = lines.index(last) if last else len(lines)
+    for block in blocks(page):
+        if block.line > end:
+            return
         head = block.line - 2 - len(block.options)
         before = []
         while head > 0 and (lines[head - 1].startswith("<!--") or not lines[head - 1]):
             head -= 1
             before.append(lines[head])
         reader.follow(block, "\n".join(before))
+
+
+@pytest.mark.slow
+def test_tutorial_works_as_it_is_written(reader):
+    follow(reader, TUTORIAL)
+
+
+@pytest.mark.slow
+def test_documents_work_as_their_page_tells(reader):
+    follow(reader, TUTORIAL, last="## A flow")
+    follow(reader, DOCUMENTS)

@@ -18,6 +18,8 @@ from django_workflow.contrib.embedded import binaries
 from django_workflow.contrib.embedded.base import DatabaseWrapper
 from django_workflow.contrib.embedded.launcher import Cluster
 
+pytestmark = pytest.mark.slow
+
 Connect = Callable[..., BaseDatabaseWrapper]
 
 

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from django_workflow import Retry, db, testing
+from django_workflow import Retry, To, When, db, testing
 from django_workflow.engine import claim, timers
 from django_workflow.engine.settle import settle
 from django_workflow.worker.keeper import Keeper
@@ -61,6 +61,41 @@ def test_no_statement_of_a_runs_life_scans_a_hot_table(story, crowded):
         if "due_at = due_at -" not in query["sql"] and "deadline_at = deadline_at -" not in query["sql"]
     ]
     assert len(set(statements)) > 30
+    assert scanned(statements) == {}
+
+
+@pytest.fixture
+def winding(make_flow):
+    """A flow that uses every kind of way: loops, joins by generation, splits, variables, delays, a declared output."""
+    flow = make_flow("winding", entry=["begin"], vars={"round": 0}, output={"round": "vars.round"})
+    flow.step(name="begin", next=["left", "right"])(lambda: 1)
+    flow.step(name="left", next=["meet", To("copy", delay=timedelta(milliseconds=1))])(lambda begin: begin)
+    flow.step(name="right", next=[To("meet", delay=timedelta(milliseconds=1)), "copy"])(lambda ctx: ctx.vars)
+    flow.step(
+        name="meet", join="all", next=[When("iteration < 3", to="begin", publish={"round": "iteration"}), To("done")]
+    )(lambda left, right: [left, right])
+    flow.step(name="copy", next=["one", "two"])(lambda: None)
+    flow.step(name="one", next="both")(lambda: None)
+    flow.step(name="two", next="both")(lambda: None)
+    flow.step(name="both", join="all")(lambda one, ctx: ctx.output("copy"))
+    flow.step(name="done", when="outputs.left == 1")(lambda: None)
+    return flow
+
+
+def test_no_statement_of_loops_joins_and_scopes_scans_a_hot_table(winding, crowded):
+    with CaptureQueriesContext(connection) as captured:
+        handle = winding.start()
+        for _ in range(40):
+            testing.run_until_idle()
+            testing.advance(timedelta(seconds=1))
+        assert handle.result().raise_for_status().output == {"round": 2}
+        winding.execute()
+        paused = winding.start()
+        paused.pause()
+        paused.resume()
+        paused.cancel()
+    statements = [query["sql"] for query in captured.captured_queries if "_at = due_at -" not in query["sql"]]
+    statements = [sql for sql in statements if "deadline_at = deadline_at -" not in sql]
     assert scanned(statements) == {}
 
 

@@ -8,10 +8,12 @@ import pytest
 from django.apps import apps
 from django.db import transaction
 
-from django_workflow import Retry, RetryAfter, db, queue, testing
+from django_workflow import Retry, RetryAfter, To, db, queue, testing
 from django_workflow.engine import claim, start, timers
 from django_workflow.engine.start import StartRequest
+from django_workflow.engine.timers import Due
 from django_workflow.models import (
+    Arrival,
     Attempt,
     Dismissal,
     Event,
@@ -23,6 +25,7 @@ from django_workflow.models import (
     StepRun,
     Task,
     TaskLog,
+    Variables,
     Worker,
 )
 from django_workflow.worker.keeper import Keeper
@@ -75,17 +78,18 @@ def test_due_task_of_a_local_run_is_left_to_its_process(waiting, db):
 
 
 def test_what_is_due_tells_what_and_when(simple, waiting, db):
-    assert timers.what_is_due() == (False, False, False, False, None)
+    assert timers.what_is_due() == Due(*[False] * 5, None)
     waiting.start()
     testing.run_until_idle()
     waiting.start(delay=HOUR / 2)
-    tasks, runs, deadlines, pauses, seconds = timers.what_is_due()
-    assert (tasks, runs, deadlines, pauses) == (False, False, False, False)
-    assert seconds == pytest.approx(1800, abs=10)
+    due = timers.what_is_due()
+    assert due == Due(*[False] * 5, due.seconds_to_next)
+    assert due.seconds_to_next == pytest.approx(1800, abs=10)
     Run.objects.filter(status="scheduled").update(due_at="2020-01-01T00:00Z")
     Run.objects.filter(status="running").update(deadline_at="2020-01-01T00:00Z")
     Task.objects.update(due_at="2020-01-01T00:00Z")
-    assert timers.what_is_due()[:3] == (True, True, True)
+    due = timers.what_is_due()
+    assert (due.tasks, due.runs, due.deadlines) == (True, True, True)
 
 
 def test_overdue_run_is_ended_with_all_its_rows(waiting, db):
@@ -149,7 +153,7 @@ def test_reconcile_goes_through_all_runs_in_batches(simple, db):
 
 
 def test_prune_deletes_old_runs_whole(flow, db):
-    flow.step(name="root")(lambda: [1, 2])
+    flow.step(name="root", next=To("noop", publish={"known": "1"}))(lambda: [1, 2])
     flow.map(name="each", over="root", tolerate=2, retry=Retry(max_attempts=1))(lambda item: 1 / 0)
     flow.step(name="side", depends_on=["root"])(lambda: None)
     flow.step(name="join", depends_on=["each", "side"])(lambda ctx: ctx.emit("mine"))
@@ -162,7 +166,7 @@ def test_prune_deletes_old_runs_whole(flow, db):
     assert {model.__name__ for model in kept_by_retention() if not model.objects.exists()} == set()
     assert timers.prune(7 * DAY) == 1
     assert [run.pk for run in Run.objects.all()] == [young]
-    for model in (StepRun, Task, Attempt, Event, TaskLog, Dismissal):
+    for model in (StepRun, Arrival, Variables, Task, Attempt, Event, TaskLog, Dismissal):
         assert set(model.objects.values_list("run_id", flat=True)) == {young}, model
     ago(young, 8 * DAY)
     timers.prune(7 * DAY)

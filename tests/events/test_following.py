@@ -97,7 +97,7 @@ def test_closing_from_another_thread_ends_an_iteration_at_once(collect):
     eventually(lambda: collector.following._look_at > 0, "it waits")
     began = time.monotonic()
     collector.end()
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 2  # not at the next look, five seconds later
     assert list(collector.following) == []
     collector.following.close()
 

@@ -10,14 +10,17 @@ from django_workflow import (
     DefinitionError,
     FlowBuilder,
     NotSupported,
+    Otherwise,
     Retry,
     UnknownFlow,
     UnregisteredHandler,
+    When,
     execute_dynamic,
     handler,
     testing,
 )
 from django_workflow.models import FlowDefinition, FlowVersion
+from tests.definition.documents.mutations import texts
 
 
 @pytest.fixture
@@ -232,3 +235,111 @@ def test_definition_can_be_drawn_and_read(stored, registered, slug):
     assert "fetch --> double" in flow.to_mermaid()
     assert [step["name"] for step in flow.to_dict()["steps"]] == ["fetch", "double", "total"]
     assert slug in repr(flow)
+
+
+def test_what_has_an_order_keeps_it_in_the_database(slug, registered):
+    publish = {"zebra": 1, "b": "vars.zebra + 1", "a": "vars.b + 1"}
+    flow = FlowBuilder.create_flow(
+        slug, entry=["first"], vars={"z": 1, "y": "vars.z + 1"}, output={"z": "vars.z", "a": "vars.a"}, max_iterations=7
+    )
+    ways = [When("input == 1", "later", publish=publish, delay="1 + 1"), Otherwise(["noop"], on="always")]
+    FlowBuilder.add_step(flow, "first", handler=registered["fetch"], next=ways, match="first", delay=timedelta(hours=1))
+    FlowBuilder.add_map_step(
+        flow, "later", count=2, handler=registered["fetch"], join=1, arguments={"z": 1, "a": "input"}
+    )
+    spec = FlowBuilder.get_flow(slug).current_spec()
+    assert [item.name for item in spec.vars] == ["z", "y"]
+    assert [item.name for item in spec.output] == ["z", "a"]
+    assert spec.max_iterations == 7
+    first, otherwise = spec.transitions
+    assert {item.name: item.value for item in first.publish} == publish
+    assert [item.name for item in first.publish] == ["zebra", "b", "a"]
+    assert (first.delay, otherwise.is_otherwise, otherwise.on) == ("1 + 1", True, ("succeeded", "failed", "skipped"))
+    assert (spec.steps["first"].match, spec.steps["first"].delay) == ("first", 3600)
+    assert (spec.steps["later"].join, spec.steps["later"].arguments) == (1, {"z": 1, "a": "input"})
+
+
+def test_step_may_lead_to_one_that_is_added_later(slug, registered):
+    flow = FlowBuilder.create_flow(slug)
+    FlowBuilder.add_step(flow, "first", handler=registered["fetch"], next="second")
+    with pytest.raises(DefinitionError, match="it leads to 'second', which is no step"):
+        FlowBuilder.publish(slug)
+    FlowBuilder.add_step(flow, "second", handler=registered["fetch"])
+    assert FlowBuilder.publish(slug).number == 1
+
+
+def test_way_that_is_none_is_refused_at_once(slug):
+    flow = FlowBuilder.create_flow(slug)
+    with pytest.raises(DefinitionError, match="must be a When, a To, an Otherwise or a step, not 5"):
+        FlowBuilder.add_step(flow, "first", next=[5])
+    with pytest.raises(DefinitionError, match="a stored flow names functions"):
+        FlowBuilder.add_step(flow, "first", next=[When(same, "first")])
+    assert FlowBuilder.get_flow(slug).steps == []
+
+
+def test_imported_document_is_a_flow_that_runs(slug, registered):
+    flow = FlowBuilder.import_flow(f"slug: {slug}\ntitle: Mine\nsteps:\n  fetch: {{handler: {registered['fetch']}}}")
+    assert flow.row.title == "Mine"
+    assert flow.execute(3).output == {"fetch": [0, 1, 2]}
+    handle = FlowBuilder.get_flow(slug).start(2)
+    testing.run_until_idle()
+    assert handle.result()["fetch"] == [0, 1]
+
+
+def test_document_replaces_the_draft_and_gives_a_new_version(slug, registered):
+    text = f"slug: {slug}\nsteps:\n  fetch: {{handler: {registered['fetch']}}}"
+    FlowBuilder.import_flow(text)
+    assert FlowBuilder.publish(slug).number == 1
+    FlowBuilder.import_flow(text)
+    assert FlowBuilder.publish(slug).number == 1
+    FlowBuilder.import_flow(text.replace("steps", "max_tasks: 5\nsteps"))
+    assert FlowBuilder.publish(slug).number == 2
+    assert FlowBuilder.get_flow(slug).to_document().startswith(f"slug: {slug}\nmax_tasks: 5\n\nsteps:\n  fetch:")
+
+
+def test_document_of_a_stored_flow_gives_the_same_definition(stored, registered, slug):
+    FlowDefinition.objects.filter(slug=slug).update(draft=with_handlers(stored, registered))
+    flow = FlowBuilder.get_flow(slug)
+    before = flow.current_spec()
+    FlowBuilder.import_flow(flow.to_document("json"))
+    assert FlowBuilder.get_flow(slug).current_spec() == before
+
+
+@pytest.mark.parametrize("text", ["slug: {slug}", "slug: {slug}\nsteps: {{one: {{handler: nobody}}}}", "slug: [{slug}"])
+def test_refused_document_leaves_nothing(slug, text):
+    with pytest.raises(DefinitionError, match="line"):
+        FlowBuilder.import_flow(text.format(slug=slug))
+    assert not FlowDefinition.objects.filter(source="stored").exists()
+
+
+def test_refused_document_leaves_what_was_there(stored, slug):
+    with pytest.raises(DefinitionError):
+        FlowBuilder.import_flow(f"slug: {slug}\nsteps: {{one: {{handler: nobody}}}}")
+    assert [step["name"] for step in FlowBuilder.get_flow(slug).steps] == ["fetch", "double", "total"]
+
+
+def test_document_does_not_replace_a_flow_in_code(flow, registered, db):
+    text = f"slug: {flow.slug}\nsteps:\n  fetch: {{handler: {registered['fetch']}}}"
+    with pytest.raises(DefinitionError, match="line 1: flow: a flow of this name is declared in code"):
+        FlowBuilder.import_flow(text)
+
+
+def test_overrides_of_the_row_have_to_fit_the_document(slug, registered):
+    text = f"slug: {slug}\nsteps:\n  fetch: {{handler: {registered['fetch']}}}"
+    FlowBuilder.import_flow(text)
+    FlowDefinition.objects.filter(slug=slug).update(overrides={"fetch": {"timeout": 5}})
+    with pytest.raises(DefinitionError, match="override of step 'fetch': there is no such step"):
+        FlowBuilder.import_flow(text.replace("fetch:", "other:"))
+
+
+def test_broken_documents_leave_no_row(db):
+    stored, rows = 0, FlowDefinition.objects.filter(source="stored")
+    for text in texts(300, seed=3):
+        before = rows.count()
+        try:
+            FlowBuilder.import_flow(text)
+        except DefinitionError:
+            assert rows.count() == before
+        else:
+            stored += 1
+    assert 0 < rows.count() <= stored < 150

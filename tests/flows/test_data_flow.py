@@ -182,7 +182,8 @@ def test_output_is_stored_once_on_its_task(flow, db):
     stored = {
         field.name for field in Run._meta.get_fields() if getattr(field, "get_internal_type", str)() == "JSONField"
     }
-    assert stored == {"labels", "input", "error"}
+    assert stored == {"labels", "input", "output", "error"}
+    assert result.run.output is None, "only a declared output is stored on the run"
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ async def test_broken_connection_is_told_and_made_anew(session, run):
         assert (await page.hear())["run"] == str(run.id)
 
 
-async def test_page_opened_while_nobody_listens_is_told_so(session, run, monkeypatch):
+async def test_page_that_opens_or_asks_while_nobody_listens_is_told_so(session, run, monkeypatch):
     async with Socket(BOARD, session) as board:
         monkeypatch.setattr(listening, "RETRIES", (3600.0, 3600.0))
         (thread,) = [b._listening for b in bridges._bridges.values()]
@@ -90,6 +90,8 @@ async def test_page_opened_while_nobody_listens_is_told_so(session, run, monkeyp
         assert await board.hear() == {"type": "stale"}
         async with Socket(path_of(run), session) as page:
             assert await page.hear() == {"type": "stale"}
+        await board.say('{"type": "resync"}')
+        assert await board.hear() == {"type": "stale"}, "the database answers, but changes would not be heard"
 
 
 async def test_one_connection_listens_for_all_sockets_of_a_process(session, run):
@@ -106,7 +108,7 @@ async def test_pages_of_a_crowd_are_told_to_load_less_often(session, run):
         for _ in range(19):
             await others.enter_async_context(Socket(BOARD, session))
         await tell(run.id)
-        assert (await page.hear())["pause"] == 10.0
+        assert (await page.hear())["pause"] == 20.0
 
 
 async def test_bridge_ends_when_the_last_socket_has_gone_for_a_while(session, monkeypatch):

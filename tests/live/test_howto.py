@@ -52,8 +52,8 @@ class Site(Reader):
         self.write(settings.options["caption"], settings.text.replace("subscribers", "shop"))
         (self.folder / "shop" / "workflows.py").write_text(FLOW)
 
-    def command(self, text, place, *, stays):
-        super().command(text.replace("8000", str(self.port)), place, stays=stays)
+    def command(self, text, place, *, stays, fails=False):
+        super().command(text.replace("8000", str(self.port)), place, stays=stays, fails=fails)
 
 
 class Browser:

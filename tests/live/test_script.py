@@ -147,6 +147,19 @@ def test_database_that_is_away_makes_the_page_stale_until_resync(stand):
     stand.until(lambda: stand.badge() == "live" and text(stand, "head") == "after")
 
 
+def test_what_was_counted_a_while_ago_is_looked_at_once_more(stand):
+    stand.open(fragment("head", "8 run"))
+    stand.answer = {"status": 200, "headers": {"Retry-After": "9"}}
+    stand.tell()
+    stand.until(lambda: stand.loads == 1)
+    stand.answer, stand.content = {"status": 200}, fragment("head", "nothing runs")
+    stand.pass_time(8)
+    assert stand.loads == 1
+    stand.until(lambda: text(stand, "head") == "nothing runs")
+    stand.pass_time(20)
+    assert stand.loads == 2
+
+
 def test_silence_is_asked_about_and_no_answer_means_another_socket(stand):
     stand.open(fragment("head", '<span data-since="2026-01-01T00:00:00Z"></span>'))
     stand.until(lambda: {"type": "resync"} in stand.said, 12_000)

@@ -11,6 +11,8 @@ from tests.live.servers import Redis, Server
 from tests.live.sockets import path_of
 from tests.workers import database_url
 
+pytestmark = pytest.mark.slow
+
 ids = (f"01990000-0000-7000-8000-{number:012x}" for number in itertools.count(1))
 ENDS = {0, -signal.SIGTERM}  # uvicorn ends by the signal it got
 

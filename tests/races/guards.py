@@ -67,9 +67,9 @@ def read_before_take(put: Put) -> None:
     from django_workflow.engine import claim
 
     merged, count = re.subn(
-        r"WITH locked(.*?)FROM unnest\((.*?)\) AS w\(message_id, task_id, begins\)",
+        r"WITH locked(.*?)unnest\((.*?)\) AS w\(message_id, task_id, begins\)",
         r"WITH unused AS (SELECT \2), locked\1"
-        r"FROM (SELECT msg_id AS message_id, (message->>'task')::bigint AS task_id, true AS begins"
+        r"(SELECT msg_id AS message_id, (message->>'task')::bigint AS task_id, true AS begins"
         r" FROM pgmq.read('wfq_default', 30, 10)) AS w",
         claim.TAKE,
         flags=re.DOTALL,
@@ -265,11 +265,18 @@ def drawn_ids_end_with_their_session(put: Put) -> None:
     put(drawing, "_session", lambda: None)
 
 
-@guard("steps._stand_in arrives at a join for those that are still to come", "nobody arrives for them")
-def operator_stands_in_for_arrivals(put: Put) -> None:
-    from django_workflow.engine import steps
+@guard("state._generation: a join that waits no more has fired, whoever ended it", "it is taken for open")
+def ended_joins_have_fired(put: Put) -> None:
+    from django_workflow.engine import state
 
-    put(steps, "_stand_in", lambda target, joins: joins.waiting.pop(target.step, None))
+    read = state._generation
+
+    def read_as_open(arrivals: Any) -> Any:
+        seen = read(arrivals)
+        seen.is_fired = False
+        return seen
+
+    put(state, "_generation", read_as_open)
 
 
 # heartbeats
@@ -511,9 +518,9 @@ def others_go_on_beside_what_is_refused(put: Put) -> None:
 
 @guard("start.begin_due leaves runs alone whose conditions this process does not have", "it begins all")
 def unknown_conditions_wait(put: Put) -> None:
-    from django_workflow.engine import start
+    from django_workflow.engine import publish
 
-    put(start, "_can_decide", lambda version_id: True)
+    put(publish, "can_decide", lambda version_id: True)
 
 
 @guard("process.stop_on_signals: a handler only puts into a SimpleQueue", "it sets the event itself")

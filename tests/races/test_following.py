@@ -7,6 +7,7 @@ import pytest
 from django_workflow import db, follow, listen, send_with_notify
 from django_workflow.engine import records
 from django_workflow.engine.settle import lock_runs
+from django_workflow.events.following import Read
 from django_workflow.events.messages import MESSAGE_CHANNEL
 from tests.races import sessions
 from tests.waiting import eventually
@@ -60,12 +61,14 @@ def test_what_an_older_transaction_kept_back_arrives_when_it_ends(session):
     other = session()
     waiting = session()
     with listen("news") as listener, db.listen([MESSAGE_CHANNEL]) as told:
+        look, looked = listener._look, []
+        listener._look = lambda: looked.append(look()) or looked[-1]
         found = waiting.start(next, listener)
         other.begin()
         other.do(db.rows, MY_XID)
         number = send_with_notify("news", "kept back")
         assert told.wait_for(f"news {number}", sessions.SECONDS)
-        eventually(lambda: listener._look_at > 0, "it has looked")
+        eventually(lambda: Read.KEPT_BACK in looked, "it has looked")
         other.rollback()  # nobody tells of it
         assert found.result(sessions.SECONDS).message == "kept back"
 

@@ -87,7 +87,7 @@ def joined(flow):
     return flow
 
 
-@pytest.mark.guard("run_is_locked_first", "operator_stands_in_for_arrivals")
+@pytest.mark.guard("run_is_locked_first", "ended_joins_have_fired")
 def test_the_last_arrival_at_a_join_that_an_operator_ends_does_not_start_it(joined, session):
     run = joined.start()
     one, two = take()

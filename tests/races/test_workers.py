@@ -24,6 +24,8 @@ from tests.races.verbs import assert_nothing_is_left_open, expire_leases, is_set
 from tests.races.workers import ROOT, SITE
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 LOCK_GATE = "SELECT pg_advisory_lock(%s)"
 OPEN_GATE = "SELECT pg_advisory_unlock(%s)"
 AT_THE_GATE = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"

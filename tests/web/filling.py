@@ -87,7 +87,7 @@ def flows() -> dict[str, tuple[FlowDefinition, FlowVersion]]:
             steps[1]["queue"] = SPECIAL_QUEUE[slug]
         spec = {
             "slug": slug, "entry": ["read"], "steps": steps,
-            "transitions": [{"source": "read", "to": "work", "on": ["succeeded", "skipped"]}],
+            "transitions": [{"source": "read", "to": ["work"], "on": ["succeeded", "skipped"]}],
         }  # fmt: skip
         flow = FlowDefinition.objects.create(slug=slug, title=slug.capitalize())
         versions = [

@@ -83,7 +83,7 @@ class TestRunning:
 
     def test_nobody_knows_the_end_of_a_loop(self, one, viewing):
         run = one(title="Round and round", started_at=timezone.now())
-        spec = run.version.spec | {"transitions": [{"source": "work", "to": "work", "on": ["succeeded"]}]}
+        spec = run.version.spec | {"transitions": [{"source": "work", "to": ["work"], "on": ["succeeded"]}]}
         run.version = FlowVersion.objects.create(flow=run.flow, number=2, fingerprint="2", spec=spec)
         run.save()
         StepRun.objects.create(run=run, step="work", status="succeeded", task_count=1)

@@ -10,8 +10,8 @@ import pytest
 from django_workflow import Retry, RetryAfter, pause, testing
 from django_workflow.engine import claim
 from django_workflow.engine.settle import settle
-from django_workflow.models import FlowVersion, StepRun
-from django_workflow.web.graph import fitted
+from django_workflow.models import StepRun
+from django_workflow.web.fitting import fitted
 from django_workflow.worker.local import perform
 from tests.web.markup import read
 from tests.web.stories import ONCE, order_flow, rich_run
@@ -131,27 +131,6 @@ def test_running_step_shows_where_its_task_stands(flow, see, db):
     assert "node-running" in node(see(handle), "queued").classes
     pause(handle)
     assert "node-held" in node(see(handle), "later").classes
-
-
-def test_loop_is_drawn_back_with_its_count(flow, see, db):
-    flow.step(name="probe")(lambda: 1)
-    flow.step(name="decide")(lambda probe: 1)
-    handle = flow.start()
-    testing.run_until_idle()
-    run = handle.run
-    spec = dict(FlowVersion.objects.get(pk=run.version_id).spec)
-    spec["transitions"] = [*spec["transitions"], {"source": "decide", "to": "probe", "on": ["succeeded"]}]
-    version = FlowVersion.objects.create(flow=run.flow, number=2, fingerprint="loop", spec=spec)
-    run.version = version
-    run.save(update_fields=["version"])
-    for iteration in (2, 3):
-        StepRun.objects.create(run_id=run.id, step="probe", iteration=iteration, status="succeeded", task_count=1)
-    page = see(handle)
-    back = page.one("path", css="edge-back")
-    assert "edge-taken" in back.classes
-    assert page.one("text", css="edge-label").text == "on succeeded ×2"
-    assert "activated 3 times" in node(page, "probe").attributes["aria-label"]
-    assert state(page, "probe").endswith("×3")
 
 
 def test_long_titles_are_cut_and_told_in_full(flow, see, db):

@@ -37,7 +37,7 @@ def graphs(draw_):
     return names, draw_(st.lists(pairs, max_size=30, unique=True))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(graphs())
 def test_no_two_nodes_overlap_and_all_lie_within_the_picture(graph):
     names, edges = graph
@@ -52,7 +52,7 @@ def test_no_two_nodes_overlap_and_all_lie_within_the_picture(graph):
         assert box.y + box.height <= picture.height
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(graphs())
 def test_every_forward_edge_leads_to_a_deeper_layer_and_the_others_are_flagged(graph):
     names, edges = graph
@@ -67,7 +67,7 @@ def test_every_forward_edge_leads_to_a_deeper_layer_and_the_others_are_flagged(g
             assert to.x > source.x + source.width
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(graphs())
 def test_the_ways_of_edges_stay_within_the_picture(graph):
     picture = draw(*graph)
@@ -77,7 +77,7 @@ def test_the_ways_of_edges_stay_within_the_picture(graph):
         assert max(numbers) <= max(picture.width, picture.height)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(graphs())
 def test_the_same_graph_is_always_drawn_the_same(graph):
     first = draw(*graph)
@@ -85,7 +85,7 @@ def test_the_same_graph_is_always_drawn_the_same(graph):
     assert draw(*graph) == first
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(graphs())
 def test_without_back_edges_there_is_no_cycle(graph):
     names, edges = graph

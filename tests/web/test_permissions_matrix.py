@@ -6,7 +6,7 @@ The tables are the expectation. Addresses come from the resolvers, so a new one 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +17,7 @@ from asgiref.sync import async_to_sync
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.urls import reverse
 
 from django_workflow import Retry, pause_flow, pause_queue, permissions, testing
@@ -41,6 +42,8 @@ from tests.live.conftest import _threads_end  # noqa: F401
 from tests.live.sockets import Socket
 from tests.live.visitors import session_of
 from tests.web.conftest import user_with
+
+pytestmark = pytest.mark.slow
 
 # What comes of a request.
 SEEN, LOGIN, DENIED, GONE, DONE, NOT_THUS = "200", "to the login", "403", "404", "302", "405"
@@ -197,6 +200,14 @@ def browser(request, world, settings, client_of):
     return open_
 
 
+def everybody() -> Iterator[str]:
+    """All people, one after the other; what one of them did is undone before the next one comes."""
+    for who in PEOPLE:
+        with transaction.atomic():
+            yield who
+            transaction.set_rollback(True)
+
+
 KEPT = (
     Run,
     StepRun,
@@ -235,27 +246,30 @@ def test_every_live_page_is_in_the_table():
     assert acted == {f"{name}/{verb}" for name, table in tables.items() for verb in table}
 
 
-@pytest.mark.parametrize("who", PEOPLE)
 @pytest.mark.parametrize("line", LIVE_PAGES, ids=lambda line: line.key)
-def test_live_pages(browser, world, line, who):
+def test_live_pages(browser, world, line):
+    for who in everybody():
+        check_live_page(browser(who), world, line, who)
+
+
+def check_live_page(client, world, line, who):
     place = PEOPLE.index(who)
-    client = browser(who)
     url = reverse(f"django_workflow:{line.name}", args=line.args(world))
     before = everything()
     for method in ("get", "head"):
         seen = getattr(client, method)(url, line.query(world))
-        assert outcome(seen) == line.get[place], method
+        assert outcome(seen) == line.get[place], (who, method)
     if who == "shut_out":
         body = client.get(url, line.query(world)).content.decode()
         assert not any(slug in body for slug in world.hidden)
     # asking is not doing
     asked = client.post(url, {**line.query(world), **{key: line.data[key] for key in line.data if key == "step"}})
     if line.name != "start":
-        assert everything() == before
-    assert asked.status_code != 500
+        assert everything() == before, who
+    assert asked.status_code != 500, who
     answered = client.post(url, {**line.query(world), **line.data})
-    assert outcome(answered) == line.post[place]
-    assert (everything() != before) == (who in line.changes)
+    assert outcome(answered) == line.post[place], who
+    assert (everything() != before) == (who in line.changes), who
 
 
 @pytest.mark.parametrize("line", [line for line in LIVE_PAGES if line.changes], ids=lambda line: line.key)
@@ -299,6 +313,15 @@ ADMIN_WITHOUT_FLOW = {
     "change": (ALL_LOOK, (LOGIN, *[DENIED] * 5)),
     "history": (ALL_LOOK, ALL_LOOK),
 }
+TAKEN_HOME = (LOGIN, SEEN, SEEN, SEEN, GONE, GONE)
+#: Documents: whoever sees a flow takes its document home; to store one asks for Django's own permissions of flows.
+ADMIN_DOCUMENTS = {
+    "flowdefinition": {
+        "upload": ((LOGIN, DENIED, DENIED, SEEN, DENIED, DENIED), (LOGIN, DENIED, DENIED, SEEN, DENIED, DENIED)),
+        "download": (TAKEN_HOME, TAKEN_HOME),
+    },
+    "flowversion": {"download": (TAKEN_HOME, TAKEN_HOME)},
+}
 MODELS = (
     "flowdefinition", "flowversion", "run", "steprun", "task", "attempt", "deadletter", "event", "queue", "worker",
 )  # fmt: skip
@@ -313,14 +336,18 @@ def test_every_admin_page_is_in_the_table():
     assert {item.opts.model_name for item in ours} == set(MODELS)
     for item in ours:
         names = {pattern.name for pattern in item.get_urls() if pattern.name}
-        assert names == {f"{permissions.APP}_{item.opts.model_name}_{kind}" for kind in ADMIN}
+        kinds = {**ADMIN, **ADMIN_DOCUMENTS.get(item.opts.model_name, {})}
+        assert names == {f"{permissions.APP}_{item.opts.model_name}_{kind}" for kind in kinds}
         assert {action.__name__ for action in item.actions or ()} == set(ADMIN_ACTIONS.get(item.opts.model_name, ()))
 
 
-@pytest.mark.parametrize("who", PEOPLE)
 @pytest.mark.parametrize("model", MODELS)
-def test_admin_pages(browser, world, model, who):
-    client = browser(who, is_staff=True)
+def test_admin_pages(browser, world, model):
+    for who in everybody():
+        check_admin_page(browser(who, is_staff=True), world, model, who)
+
+
+def check_admin_page(client, world, model, who):
     place = PEOPLE.index(who)
     before = everything()
     for kind, expected in (ADMIN_WITHOUT_FLOW if model in WITHOUT_FLOW else ADMIN).items():
@@ -331,10 +358,24 @@ def test_admin_pages(browser, world, model, who):
             told = {row[place]}
             if django.VERSION >= (6, 1) and who == "shut_out" and (kind, method) == ("change", client.post):
                 told.add("302")  # it says "does not exist" before it looks whether changes are allowed
-            assert outcome(response) in told, (kind, method.__name__)
+            assert outcome(response) in told, (who, kind, method.__name__)
             if who == "shut_out" and model not in WITHOUT_FLOW:
                 assert not any(slug in response.content.decode() for slug in world.hidden)
-    assert everything() == before
+    assert everything() == before, who
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"), [(model, kind) for model, kinds in ADMIN_DOCUMENTS.items() for kind in kinds]
+)
+def test_documents_in_the_admin(browser, world, model, kind):
+    args = [] if kind == "upload" else [world.rows[model], "json"]
+    url = reverse(f"admin:{permissions.APP}_{model}_{kind}", args=args)
+    for who in everybody():
+        client = browser(who, is_staff=True)
+        before = everything()
+        for method, row in zip((client.get, client.post), ADMIN_DOCUMENTS[model][kind], strict=True):
+            assert outcome(method(url)) == row[PEOPLE.index(who)], (who, method.__name__)
+        assert everything() == before, who
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -345,22 +386,22 @@ def test_those_who_are_no_staff_do_not_get_into_the_admin(browser, world, model)
         assert outcome(client.get(reverse(f"admin:{permissions.APP}_{model}_{kind}", args=args))) == LOGIN
 
 
-@pytest.mark.parametrize("who", PEOPLE)
 @pytest.mark.parametrize(
     ("model", "name", "which"),
     [(model, name, which) for model, actions in ADMIN_ACTIONS.items() for name, which in actions.items()],
 )
-def test_admin_actions(browser, world, model, name, which, who):
-    client = browser(who, is_staff=True)
+def test_admin_actions(browser, world, model, name, which):
     url = reverse(f"admin:{permissions.APP}_{model}_changelist")
     data = {"action": name, "_selected_action": [str(getattr(world, which))], "index": "0"}
-    before = everything()
-    asked = client.post(url, data)
-    assert outcome(asked) == (LOGIN, DENIED, SEEN, SEEN, DENIED, SEEN)[PEOPLE.index(who)]
-    assert everything() == before
-    done = client.post(url, {**data, **REASON})
-    assert outcome(done) == (LOGIN, DENIED, DONE, DONE, DENIED, DONE)[PEOPLE.index(who)]
-    assert (everything() != before) == (who in ACTORS)
+    for who in everybody():
+        client, place = browser(who, is_staff=True), PEOPLE.index(who)
+        before = everything()
+        asked = client.post(url, data)
+        assert outcome(asked) == (LOGIN, DENIED, SEEN, SEEN, DENIED, SEEN)[place], who
+        assert everything() == before, who
+        done = client.post(url, {**data, **REASON})
+        assert outcome(done) == (LOGIN, DENIED, DONE, DONE, DENIED, DONE)[place], who
+        assert (everything() != before) == (who in ACTORS), who
 
 
 # Sockets: whether they are opened, and with which code they are closed otherwise.

@@ -10,7 +10,7 @@ from django_workflow import testing
 from django_workflow.engine import claim
 from django_workflow.engine.settle import settle
 from django_workflow.models import Worker
-from django_workflow.web import narrative, payloads, run_facts, task_panel
+from django_workflow.web import narrative, passes, payloads, run_facts, task_panel
 from django_workflow.worker.local import perform
 from tests.web.stories import rich_run
 
@@ -74,7 +74,11 @@ def test_statements_find_by_index(make_flow, db):
         cursor.execute("SET LOCAL enable_seqscan = off")
         run = handle.run
         statements = [
-            (run_facts.READ_STEPS, [run.pk]),
+            (run_facts.READ_STEPS, [run.pk, True, run.pk]),
+            (run_facts.READ_WAYS, [run.pk, "{pack}", run.pk]),
+            (run_facts.READ_PASSES, ["{pack,ship}", "{0,0}", "{t,f}", run.pk, 9, 0, run.pk, 9, 0]),
+            (passes.READ_ACTIVATION, [3, run.pk]),
+            (passes.READ_NEIGHBOURS, [1, False, run.pk, "x", 0, 3, 9, run.pk, 3, "{ship}", 9, run.pk, 3, 9]),
             (run_facts.READ_TASKS, ["{1,2}", 3, "", "", 50, 0, True, 5]),
             (task_panel.READ_TASK, [True, 9, True, 9, True, 9, True, 9, 5, run.pk, None, 3, None, None]),
             (task_panel.READ_LINES, [1, 9, 9]),

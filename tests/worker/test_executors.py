@@ -19,6 +19,8 @@ from tests.waiting import eventually
 from tests.worker.site import pools, workflows
 from tests.worker.site.workflows import told
 
+pytestmark = pytest.mark.slow
+
 SOON = timedelta(milliseconds=10)
 ONCE = Retry(max_attempts=1)
 

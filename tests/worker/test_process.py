@@ -124,6 +124,21 @@ def test_killed_process_is_replaced(command):
     assert "ended with code -9, starting another" in output
 
 
+SUPERVISE = """
+import sys
+from django_workflow.worker.supervisor import Supervisor
+sys.exit(Supervisor([sys.executable, "-c", "print('here', flush=True); import signal; signal.pause()"], 1).run())
+"""
+
+
+def test_a_process_that_is_stopped_before_it_listens_to_signals_has_ended_cleanly(site):
+    supervisor = subprocess.Popen([sys.executable, "-c", SUPERVISE], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert supervisor.stdout.readline() == "here\n"
+    supervisor.terminate()
+    assert supervisor.wait(20) == 0
+    supervisor.stdout.close()
+
+
 def test_processes_drain_and_end(command):
     handles = quick.start_many([[1]] * 10)
     code, output = command("--drain", "--processes", "2").end()

@@ -118,7 +118,7 @@ def test_handler_that_cannot_be_stopped_keeps_its_slot(flow, make_flow, work):
     assert busy.dispatcher.tally.claimed == 1
     free = work(concurrency=1, prefetch=0)
     assert waiting.wait(20)["next"] == "done"
-    assert waiting.run.tasks.get().worker_id == free.process.worker_id
+    assert waiting.run.tasks.get().worker_id == free.process.dispatcher.worker_id
     assert not Attempt.objects.filter(outcome="released").exists()
     may_end.set()
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import SUPPRESS, ArgumentParser
 from types import SimpleNamespace
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-from django.db.utils import OperationalError, ProgrammingError
+from django.core.management.base import BaseCommand
 
-from django_workflow.conf import conf
-from django_workflow.exceptions import WorkflowError
 from django_workflow.management.workflow import SUBCOMMANDS
 from django_workflow.management.workflow.console import Console
+from django_workflow.management.workflow.refusals import refusals
 from django_workflow.management.workflow.subcommand import DONE
 
 
@@ -41,17 +38,8 @@ class Command(BaseCommand):
         )
         code = DONE
         try:
-            code = subcommand.run(console, SimpleNamespace(**options))
-        except WorkflowError as error:
-            raise CommandError(error.message) from error
-        except OperationalError as error:
-            remedy = f"Start the server, or mend DATABASES[{conf.DATABASE!r}]."
-            raise CommandError(f"The database does not answer: {str(error).strip()}. {remedy}") from error
-        except ProgrammingError as error:
-            raise CommandError(f"{str(error).strip()}\nIs the database up to date? manage.py migrate") from error
-        except BrokenPipeError:
-            # whoever read has read enough; without this Python complains when it closes the stream
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            with refusals():
+                code = subcommand.run(console, SimpleNamespace(**options))
         except KeyboardInterrupt:
             console.progress("")
         if code:

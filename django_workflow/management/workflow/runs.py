@@ -6,9 +6,11 @@ import json
 from argparse import ArgumentParser
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, prefetch_related_objects
+from django.db.models import Count, Max, Min, Sum, prefetch_related_objects
 
 from django_workflow import statuses
 from django_workflow.conf import conf
@@ -21,7 +23,7 @@ from django_workflow.models import Attempt, Event, Run, StepRun, Task
 from django_workflow.runs import RunHandle
 
 UNSETTLED = tuple(status for status in statuses.RUN_STATUSES if status not in statuses.RUN_TERMINAL)
-#: What `show` reads at most of a run that has very much of it, newest first.
+#: What `show` tells at most of a run that has very much of it, newest first.
 MOST_STEPS, MOST_FAILURES, MOST_EVENTS = 200, 10, 10
 
 
@@ -127,7 +129,7 @@ class Show(Subcommand):
 
     def run(self, console: Console, options: Any) -> int:
         run = lookup.find_run(options.run)
-        steps, more_steps = _steps(run)
+        steps = _newest(_of(StepRun, run))
         failures = _failures(steps)
         events = list(_of(Event, run).order_by("-number")[:MOST_EVENTS])[::-1]
         output = {"output": RunHandle(run.pk).result().output} if options.output else {}
@@ -135,7 +137,7 @@ class Show(Subcommand):
         console.document(as_data(run) | {"retries": _retries(run)} | data | output)
         if not console.is_json:
             _show_facts(console, run)
-            _show_steps(console, steps, more_steps=more_steps)
+            _show_steps(console, run)
             _show_failures(console, failures)
             _show_events(console, events)
             if options.output:
@@ -170,16 +172,16 @@ def _retries(run: Run) -> list[str]:
     return [str(pk) for pk in lookup.runs().filter(retry_of=run.pk).order_by("id").values_list("pk", flat=True)]
 
 
-def _steps(run: Run) -> tuple[list[dict[str, Any]], bool]:
-    """Return the newest activations in the order in which they began, and whether there are more."""
-    found: list[StepRun] = list(_of(StepRun, run).order_by("-id")[: MOST_STEPS + 1])
+def _newest(activations: Any) -> list[dict[str, Any]]:
+    """Return the newest activations in the order in which they began."""
+    found: list[StepRun] = list(activations.order_by("-id")[:MOST_STEPS])
     # a join is made before it starts
-    shown = sorted(found[:MOST_STEPS], key=lambda step: (step.started_at or step.ended_at or step.created_at, step.pk))
+    shown = sorted(found, key=lambda step: (step.started_at or step.ended_at or step.created_at, step.pk))
     counts: dict[int, dict[str, int]] = defaultdict(dict)
     tasks = Task.objects.using(conf.DATABASE).filter(step_run__in=[step.pk for step in shown])
     for step_run, state, count in tasks.order_by().values_list("step_run", "status").annotate(Count("id")):
         counts[step_run][state] = count
-    return [_step_data(step, counts[step.pk]) for step in shown], len(found) > MOST_STEPS
+    return [_step_data(step, counts[step.pk]) for step in shown]
 
 
 def _step_data(step: StepRun, tasks: dict[str, int]) -> dict[str, Any]:
@@ -187,6 +189,7 @@ def _step_data(step: StepRun, tasks: dict[str, int]) -> dict[str, Any]:
         "id": step.pk,
         "step": step.step,
         "iteration": step.iteration,
+        "scope": step.scope,
         "status": step.status,
         "reason": step.reason,
         "tasks": tasks,
@@ -252,29 +255,104 @@ def error_text(error: dict[str, Any] | None) -> str:
     return f"{place}{name}: {error.get('message', '')}"
 
 
-def _show_steps(console: Console, steps: list[dict[str, Any]], *, more_steps: bool) -> None:
+@dataclass
+class Passes:
+    """The activations of one step, counted by the database: of a loop there are thousands."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    scopes: int = 0
+    tasks: int = 0
+    failed: int = 0
+    newest: int = 0
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(self.counts.values())
+
+    @property
+    def status(self) -> str:
+        """What the step does: of activations that differ, what goes on comes first, then what is no success."""
+        return min(self.counts, key=STANDING.index)
+
+    @property
+    def remark(self) -> str:
+        """How they stand, and in how many scopes."""
+        parts = [f"{count:,} {name}" for name, count in self.counts.items()] if len(self.counts) > 1 else []
+        return ", ".join(parts + ([f"{self.scopes:,} scopes"] if self.scopes > 1 else []))
+
+
+#: Statuses of activations, what tells most first.
+STANDING = (
+    statuses.RUNNING, statuses.WAITING, statuses.FAILED, statuses.CANCELLED, statuses.SKIPPED, statuses.SUCCEEDED
+)  # fmt: skip
+
+
+def _passes(run: Run) -> dict[str, Passes]:
+    """Count the activations of each step."""
+    found: dict[str, Passes] = defaultdict(Passes)
+    rows = _of(StepRun, run).order_by().values("step", "status")
+    sums = {"tasks": Sum("task_count"), "failed": Sum("failed_count"), "scopes": Count("scope", distinct=True)}
+    times = {"first": Min("started_at"), "last": Max("ended_at"), "newest": Max("id"), "count": Count("id")}
+    for row in rows.annotate(**sums, **times):
+        passes = found[row["step"]]
+        passes.counts[row["status"]] = row["count"]
+        passes.scopes = max(passes.scopes, row["scopes"])
+        passes.tasks += row["tasks"]
+        passes.failed += row["failed"]
+        passes.newest = max(passes.newest, row["newest"])
+        passes.started_at = min(filter(None, [passes.started_at, row["first"]]), default=None)
+        passes.ended_at = max(filter(None, [passes.ended_at, row["last"]]), default=None)
+    return found
+
+
+def _show_steps(console: Console, run: Run) -> None:
+    """Show a line for each step: its only activation, or all of them together."""
     console.heading("Steps")
-    if not steps:
+    passes = _passes(run)
+    if not passes:
         console.line("  No step has begun.")
         return
-    if more_steps:
+    if len(passes) > MOST_STEPS:
         console.line(f"  (the last {MOST_STEPS})")
     columns = (
         Column("STEP", is_flexible=True), Column("STATUS"), Column("TASKS", is_flexible=True), Column("STARTED"),
         Column("TOOK", is_right=True), Column("REMARK", is_flexible=True),
     )  # fmt: skip
+    kept = sorted(passes, key=lambda name: passes[name].newest)[-MOST_STEPS:]
+    steps = _newest(_of(StepRun, run).filter(pk__in=[passes[name].newest for name in kept]))
     rows = [
-        (
-            step["step"] if step["iteration"] == 1 else f"{step['step']} #{step['iteration']}",
-            status(step["status"]),
-            task_text(step["tasks"]),
-            console.when(step["started_at"]),
-            console.took(step["started_at"], step["ended_at"]),
-            step["reason"] or error_text(step["error"] and step["error"] | {"step": ""}),
-        )
+        _row_of_passes(console, step["step"], passes[step["step"]])
+        if passes[step["step"]].count > 1
+        else _row_of_step(console, step)
         for step in steps
     ]
     console.table(columns, rows, indent="  ")
+
+
+def _row_of_step(console: Console, step: dict[str, Any]) -> Sequence[Cell | str]:
+    return (
+        step["step"],
+        status(step["status"]),
+        task_text(step["tasks"]),
+        console.when(step["started_at"]),
+        console.took(step["started_at"], step["ended_at"]),
+        step["reason"] or error_text(step["error"] and step["error"] | {"step": ""}),
+    )
+
+
+def _row_of_passes(console: Console, name: str, passes: Passes) -> Sequence[Cell | str]:
+    is_open = passes.status in (statuses.RUNNING, statuses.WAITING)
+    return (
+        f"{name} ×{passes.count}",
+        status(passes.status),
+        f"{passes.tasks:,}" + (f", {passes.failed:,} failed" if passes.failed else ""),
+        console.when(passes.started_at),
+        console.took(passes.started_at, None if is_open else passes.ended_at),
+        passes.remark,
+    )
 
 
 def task_text(tasks: dict[str, int]) -> str:

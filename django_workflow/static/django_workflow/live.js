@@ -82,7 +82,7 @@
     },
   };
 
-  const loading = { isWanted: false, isBusy: false, hasWaited: false, timer: 0, at: now() };
+  const loading = { isWanted: false, isBusy: false, hasWaited: false, timer: 0, again: 0, at: now() };
 
   /* Ask for a load: soon, one at a time; asking during a load means one more after it. */
   function requestLoad() {
@@ -114,6 +114,12 @@
     });
   }
 
+  /* The page showed what was counted a while ago: it loads once more when that would be counted anew. */
+  function loadAgainAfter(seconds) {
+    clearTimeout(loading.again);
+    if (seconds > 0) loading.again = setTimeout(requestLoad, 1000 * seconds);
+  }
+
   async function load() {
     const stop = new AbortController();
     const timer = setTimeout(() => stop.abort(), LOAD_WITHIN);
@@ -129,6 +135,7 @@
       state.isFailed = !state.isRefused && !answer.ok;
       if (answer.ok) {
         setClock(answer.headers.get("Date"));
+        loadAgainAfter(Number(answer.headers.get("Retry-After")));
         replaceFragments(await answer.text());
       }
     } catch (error) {

@@ -6,7 +6,7 @@ import logging
 import os
 from datetime import timedelta
 
-from django_workflow import Flow, Retry
+from django_workflow import Flow, Otherwise, Retry, To, When
 from example_project import pace
 from tests.browser.site.gates import VARIABLE, gates
 
@@ -81,6 +81,103 @@ def each(item):
 @numbers.step
 def total(each):
     return sum(each)
+
+
+review = Flow(
+    "review", title="An article and its reviews", entry=["draft"], retry=ONCE,
+    vars={"marks": 0}, output={"marks": "vars.marks"},
+)  # fmt: skip
+
+
+@review.step(next=["check", "proofread"])
+def draft(ctx):
+    return {"draft": ctx.iteration}
+
+
+@review.step(
+    next=[
+        When("result.mark < 3", to="revise", publish={"marks": "vars.marks + result.mark"}),
+        Otherwise(to="approve", publish={"marks": "vars.marks + result.mark"}),
+        To("fail", on="failed"),
+    ]
+)
+def check(ctx):
+    gates().pass_through(f"check {ctx.iteration}")
+    return {"mark": ctx.iteration}
+
+
+@review.step(next=[To("approve", on="always")])
+def proofread(ctx):
+    return None
+
+
+@review.step(next=[To("draft", delay=timedelta(milliseconds=200))])
+def revise(ctx):
+    return None
+
+
+@review.step(join=2)
+def approve(ctx):
+    return {"marks": ctx.vars["marks"]}
+
+
+watch = Flow("watch", title="Look until it is ready", entry=["probe"], retry=ONCE)
+
+
+@watch.step(
+    next=[
+        When("result.is_ready", to="report", publish={"looks": "iteration"}),
+        Otherwise(to="probe", publish={"looks": "iteration"}),
+        To("fail", on="failed"),
+    ]
+)
+def probe(ctx):
+    gates().pass_through(f"look {ctx.iteration}")
+    return {"is_ready": ctx.iteration >= 4}
+
+
+@watch.step
+def report(ctx):
+    return {"looks": ctx.vars["looks"]}
+
+
+counters = Flow("counters", title="Orders of three counters", entry=["mail", "phone", "desk"], retry=ONCE)
+
+
+@counters.step(next=[To("take", publish={"counter": "'mail'"})])
+def mail(ctx):
+    return None
+
+
+@counters.step(next=[To("take", publish={"counter": "'phone'"})])
+def phone(ctx):
+    return None
+
+
+@counters.step(next=[To("take", publish={"counter": "'desk'"})])
+def desk(ctx):
+    return None
+
+
+@counters.step(next=["bill", "pick"])
+def take(ctx):
+    return ctx.vars["counter"]
+
+
+@counters.step(next=[When("vars.counter != 'gift'", to="hand_over"), Otherwise("noop")])
+def bill(ctx):
+    return None
+
+
+@counters.step(next="hand_over")
+def pick(ctx):
+    if ctx.vars["counter"] == "desk":
+        gates().pass_through("shelf")
+
+
+@counters.step(join="all")
+def hand_over(ctx):
+    return ctx.vars["counter"]
 
 
 evil = Flow("evil", title=MALICE[0] + MALICE[1], retry=Retry(max_attempts=2, base=timedelta(milliseconds=10)))

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import connection
 
-from django_workflow import Flow, Retry
+from django_workflow import Flow, Otherwise, Retry, When
 from tests.races.effects import RECORD
 
 #: Handlers that must be caught while they run wait for this advisory lock, which a test holds.
@@ -19,8 +19,17 @@ PATIENT = Retry(max_attempts=20, base=timedelta(milliseconds=50), cap=timedelta(
 
 def record(ctx: Any) -> None:
     """Leave a trace of a handler's run."""
+    _record(ctx, ctx.index)
+
+
+def record_pass(ctx: Any) -> None:
+    """Leave a trace of a handler's run, by the pass it is of instead of the item."""
+    _record(ctx, ctx.iteration)
+
+
+def _record(ctx: Any, index: int) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(RECORD, [ctx.run_id, ctx.step, ctx.index, ctx.attempt, os.getpid()])
+        cursor.execute(RECORD, [ctx.run_id, ctx.step, index, ctx.attempt, os.getpid()])
 
 
 def wait_at_the_gate() -> None:
@@ -78,6 +87,47 @@ def enter(ctx: Any) -> int:
     record(ctx)
     wait_at_the_gate()
     return os.getpid()
+
+
+def stop_once(input: Any, ctx: Any) -> None:
+    """Record the begin; where the input names this step and pass, its first attempt waits at the gate."""
+    record_pass(ctx)
+    if input == f"{ctx.step}:{ctx.iteration}" and ctx.attempt == 1:
+        wait_at_the_gate()
+
+
+# each pass forks and joins, twice: with all, and with the first two of three, whose third one comes late; what is
+# atomic is recorded in the transaction that settles it
+PASSES = 12
+rounds = Flow("rounds", entry=["begin"], retry=PATIENT, vars={"rounds": 0}, output={"rounds": "vars.rounds"})
+rounds.step(name="begin", next=["left", "right"])(stop_once)
+rounds.step(name="left", next="longer")(stop_once)
+rounds.step(name="longer", next="meet")(stop_once)
+rounds.step(name="right", next="meet")(stop_once)
+rounds.step(name="meet", join="all", atomic=True, next=["one", "two", "three"])(stop_once)
+for name in ("one", "two", "three"):
+    rounds.step(name=name, next="quorum")(stop_once)
+rounds.step(
+    name="quorum", join=2, atomic=True,
+    next=[When(f"iteration < {PASSES}", to="begin", publish={"rounds": "iteration"}), Otherwise("done")],
+)(stop_once)  # fmt: skip
+rounds.step(name="done")(stop_once)
+
+# two diamonds without joins in a row: what stands below them runs twice and four times, each with a join of its own
+splits = Flow("splits", retry=PATIENT)
+splits.step(name="begin", next=["b", "c"])(stop_once)
+splits.step(name="b", next="twice")(stop_once)
+splits.step(name="c", next="twice")(stop_once)
+splits.step(name="twice", next=["d", "e"])(stop_once)
+splits.step(name="d", next="meet")(stop_once)
+splits.step(name="e", next="meet")(stop_once)
+splits.step(name="meet", join="all", atomic=True, next=["f", "g"])(stop_once)
+splits.step(name="f", next="often")(stop_once)
+splits.step(name="g", next="often")(stop_once)
+splits.step(name="often", next=["h", "i"])(stop_once)
+splits.step(name="h", next="gather")(stop_once)
+splits.step(name="i", next="gather")(stop_once)
+splits.step(name="gather", join="all", atomic=True)(stop_once)
 
 
 quick = Flow("quick")

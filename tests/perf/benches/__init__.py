@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.perf.measures import Measure
 
-from . import bloat, contention, control, cost, drain, fanout, latency, lists, live
+from . import bloat, contention, control, cost, drain, fanout, latency, lists, live, loops
 
 MEASURES: tuple[Measure, ...] = (
     *drain.MEASURES,
@@ -16,6 +16,7 @@ MEASURES: tuple[Measure, ...] = (
     *control.MEASURES,
     *live.MEASURES,
     *lists.MEASURES,
+    *loops.MEASURES,
 )
 
 

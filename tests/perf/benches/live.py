@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ ITEMS = 90_000  # of a run that is busy for a quarter of a minute
 WARM_SECONDS = 8.0
 SECONDS = 12.0
 LOAD_EVERY = 2.5
+# so that they load at different times, as people do
+OPEN_EVERY = 1.0
 LOG_PREFIX = "perf-%d-%a "
 WEB = "perf-web"
 STATEMENT = r"^perf-{database}-{web} LOG:  (statement|execute)\b"
@@ -56,7 +58,7 @@ def viewers(entry: Entry, count: int) -> Iterator[dict[str, Any]]:
     told: dict[str, Any] = {}
     with web(entry) as path, (entry.folder / "log").open("ab") as log:
         process = subprocess.Popen(
-            [entry.contender.python(), str(HERE / "peers" / "viewers.py"), "look", str(count), str(path)],
+            [entry.contender.python(), str(HERE / "peers" / "viewers.py"), "look", f"{count}/{OPEN_EVERY}", str(path)],
             env=entry.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -76,6 +78,13 @@ def viewers(entry: Entry, count: int) -> Iterator[dict[str, Any]]:
         finally:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def nobody() -> Iterator[None]:
+    """Let the time pass that people take to come: a database that has just been made is faster than one that waited."""
+    time.sleep(VIEWERS * OPEN_EVERY + 2 * LOAD_EVERY)
+    yield
 
 
 def latency(stage: Stage, contender: Contender) -> float:
@@ -101,7 +110,7 @@ def rate(count: int) -> Play:
         with stage.enter(contender) as entry:
             entry.ask("start", kind="busy", count=1)
             stage.settle_statistics(entry)
-            with viewers(entry, count) if count else nullcontext(), entry.worker():
+            with viewers(entry, count) if count else nobody(), entry.worker():
                 settled = entry.wait()
             if (succeeded := entry.ask("count")) != 1:
                 raise RoundFailed(f"{contender.name}: {succeeded} of 1 busy runs succeeded")

@@ -36,9 +36,11 @@ class Ours:
         call_command("migrate", verbosity=0)
 
     def start(self, kind: str, count: int) -> None:
-        """Start runs, one by `start` and many by `start_many`."""
-        flow = FLOWS[kind]
-        if kind == "map":
+        """Start runs, one by `start` and many by `start_many`; `here.` before a flow's name executes one here."""
+        flow = FLOWS[kind.removeprefix("here.")]
+        if kind.startswith("here."):
+            flow.execute(None)
+        elif kind == "map":
             flow.start(list(range(count)))
         elif count == 1:
             flow.start(None)

@@ -1,8 +1,9 @@
 """People who look at a run's page: a process with as many of them as are asked for.
 
-`viewers.py look N SOCKET` opens N pages of the newest run, each with a websocket, and loads them as a browser does:
-when something changed, at most with the token bucket of `live.js`, and no faster than the server answers easily. It
-prints "ready" when all are connected, and how much was heard and loaded when its input ends.
+`viewers.py look N/SECONDS SOCKET` opens N pages of the newest run, one after the other so many seconds later, each with
+a websocket, and loads them as a browser does: when something changed, at most with the token bucket of `live.js`, and
+no faster than the server answers easily. It prints "ready" when all are connected, and how much was heard and loaded
+when its input ends.
 
 `viewers.py latency N SOCKET` pauses and resumes that run, N times in all, and prints the milliseconds from each commit
 to the message at a page.
@@ -112,15 +113,16 @@ class Viewer:
             raise RuntimeError(answer[:2000].decode())
 
 
-async def look(count: int, path: str) -> dict[str, float]:
-    """Open pages and keep them open until the input ends."""
+async def look(count: int, every: float, path: str) -> dict[str, float]:
+    """Open pages, so many seconds apart, and keep them open until the input ends."""
     run, cookie = await asyncio.to_thread(newest_run), await asyncio.to_thread(log_in)
-    viewers = [Viewer(path, run, cookie) for _ in range(count)]
-    connected = [asyncio.Event() for _ in viewers]
-    tasks = [asyncio.create_task(viewer.listen(event)) for viewer, event in zip(viewers, connected, strict=True)]
-    tasks += [asyncio.create_task(viewer.load_when_wanted()) for viewer in viewers]
-    for event in connected:
-        await asyncio.wait_for(event.wait(), 30)
+    viewers, tasks = [], []
+    for _ in range(count):
+        viewer, connected = Viewer(path, run, cookie), asyncio.Event()
+        viewers.append(viewer)
+        tasks += [asyncio.create_task(viewer.listen(connected)), asyncio.create_task(viewer.load_when_wanted())]
+        await asyncio.wait_for(connected.wait(), 30)
+        await asyncio.sleep(every)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
@@ -162,6 +164,7 @@ def latency(count: int, path: str) -> list[float]:
 
 
 if __name__ == "__main__":
-    role, number, place = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-    result = latency(number, place) if role == "latency" else asyncio.run(look(number, place))
+    role, numbers, place = sys.argv[1], sys.argv[2].split("/"), sys.argv[3]
+    number = int(numbers[0])
+    result = latency(number, place) if role == "latency" else asyncio.run(look(number, float(numbers[1]), place))
     sys.stdout.write(json.dumps(result) + "\n")

@@ -129,3 +129,10 @@ def busy_item(index):
 def steady_item(index):
     protocol.begin()
     time.sleep(0.02)
+
+
+if os.environ.get("PERF_LOOPS"):
+    # thousands of steps, which every worker of the site would compile; a tree of an earlier time knows no transitions
+    from benchsite import loops
+
+    FLOWS |= loops.FLOWS

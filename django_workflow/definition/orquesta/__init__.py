@@ -1,0 +1,1 @@
+"""Orquesta documents: reading them, their expressions, and their compiled form."""

@@ -1,0 +1,58 @@
+"""Orquesta's expressions as a language of definitions."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from django_workflow.definition.language import Names, Scoped
+from django_workflow.definition.orquesta import expressions
+from django_workflow.definition.orquesta.compiling import LANGUAGE
+from django_workflow.definition.registry import registry
+from django_workflow.definition.spec import LANGUAGE_PREFIX, Condition, FlowSpec
+from django_workflow.exceptions import ExpressionError
+
+
+class Orquesta:
+    """The language of Orquesta documents: text may hold expressions, in YAQL or in Jinja."""
+
+    def variables(self, spec: FlowSpec, names: Names) -> dict[str, Any]:
+        """Return the variables a run begins with: what it takes of the input, then its own, each seeing the earlier.
+
+        What a run was started with is taken as it is: only the document's defaults are evaluated.
+        """
+        given = names["input"]
+        if given is not None and not isinstance(given, Mapping):
+            raise ExpressionError(f"The input must be an object with values by name, not {type(given).__name__}.")
+        known: dict[str, Any] = {}
+        for item in spec.inputs:
+            if given and item.name in given:
+                known[item.name] = copy.deepcopy(given[item.name])
+            else:
+                known[item.name] = self.value(item.value, Scoped(names, vars=known))
+        for item in spec.vars:
+            known[item.name] = self.value(item.value, Scoped(names, vars=known))
+        return known
+
+    def holds(self, condition: Condition, names: Names) -> bool:
+        """Say whether what a condition comes to counts as true."""
+        assert condition.expression is not None
+        return bool(expressions.evaluate(condition.expression, names))
+
+    def value(self, written: Any, names: Names) -> Any:
+        """Return a value with all its texts evaluated."""
+        return expressions.evaluate_within(written, names)
+
+    def outputs(self, spec: FlowSpec, names: Names) -> dict[str, Any]:
+        """Return the declared output; each value sees the earlier ones as variables."""
+        known, values = dict(names["vars"] or {}), {}
+        for item in spec.output:
+            values[item.name] = known[item.name] = self.value(item.value, Scoped(names, vars=known))
+        return values
+
+
+def register() -> None:
+    """Make the language known to this process."""
+    language: Any = Orquesta()
+    registry.add_callable(LANGUAGE_PREFIX + LANGUAGE, language)

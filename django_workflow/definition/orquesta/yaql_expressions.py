@@ -1,0 +1,280 @@
+"""YAQL, `<% … %>`: the library's functions on converted data, without those that could run away.
+
+Each call of a function and each value it hands on is counted. Left out are functions that never end by themselves
+or make text out of a format; regular expressions are those of `patterns`, which have a time limit.
+"""
+
+from __future__ import annotations
+
+import collections.abc  # noqa: F401  yaql needs it imported
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, lru_cache
+from typing import Any, Final
+
+import yaql
+from yaql.language import contexts, conventions, expressions, specs, utils
+from yaql.standard_library import math as yaql_math
+from yaql.standard_library import queries as yaql_queries
+from yaql.standard_library import strings as yaql_strings
+
+from django_workflow.definition.orquesta import functions, patterns
+from django_workflow.definition.orquesta.evaluation import CALL, MAX_BITS, current, size, spend, whole
+
+MARKS: Final = re.compile(r"<%(.*?)%>", re.DOTALL)
+#: Bytes of one value that a function makes, and elements that an iterator may give.
+MEMORY: Final = 20_000_000
+MAX_ELEMENTS: Final = 1_000_000
+
+
+@lru_cache(maxsize=2048)
+def parse(source: str) -> Any:
+    """Return the compiled form of an expression without its marks; raises what the library raises."""
+    # the lexer of an engine keeps its place in itself
+    with _parsing:
+        return _engine()(source.strip())
+
+
+_parsing = threading.Lock()
+
+
+def evaluate(source: str) -> Any:
+    """Evaluate an expression without its marks, inside of `evaluating`."""
+    return parse(source).evaluate(context=_context().create_child_context())
+
+
+def variables(source: str) -> set[str]:
+    """Return the names of the variables that an expression reads, as far as it names them."""
+    found: set[str] = set()
+    for node in _walk(parse(source).expression):
+        if _is_ctx(node) and node.args and isinstance(node.args[0], expressions.Constant):
+            found.add(str(node.args[0].value))
+        elif isinstance(node, expressions.BinaryOperator) and node.operator in (".", "?."):
+            left, right = node.args
+            if _is_ctx(left) and not left.args and isinstance(right, expressions.KeywordConstant):
+                found.add(right.value)
+    return found
+
+
+def unknown(source: str) -> list[str]:
+    """Return the names of functions that an expression calls and that there are not."""
+    nodes = list(_walk(parse(source).expression))
+    known = {str(node.args[0].value) for node in nodes if _calls(node, "def") and _is_constant(node.args[:1])}
+    names = [node.name for node in nodes if type(node) is expressions.Function]
+    return [name for name in dict.fromkeys(names) if name not in known and not _context().collect_functions(name)]
+
+
+def _walk(node: Any) -> Iterator[Any]:
+    pending = [node]
+    while pending:
+        node = pending.pop()
+        yield node
+        if isinstance(node, expressions.Function):
+            pending.extend(node.args)
+        elif isinstance(node, expressions.MappingRuleExpression):
+            pending += [node.source, node.destination]
+        elif isinstance(node, expressions.Wrap):
+            pending.append(node.expr)
+
+
+def _is_ctx(node: Any) -> bool:
+    return _calls(node, "ctx")
+
+
+def _calls(node: Any, name: str) -> bool:
+    return type(node) is expressions.Function and node.name == name
+
+
+def _is_constant(nodes: Any) -> bool:
+    return bool(nodes) and isinstance(nodes[0], expressions.Constant)
+
+
+class _Context(contexts.Context):
+    """A context that counts the calls of functions and what they return."""
+
+    def __call__(self, name: str, *arguments: Any, **options: Any) -> Callable[..., Any]:
+        call = super().__call__(name, *arguments, **options)
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            spend(CALL)
+            value = call(*args, **kwargs)
+            spend(size(value))
+            return value
+
+        return counted
+
+
+class _Variables(Mapping[str, Any]):
+    """All variables, each converted when it is read."""
+
+    def __getitem__(self, name: str) -> Any:
+        return _variable(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(functions.ctx())
+
+    def __len__(self) -> int:
+        return len(functions.ctx())
+
+
+def _converted(key: Any, value: Callable[[], Any]) -> Any:
+    """Return a value in the library's immutable form, made once for an evaluation."""
+    prepared = current().prepared
+    if key not in prepared:
+        prepared[key] = utils.convert_input_data(value())
+    return prepared[key]
+
+
+def _variable(name: str) -> Any:
+    return _converted(("variable", name), lambda: functions.ctx(name))
+
+
+def _ctx(key: Any = None) -> Any:
+    return _Variables() if key is None else _variable(key)
+
+
+def _result() -> Any:
+    return _converted("result", functions.result)
+
+
+def _item(key: Any = None) -> Any:
+    return _converted(("item", key), lambda: functions.item(key))
+
+
+@specs.parameter("lists", nullable=True)
+def _zip(*lists: Any, pad: Any = None) -> Any:
+    return utils.convert_input_data(functions.zipped(*lists, pad=pad))
+
+
+def _json(text: Any) -> Any:
+    return utils.convert_input_data(functions.json_(text))
+
+
+_OWN: Final = {
+    **functions.FUNCTIONS,
+    "ctx": _ctx,
+    "result": _result,
+    "item": _item,
+    "zip": _zip,
+    "json": _json,
+}
+
+
+@cache
+def _engine() -> Any:
+    options = {
+        "yaql.convertTuplesToLists": True,
+        "yaql.convertSetsToLists": True,
+        "yaql.limitIterators": MAX_ELEMENTS,
+        "yaql.memoryQuota": MEMORY,
+    }
+    return yaql.YaqlFactory().create(options)
+
+
+@cache
+def _context() -> Any:
+    root = _Context(convention=conventions.CamelCaseConvention())
+    context = yaql.create_context(context=root, yaqlized=False, regex=False)
+    for function, replacement in _FENCED.items():
+        _replace(context, function, replacement)
+    patterns.register(context)
+    for name, function in _OWN.items():
+        context.register_function(function, name=name)
+    return context
+
+
+def _replace(context: Any, function: Any, replacement: Any) -> None:
+    """Put another function in the place of one of the library's; None takes it away."""
+    template = specs.get_function_definition(function, convention=context.convention)
+    level = context
+    while level is not None:
+        names = _names_of(function, template.name)
+        for definition in [item for name in names for item in level.get_functions(name)[0]]:
+            if definition.payload is not function:
+                continue
+            level.delete_function(definition)
+            if replacement is not None:
+                fenced = definition.clone()
+                fenced.payload = replacement
+                level.register_function(fenced)
+        level = level.parent
+
+
+def _names_of(function: Any, name: str) -> tuple[str, ...]:
+    return (name, *_ALIASES.get(function, ()))
+
+
+_ALIASES: Final = {yaql_queries.aggregate: ("reduce",)}
+
+
+def _multiplication(left: Any, right: Any) -> Any:
+    if isinstance(left, int) and isinstance(right, int):
+        whole(left.bit_length() + right.bit_length())
+    return left * right
+
+
+def _power(a: Any, b: Any, c: Any = None) -> Any:
+    if c is None and isinstance(a, int) and isinstance(b, int):
+        whole(a.bit_length() * max(0, b))
+    return pow(a, b, c)
+
+
+def _shift(value: Any, bits_number: Any) -> Any:
+    whole(value.bit_length() + max(0, min(bits_number, MAX_BITS + 1)))
+    return value << bits_number
+
+
+def _round(number: Any, ndigits: Any = 0) -> Any:
+    if not -400 <= ndigits <= 400:
+        raise ValueError(f"round to {ndigits} digits")
+    return round(number, ndigits)
+
+
+def _join(sequence: Any, separator: Any, str_delegate: Any) -> str:
+    return functions.joined(separator, map(str_delegate, sequence))
+
+
+def _join_separator(separator: Any, sequence: Any, str_delegate: Any) -> str:
+    return _join(sequence, separator, str_delegate)
+
+
+def _replace_text(string: Any, old: Any, new: Any, count: Any = -1) -> str:
+    return functions.replaced(string, old, new, count)
+
+
+def _replace_texts(string: Any, str_func: Any, replacements: Any, count: Any = -1) -> str:
+    for key, value in replacements.items():
+        string = functions.replaced(string, str_func(key), str_func(value), count)
+    return str(string)
+
+
+def _range(stop: Any) -> Iterator[int]:
+    return _range_from(0, stop)
+
+
+def _range_from(start: Any, stop: Any, step: Any = 1) -> Iterator[int]:
+    for number in range(start, stop, step):
+        spend(1)
+        yield number
+
+
+_FENCED: Final[dict[Any, Any]] = {
+    yaql_math.multiplication: _multiplication,
+    yaql_math.pow_: _power,
+    yaql_math.shift_bits_left: _shift,
+    yaql_math.round_: _round,
+    yaql_strings.join: _join,
+    yaql_strings.join_: _join_separator,
+    yaql_strings.replace: _replace_text,
+    yaql_strings.replace_with_dict: _replace_texts,
+    # what else gives elements has them from a value, which was counted
+    yaql_queries.range_: _range,
+    yaql_queries.range__: _range_from,
+    # they never end by themselves
+    yaql_queries.sequence: None,
+    yaql_queries.cycle: None,
+    yaql_queries.repeat: None,
+    yaql_queries.generate: None,
+    yaql_queries.generate_many: None,
+}

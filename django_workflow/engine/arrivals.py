@@ -1,0 +1,60 @@
+"""Delayed arrivals at joins: each waits in its row until it is due, and then counts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from uuid import UUID
+
+from django_workflow import db
+from django_workflow.engine import publish
+from django_workflow.engine.advance import Advance
+from django_workflow.engine.decisions import NewArrival
+from django_workflow.engine.outputs import read_inputs
+from django_workflow.engine.routing import decide
+from django_workflow.engine.settle import facts_of, lock_runs, notifications
+from django_workflow.engine.state import StoredState
+from django_workflow.statuses import RUNNING
+
+RUNS_ARRIVED_AT = """
+    SELECT DISTINCT r.id, r.version_id FROM django_workflow_arrival a JOIN django_workflow_run r ON r.id = a.run_id
+    WHERE a.generation IS NULL AND a.due_at <= clock_timestamp() AND r.status = 'running' AND NOT r.is_local
+    LIMIT %s
+"""
+TAKE_DUE = """
+    DELETE FROM django_workflow_arrival
+    WHERE run_id = ANY(%s::uuid[]) AND generation IS NULL AND due_at <= clock_timestamp()
+    RETURNING run_id, id, step, source, is_cascade, scope, source_run_id, variables_id
+"""
+
+
+def arrive_due(limit: int = 500) -> int:
+    """Count the arrivals whose time has come, and start what they complete; returns how many.
+
+    Runs of versions that this process has no code for are left to others, and those somebody holds to the next time.
+    """
+    found = db.rows(RUNS_ARRIVED_AT, [limit])
+    return arrive_in([run_id for run_id, version_id in found if publish.can_decide(version_id)])
+
+
+def arrive_in(run_ids: list[UUID], *, wait_ms: int | None = None) -> int:
+    """Count the due arrivals of some runs; as `arrive_due`. wait_ms: how long to wait for a run that is held."""
+    if not run_ids:
+        return 0
+    advance = Advance()
+    due: dict[UUID, list[NewArrival]] = defaultdict(list)
+    with db.atomic():
+        runs = {key: run for key, run in lock_runs(run_ids, wait_ms=wait_ms).items() if run.status == RUNNING}
+        for run_id, _, step, source, is_cascade, scope, source_run, variables in sorted(
+            db.rows(TAKE_DUE, [list(runs)]), key=lambda row: row[1]
+        ):
+            due[run_id].append(
+                NewArrival(step, source, is_cascade, scope, None, source_run=source_run, variables=variables)
+            )
+        inputs = read_inputs(due)
+        for run_id, arrivals in due.items():
+            run, spec = runs[run_id], publish.spec_of(runs[run_id].version_id)
+            facts = facts_of(run, spec, StoredState(run_id, spec), inputs[run_id])
+            advance.add(run, spec, decide(spec, facts, arrivals=arrivals))
+        advance.write()
+    db.notify(notifications(queues=advance.queues, runs=list(due), cancelled=advance.cancelled))
+    return sum(map(len, due.values()))

@@ -1,0 +1,223 @@
+"""What a decision asks of a run, read from its rows; what many decisions ask is read for all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from django_workflow import db, payload
+from django_workflow.definition.spec import FlowSpec
+from django_workflow.engine.decisions import Arrived, Generation, RunState, StepEnd, Unfired, Variables
+from django_workflow.engine.outputs import RunOutputs, Scopes, outer_scopes, read_result, read_statuses
+
+STEP_RUN_TABLE = "django_workflow_steprun"
+VARIABLES_TABLE = "django_workflow_variables"
+#: Join, scope and source: who arrives where.
+Way = tuple[str, int, str]
+
+
+class StoredState(RunState):
+    """A run's state in the database; under the run's lock nobody adds to it.
+
+    texts: outputs in hand, by step run, as JSON text.
+    """
+
+    def __init__(
+        self, run_id: UUID, spec: FlowSpec, ends: Sequence[StepEnd] = (), texts: Mapping[int, str] | None = None
+    ) -> None:
+        super().__init__()
+        self.run_id = run_id
+        self._spec = spec
+        self._texts = texts or {}
+        self._latest = {(end.scope, end.step): self._texts[end.id] for end in ends if end.id in self._texts}
+        self._outputs: dict[int, RunOutputs] = {}
+        self._variables: dict[int, Variables] = {}
+        self._iterations: dict[tuple[str, int], int] = {}
+        self._ordinals: dict[Way, int] = {}
+        self._generations: dict[tuple[str, int, int], Generation] = {}
+
+    def outputs(self, scope: int) -> Mapping[str, Any]:
+        """Return the outputs as seen from a scope."""
+        if scope not in self._outputs:
+            scopes = self._scopes(scope)
+            known: dict[str, str] = {}
+            for outer in reversed(scopes):
+                known.update({step: text for (place, step), text in self._latest.items() if place == outer})
+            self._outputs[scope] = RunOutputs(self.run_id, self._spec, known, scopes)
+        return self._outputs[scope]
+
+    def result(self, end: StepEnd) -> Any:
+        """Return what a step run gave: in hand, else read."""
+        if end.id in self._texts:
+            return payload.loads(self._texts[end.id])
+        return read_result(end.id, self._spec.steps[end.step])
+
+    def statuses(self, scope: int) -> Mapping[str, str]:
+        """Return the steps' latest statuses."""
+        return read_statuses(self.run_id, self._spec, self._scopes(scope))
+
+    def _scopes(self, scope: int) -> Scopes:
+        return outer_scopes([scope])[scope]
+
+    def variables(self, key: int) -> Variables:
+        """Read variables, each once."""
+        if key not in self._variables:
+            self._variables |= read_variables([key])
+        return self._variables[key]
+
+    def last_iteration(self, step: str, scope: int) -> int:
+        """Return the count, read before or now."""
+        if (step, scope) not in self._iterations:
+            prefetch([(self, [(step, scope)], [])])
+        return self._iterations[step, scope]
+
+    def last_generation(self, step: str, scope: int, source: str) -> int:
+        """Return the count, read before or now."""
+        way = (step, scope, source)
+        if way not in self._ordinals:
+            prefetch([(self, [], [way])])
+        return self._ordinals[way]
+
+    def generation(self, step: str, scope: int, number: int) -> Generation:
+        """Return the generation, read before or now."""
+        key = (step, scope, number)
+        if key not in self._generations:
+            self._generations[key] = _read_generation(self.run_id, key)
+        return self._generations[key]
+
+    def unfired(self) -> Sequence[Unfired]:
+        """Read the joins that wait."""
+        found = db.rows(READ_UNFIRED, [self.run_id])
+        return [Unfired(step, scope, number, tuple(sources)) for step, scope, number, sources in found]
+
+    def new_step_run(self) -> int:
+        """Draw an id."""
+        return db.draw_ids(STEP_RUN_TABLE, 1)[0]
+
+    def new_variables(self) -> int:
+        """Draw an id above all others of the run."""
+        # not from a block: under the run's lock the next value of the sequence is above all that the run has
+        return db.draw_next(VARIABLES_TABLE)
+
+    def remember(self, way: Way, last: int, seen: Generation) -> None:
+        """Keep what was read of a join: how often a source has arrived, and the generation it arrives in next."""
+        self._ordinals[way] = last
+        self._generations.setdefault((way[0], way[1], last + 1), seen)
+
+    def count(self, step: str, scope: int, last: int) -> None:
+        """Keep how often a step was activated in a scope."""
+        self._iterations[step, scope] = last
+
+
+class FreshState(RunState):
+    """The state of a run that begins: nothing of it is stored, only ids are drawn."""
+
+    def new_step_run(self) -> int:
+        """Draw an id."""
+        return db.draw_ids(STEP_RUN_TABLE, 1)[0]
+
+    def new_variables(self) -> int:
+        """Draw an id of a block."""
+        # the first ones of a run: whatever is drawn later is above them
+        return db.draw_ids(VARIABLES_TABLE, 1)[0]
+
+
+def wanted(spec: FlowSpec, ends: Iterable[StepEnd]) -> tuple[list[tuple[str, int]], list[Way]]:
+    """Return what decisions about these ends will ask first: activations to be counted, and arrivals at joins."""
+    counted: dict[tuple[str, int], None] = {}
+    ways: dict[Way, None] = {}
+    for end in ends:
+        repeats = end.step in spec.repeating or end.step in spec.splits
+        for target in spec.successors[end.step]:
+            if target in spec.joins:
+                # all arrivals of sources that arrive once are of the first generation
+                ways[target, end.scope, end.step if repeats else ""] = None
+            if target in spec.repeating or target in spec.splits:
+                counted[target, end.scope] = None
+        if end.step in spec.cycles:
+            counted[end.step, end.scope] = None
+    return list(counted), list(ways)
+
+
+# a source that repeats is looked for among its earlier arrivals; its next one opens or joins a generation
+READ_JOINS = """
+    SELECT w.place, g.last, a.source, a.is_cascade, a.variables_id, a.step_run_id, s.status, s.iteration
+    FROM unnest(%s::int[], %s::uuid[], %s::text[], %s::bigint[], %s::text[], %s::bool[])
+         AS w(place, run_id, step, scope, source, repeats)
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN NOT w.repeats THEN 0 ELSE coalesce(
+            (SELECT generation FROM django_workflow_arrival x
+             WHERE x.run_id = w.run_id AND x.step = w.step AND x.scope = w.scope AND x.source = w.source
+               AND x.generation IS NOT NULL
+             ORDER BY generation DESC LIMIT 1), 0) END AS last
+    ) g
+    LEFT JOIN django_workflow_arrival a
+        ON a.run_id = w.run_id AND a.step = w.step AND a.scope = w.scope AND a.generation = g.last + 1
+    LEFT JOIN django_workflow_steprun s ON s.id = a.step_run_id
+"""
+READ_ITERATIONS = """
+    SELECT w.place, coalesce((SELECT iteration FROM django_workflow_steprun s
+                              WHERE s.run_id = w.run_id AND s.step = w.step AND s.scope = w.scope
+                              ORDER BY iteration DESC LIMIT 1), 0)
+    FROM unnest(%s::int[], %s::uuid[], %s::text[], %s::bigint[]) AS w(place, run_id, step, scope)
+"""
+READ_GENERATION = """
+    SELECT a.source, a.is_cascade, a.variables_id, a.step_run_id, s.status, s.iteration
+    FROM django_workflow_arrival a LEFT JOIN django_workflow_steprun s ON s.id = a.step_run_id
+    WHERE a.run_id = %s AND a.step = %s AND a.scope = %s AND a.generation = %s
+"""
+READ_UNFIRED = """
+    SELECT s.step, s.scope, a.generation, array_agg(a.source ORDER BY a.id)
+    FROM django_workflow_steprun s JOIN django_workflow_arrival a
+      ON a.run_id = s.run_id AND a.step = s.step AND a.scope = s.scope AND a.step_run_id = s.id
+    WHERE s.run_id = %s AND s.status = 'waiting'
+    GROUP BY s.id, s.step, s.scope, a.generation ORDER BY s.id
+"""
+READ_VARIABLES = "SELECT id, values, stamps FROM django_workflow_variables WHERE id = ANY(%s::bigint[])"
+
+
+def prefetch(asked: Iterable[tuple[StoredState, Sequence[tuple[str, int]], Sequence[Way]]]) -> None:
+    """Read for several runs at once what their decisions will ask: one statement for each kind of question."""
+    asked = list(asked)
+    counted = [(state, *pair) for state, pairs, _ in asked for pair in pairs]
+    ways = [(state, way) for state, _, found in asked for way in found]
+    if counted:
+        columns = [(place, state.run_id, step, scope) for place, (state, step, scope) in enumerate(counted)]
+        for place, last in db.rows(READ_ITERATIONS, _columns(columns)):
+            state, step, scope = counted[place]
+            state.count(step, scope, last)
+    if ways:
+        asked_ways = [(place, state.run_id, *way, bool(way[2])) for place, (state, way) in enumerate(ways)]
+        seen: dict[int, tuple[int, list[Any]]] = {}
+        for place, last, *arrival in db.rows(READ_JOINS, _columns(asked_ways)):
+            seen.setdefault(place, (last, []))[1].append(arrival)
+        for place, (last, arrivals) in seen.items():
+            state, way = ways[place]
+            state.remember(way, last, _generation(arrivals))
+
+
+def _read_generation(run_id: UUID, key: tuple[str, int, int]) -> Generation:
+    return _generation(db.rows(READ_GENERATION, [run_id, *key]))
+
+
+def _generation(arrivals: Iterable[Sequence[Any]]) -> Generation:
+    """Return a generation from its rows: source, cascade, variables, and the activation with status and iteration."""
+    seen = Generation()
+    for source, is_cascade, variables, step_run, status, iteration in arrivals:
+        if source is None:
+            continue
+        seen.arrived[source] = Arrived(is_cascade, variables)
+        seen.step_run, seen.iteration = step_run, iteration or 1
+        seen.is_fired = status != "waiting"
+    return seen
+
+
+def read_variables(keys: Iterable[int]) -> dict[int, Variables]:
+    """Read variables by their ids."""
+    found = db.rows(READ_VARIABLES, [list(keys)])
+    return {key: Variables(key, payload.loads(values), payload.loads(stamps)) for key, values, stamps in found}
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]

@@ -1,0 +1,31 @@
+"""What a command refuses, as people at a shell are told it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.core.management.base import CommandError
+from django.db.utils import OperationalError, ProgrammingError
+
+from django_workflow.conf import conf
+from django_workflow.exceptions import WorkflowError
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn errors that somebody at the shell can mend into `CommandError`; a reader that has left is none."""
+    try:
+        yield
+    except WorkflowError as error:
+        raise CommandError(error.message) from error
+    except OperationalError as error:
+        remedy = f"Start the server, or mend DATABASES[{conf.DATABASE!r}]."
+        raise CommandError(f"The database does not answer: {str(error).strip()}. {remedy}") from error
+    except ProgrammingError as error:
+        raise CommandError(f"{str(error).strip()}\nIs the database up to date? manage.py migrate") from error
+    except BrokenPipeError:
+        # whoever read has read enough; without this Python complains when it closes the stream
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,169 @@
+"""Orquesta documents as flows; the extra `orquesta`."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+from asgiref.sync import async_to_sync
+
+from django_workflow.definition import validate
+from django_workflow.definition.orquesta import language
+from django_workflow.definition.orquesta.compiling import ANY_ACTION, NOOP, compile_text
+from django_workflow.definition.registry import parameters, registry
+from django_workflow.definition.spec import FlowSpec, StepSpec
+from django_workflow.engine import overrides
+from django_workflow.exceptions import DefinitionError
+from django_workflow.flow import Startable
+
+Action = Callable[..., Any]
+#: Options of a task that operators may set in the database.
+OPTIONS = ("queue", "executor", "timeout", "title", "retry", "max_parallel")
+
+
+class ActionFailed(Exception):
+    """An action failed with a result: what `result()` gives where the document handles the failure.
+
+    result: any JSON value; as text it may have 2,000 characters.
+    """
+
+    def __init__(self, result: Any = None) -> None:
+        self.result = result
+        super().__init__(json.dumps(result))
+
+
+class Actions(Protocol):
+    """Functions by the names of actions: a dictionary, or whatever answers as one when it is asked for a name."""
+
+    def __contains__(self, name: str, /) -> bool:
+        """Say whether there is an action."""
+
+    def __getitem__(self, name: str, /) -> Action:
+        """Return the function of an action."""
+
+
+class OrquestaFlow(Startable):
+    """A flow that an Orquesta document describes, with the functions of its actions.
+
+    text: the document, in YAML.
+    actions: what its tasks may do; see `Flow.from_orquesta`.
+    slug: the flow's name.
+    Raises `DefinitionError` with all problems of the document and their lines.
+    """
+
+    def __init__(self, text: str, actions: Actions, slug: str) -> None:
+        self.slug = slug
+        self.text = text
+        self.actions = actions
+        self.spec = compile_text(text, slug, self._knows)
+        self._register()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.slug}: {', '.join(self.spec.steps)}>"
+
+    def current_spec(self) -> FlowSpec:
+        """Return the definition that a start uses now: the document's, with the overrides of the database."""
+        flow: Any = self
+        return overrides.apply(flow)
+
+    def compile(self, layers: Mapping[str, Mapping[str, Any]] | None = None) -> FlowSpec:
+        """Return the definition with options of its tasks replaced, by task; raises `DefinitionError`."""
+        layers = layers or {}
+        problems = validate.overrides(layers, set(self.spec.steps))
+        if not problems:
+            problems = [
+                f"override of step {name!r}: {option!r} is none of {', '.join(OPTIONS)}"
+                for name, options in layers.items()
+                for option in options
+                if option not in OPTIONS
+            ]
+        if problems:
+            raise DefinitionError(problems, flow=self.slug)
+        steps = {name: _overridden(step, layers.get(name, {})) for name, step in self.spec.steps.items()}
+        return replace(self.spec, steps=steps)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the definition as JSON-able data."""
+        return self.spec.to_dict()
+
+    def to_mermaid(self) -> str:
+        """Return the graph as Mermaid text."""
+        return self.spec.to_mermaid()
+
+    def _knows(self, action: str) -> bool:
+        return action == NOOP or action in self.actions
+
+    def _register(self) -> None:
+        """Make the language, the actions and the flow known to this process."""
+        language.register()
+        for name in {step.handler for step in self.spec.steps.values()}:
+            action = name.removeprefix(f"{self.slug}.")
+            registry.add_handler(name, self._any_action() if action == ANY_ACTION else _handler(self._function(action)))
+        registry.add_flow(self)
+
+    def _function(self, action: str) -> Action:
+        if action == NOOP and action not in self.actions:
+            return _noop
+        function = self.actions[action]
+        if not callable(function):
+            raise DefinitionError([f"action {action!r}: {function!r} is no function"], flow=self.slug)
+        return function
+
+    def _any_action(self) -> Action:
+        def run(action: Any, inputs: Any, ctx: Any) -> Any:
+            if not isinstance(action, str) or not self._knows(action):
+                raise LookupError(f"There is no action {action!r} in actions.")
+            function = self._function(action)
+            if _is_coroutine(function):
+                return async_to_sync(function)(**_arguments(function, inputs, ctx))
+            return function(**_arguments(function, inputs, ctx))
+
+        return run
+
+
+def _handler(function: Action) -> Action:
+    """Return what a worker calls: the action with the values that the task gives it."""
+    if _is_coroutine(function):
+
+        async def arun(inputs: Any, ctx: Any) -> Any:
+            return await function(**_arguments(function, inputs, ctx))
+
+        return arun
+
+    def run(inputs: Any, ctx: Any) -> Any:
+        return function(**_arguments(function, inputs, ctx))
+
+    return run
+
+
+def _is_coroutine(function: Action) -> bool:
+    call = getattr(function, "__call__", function)  # noqa: B004  a callable object may be async
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+
+
+def _arguments(function: Action, inputs: Any, ctx: Any) -> dict[str, Any]:
+    inputs = {} if inputs is None else inputs
+    if not isinstance(inputs, Mapping):
+        raise TypeError(f"The input of task {ctx.step!r} must be an object with values by name, not {inputs!r}.")
+    return {**({"ctx": ctx} if _names_ctx(function) else {}), **inputs}
+
+
+def _names_ctx(function: Action) -> bool:
+    try:
+        return any(item.name == "ctx" for item in parameters(function))
+    except (TypeError, ValueError):
+        return False  # a function written in C whose parameters nobody can read
+
+
+def _noop(**inputs: Any) -> None:
+    """Do nothing: what a task without an action does."""
+
+
+def _overridden(step: StepSpec, options: Mapping[str, Any]) -> StepSpec:
+    values = {name: value for name, value in options.items() if value is not None}
+    if "retry" in values:
+        values["retry"] = {**step.retry, **values["retry"]}
+    return replace(step, **values)

@@ -1,0 +1,1 @@
+"""Reading Orquesta documents, their expressions, and the flows they make."""

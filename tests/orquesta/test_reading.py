@@ -1,0 +1,115 @@
+"""Documents as text: whatever is wrong with one is told with its line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from django_workflow import DefinitionError
+from django_workflow.definition.orquesta.compiling import compile_text
+from tests.conformance.cases import cases
+
+TEXTS = [case.text for case in cases("orquesta")]
+BITS = [
+    "<%",
+    "%>",
+    "{{",
+    "}}",
+    ": ",
+    "- ",
+    "\n",
+    "  ",
+    "*a",
+    "&a ",
+    "!!x ",
+    "null",
+    "[",
+    "}",
+    '"',
+    "\t",
+    "\0",
+    "9" * 400,
+]
+
+
+def compiled(text):
+    return compile_text(text, "flow", lambda action: action.startswith("core."))
+
+
+@pytest.mark.parametrize("text", ["", "text", "- a", "5", "tasks: {}", "tasks:\n", "a: [", "tasks: !!python/none x"])
+def test_what_is_no_document_is_told(text):
+    with pytest.raises(DefinitionError) as caught:
+        compiled(text)
+    assert all(problem.startswith("line 1: ") for problem in caught.value.problems)
+
+
+def test_places_of_problems_are_data_too():
+    with pytest.raises(DefinitionError) as caught:
+        compiled("tasks:\n  a:\n    next:\n      - when: 5\n")
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.place) == (4, "task 'a': next, transition 1")
+    assert problem.message == "when must be text, not a number"
+
+
+def test_a_task_without_anything_does_nothing():
+    spec = compiled("tasks:\n  a: {}\n")
+    assert spec.steps["a"].handler == "flow.core.noop"
+
+
+def test_anchors_are_read():
+    spec = compiled("""
+tasks:
+  a:
+    action: &echo core.echo message=1
+  b:
+    action: *echo
+""")
+    assert spec.steps["a"].arguments == spec.steps["b"].arguments == {"inputs": {"message": 1}}
+
+
+def test_the_same_document_is_the_same_version():
+    text = "tasks:\n  a:\n    action: core.echo message=<% 1 %>\n"
+    assert compiled(text).fingerprint == compiled(f"# a comment\n{text}").fingerprint
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_any_mutation_of_a_document_is_compiled_or_refused_with_lines(data):
+    text = data.draw(st.sampled_from(TEXTS))
+    for _ in range(data.draw(st.integers(1, 4))):
+        begin = data.draw(st.integers(0, len(text)))
+        end = min(len(text), begin + data.draw(st.integers(0, 20)))
+        text = text[:begin] + data.draw(st.sampled_from(["", *BITS])) + text[end:]
+    try:
+        compiled(text)
+    except DefinitionError as error:
+        problems = error.problems
+    else:
+        problems = []
+    assert all(problem.startswith("line ") for problem in problems)
+
+
+MISSING = """
+import sys
+sys.modules["yaql"] = None
+from django.conf import settings
+settings.configure(
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "pgtrigger", "django_workflow"]
+)
+import django
+django.setup()
+from django_workflow import Flow, NotSupported
+try:
+    Flow.from_orquesta("tasks: {}", actions={}, slug="flow")
+except NotSupported as error:
+    print(error)
+"""
+
+
+def test_missing_extra_is_named():
+    told = subprocess.run([sys.executable, "-c", MISSING], capture_output=True, text=True, check=False)
+    assert "Orquesta documents need yaql: pip install 'django-workflow[orquesta]'." in told.stdout, told.stderr
