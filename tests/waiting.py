@@ -12,7 +12,7 @@ T = TypeVar("T")
 PAUSES = (0.005, 0.05)
 
 
-def eventually(condition: Callable[[], T], what: str = "", *, seconds: float = 15.0) -> T:
+def eventually(condition: Callable[[], T], what: str = "", *, seconds: float = 60.0) -> T:
     """Return the first true value of `condition`; fail once `seconds` have passed without one."""
     deadline = time.monotonic() + seconds
     pause, longest = PAUSES

@@ -63,7 +63,7 @@ def test_killed_workers_and_a_killed_server_lose_nothing(place: Site, capsys):
             place.cluster.restart("immediate")
     crew.work_until(lambda: place.unsettled() == 0, f"every run settles ({seed=})")
     seconds = time.monotonic() - began
-    eventually(lambda: place.live_rows() == (0, 0, 0, 0), f"nothing is left open ({seed=})", seconds=10)
+    eventually(lambda: place.live_rows() == (0, 0, 0, 0), f"nothing is left open ({seed=})")
     by_step = {step: (effects, distinct) for step, effects, distinct in place.rows(BY_STEP)}
     with capsys.disabled():
         again = sum(effects - distinct for effects, distinct in by_step.values())
@@ -148,6 +148,6 @@ def test_a_handler_that_always_kills_its_worker_fails_and_its_neighbours_succeed
     assert attempts["lost", True] == 3, "max_attempts is 3"
     assert attempts["lost", False] <= 1
     assert sum(attempts.values()) == deaths == place.effects.total("kill")
-    eventually(lambda: place.live_rows() == (0, 0, 0, 0), "nothing is left open", seconds=10)
+    eventually(lambda: place.live_rows() == (0, 0, 0, 0), "nothing is left open")
     with capsys.disabled():
         print(f"\nkiller: {deaths} workers died, attempts {dict(attempts)}")  # noqa: T201

@@ -94,7 +94,7 @@ def at_random_moments(dice: random.Random, verb: Callable[[RunHandle], object]) 
 def all_settle() -> None:
     """Everything settles, nothing is left open, and no run's events have a gap."""
     eventually(lambda: db.rows(UNSETTLED)[0][0] == 0, "every run settles", seconds=90)
-    eventually(lambda: tuple(db.rows(LIVE_ROWS)[0]) == (0, 0, 0, 0), "nothing is left open", seconds=10)
+    eventually(lambda: tuple(db.rows(LIVE_ROWS)[0]) == (0, 0, 0, 0), "nothing is left open")
     assert db.rows(GAPS) == []
 
 
@@ -129,7 +129,7 @@ def test_nothing_begins_later_than_a_second_after_a_pause_and_everything_goes_on
     handles = at_random_moments(dice, pause)
     paused = [handle for handle in handles if handle.status == "paused"]
     assert paused, "every pause came too late"
-    eventually(lambda: db.rows(AT_WORK)[0][0] == 0, "what ran has ended, the rest is held", seconds=20)
+    eventually(lambda: db.rows(AT_WORK)[0][0] == 0, "what ran has ended, the rest is held")
     assert db.rows(BEGUN_LATE)[0][0] == 0
     for handle in paused:
         with suppress(AlreadySettled):  # its last task ended while it was paused

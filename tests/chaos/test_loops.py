@@ -102,7 +102,7 @@ def assert_all_ended_well(one: list[RunHandle], other: list[RunHandle], *, is_ex
     found = db.rows(PASSES_OF_ATOMIC, [[handle.id for handle in one]])
     assert {tuple(passes) for *_, passes in found} == {tuple(range(1, PASSES + 1))}
     assert {handle.result().output["rounds"] for handle in one} == {PASSES - 1}
-    eventually(lambda: tuple(db.rows(LIVE_ROWS)[0]) == (0, 0, 0, 0), "nothing is left open", seconds=10)
+    eventually(lambda: tuple(db.rows(LIVE_ROWS)[0]) == (0, 0, 0, 0), "nothing is left open")
 
 
 def test_on_eight_workers_no_join_fires_twice_and_none_is_missed(crew: Workers):
@@ -153,7 +153,7 @@ def test_a_worker_that_is_killed_at_one_place_leaves_a_run_that_ends_well(crew: 
         gate.do(db.rows, "SELECT pg_advisory_lock(%s)", [GATE])
         victim: ProcessWorker = crew.process("--lease", "1", "--concurrency", "8")
         run = flow.start(place)
-        eventually(lambda: db.rows(AT_THE_GATE, [GATE])[0][0] >= waiting, "its handlers wait", seconds=20)
+        eventually(lambda: db.rows(AT_THE_GATE, [GATE])[0][0] >= waiting, "its handlers wait")
         victim.kill()
         gate.do(db.rows, "SELECT pg_advisory_unlock(%s)", [GATE])
     crew.process("--lease", "1")

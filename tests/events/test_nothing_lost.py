@@ -109,7 +109,7 @@ def test_messages_all_arrive_once_and_in_the_order_of_their_sender(total, collec
     senders = Senders(work, SENDERS)
     cut_now_and_then(collector, total)
     senders.join()
-    eventually(lambda: len(collector.found) >= total, "all have arrived", seconds=30)
+    eventually(lambda: len(collector.found) >= total, "all have arrived")
     found = collector.end()
     # it was a race: by their ids alone they came out of order
     assert [item.id for item in found] != sorted(item.id for item in found)
@@ -152,7 +152,7 @@ def test_events_all_arrive_once_and_in_the_order_of_their_run(total, collect, fl
     cut_now_and_then(collector, total)
     senders.join()
     assert sum(written.values()) == total
-    eventually(lambda: len(collector.found) >= total, "all have arrived", seconds=30)
+    eventually(lambda: len(collector.found) >= total, "all have arrived")
     found = collector.end()
     assert {event.type for event in found} == {"kept"}
     assert {event.id for event in found} == set(Event.objects.order_by("id").values_list("id", flat=True)[told_before:])

@@ -53,6 +53,6 @@ async def board(session):
 
 async def until(condition):
     """Wait in an event loop until a condition holds."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  conditions of the product, which sets no event for tests
             await asyncio.sleep(0.005)

@@ -13,6 +13,7 @@ from django_workflow.live import listening
 from django_workflow.models import Run
 from tests.live.conftest import listening_threads, until
 from tests.live.sockets import BOARD, Socket, path_of, tell
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio
 BURST = 500
@@ -120,7 +121,7 @@ async def test_bridge_ends_when_the_last_socket_has_gone_for_a_while(session, mo
         assert bridge._listening.is_alive
     await until(lambda: not bridge._listening.is_alive)
     assert not bridges._bridges
-    assert await database_sync_to_async(db.rows)(LISTENERS) == []
+    await database_sync_to_async(eventually)(lambda: not db.rows(LISTENERS), "its connection has ended")
     async with Socket(BOARD, session) as board:  # and begins anew
         await tell("01990000-0000-7000-8000-000000000000")
         assert (await board.hear())["type"] == "changed"

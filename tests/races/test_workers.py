@@ -174,7 +174,7 @@ def test_eight_workers_on_one_run_of_1000_tasks_have_each_effect_once(workers, f
     for _ in range(8):
         workers.thread(concurrency=4, prefetch=20)
     run = flow.start(list(range(1_000)))
-    eventually(lambda: is_settled(run), "the run settles", seconds=30)
+    eventually(lambda: is_settled(run), "the run settles")
     assert run.result().output == {"total": 499_500}
     assert Counter(done).most_common(1)[0][1] == 1
     assert len(done) == 1_000

@@ -116,7 +116,7 @@ def test_cancel_ends_a_running_handler_within_a_second(flow, worker, spy, kind):
 def test_cancel_kills_the_process_of_a_running_handler_within_a_second(site, worker):
     handle = workflows.spinning.start()
     worker(concurrency=1)
-    eventually(lambda: Group.objects.filter(name__startswith="spins "), "a handler that begins", seconds=30)
+    eventually(lambda: Group.objects.filter(name__startswith="spins "), "a handler that begins")
     child = psutil.Process(int(re.match(r"spins (\d+)", Group.objects.get().name)[1]))
     cancelled_at = cancel(handle)
     eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "the end of its process")

@@ -99,7 +99,7 @@ def test_ctrl_c_stops_like_sigterm(command):
 def test_processes_share_the_work_and_end_together(command):
     handles = patient.start_many(range(4))
     worker = command("--queues", "patient", "--concurrency", "2", "--prefetch", "0", "--processes", "2")
-    eventually(lambda: told("began") == 4, "four handlers that begin", seconds=30)
+    eventually(lambda: told("began") == 4, "four handlers that begin")
     pids = set(Worker.objects.values_list("pid", flat=True))
     assert len(pids) == 2
     assert pids == {child.pid for child in psutil.Process(worker.popen.pid).children()}
@@ -117,7 +117,7 @@ def test_killed_process_is_replaced(command):
     worker = command("--queues", "patient", "--processes", "2")
     eventually(lambda: Worker.objects.count() == 2, "two workers")
     os.kill(Worker.objects.first().pid, signal.SIGKILL)
-    eventually(lambda: Worker.objects.count() == 3, "a third worker", seconds=30)
+    eventually(lambda: Worker.objects.count() == 3, "a third worker")
     worker.terminate()
     code, output = worker.end()
     assert code == 0, output
