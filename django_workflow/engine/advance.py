@@ -85,6 +85,7 @@ class Advance:
     _arrivals: list[tuple[Any, ...]] = field(default_factory=list)
     _tasks: list[NewTask] = field(default_factory=list)
     _runs: list[tuple[Any, ...]] = field(default_factory=list)
+    _on_retry: list[tuple[Any, ...]] = field(default_factory=list)
     _ended: dict[UUID, str] = field(default_factory=dict)
 
     def add(self, run: LockedRun, spec: FlowSpec, decision: Decision) -> None:
@@ -99,6 +100,7 @@ class Advance:
             self._activate(run, spec, activation)
         for arrival in decision.arrivals:
             self._arrivals.append(_arrival(run, arrival))
+        self._on_retry += decision.on_retry.items()
         for leftover in decision.leftovers:
             self.events.step(run.id, "step.left_over", leftover.step, _leftover(spec, leftover))
         if decision.status is not None:
@@ -117,6 +119,9 @@ class Advance:
         if self._ended:
             self.cancelled |= close.close_runs(self._ended)
         self.events.write()
+        if self._on_retry:
+            # not `execute`: these rows are among those that this has just written
+            db.rows(TELL_RETRIES, [list(column) for column in zip(*self._on_retry, strict=True)])
 
     def _add_variables(self, run: LockedRun, row: VariablesRow) -> None:
         limit = conf.MAX_OUTPUT_BYTES
@@ -338,6 +343,11 @@ def _columns(tasks: Sequence[NewTask]) -> list[list[Any]]:
     return [list(column) for column in zip(*values, strict=True)]
 
 
+TELL_RETRIES = """
+    UPDATE django_workflow_steprun s SET on_retry = n.on_retry
+    FROM unnest(%s::bigint[], %s::text[]) AS n(id, on_retry) WHERE s.id = n.id
+    RETURNING s.id
+"""
 UPDATE_RUNS = """
     UPDATE django_workflow_run r
     SET status = n.status, open_steps = n.open_steps, task_count = n.task_count,

@@ -126,15 +126,19 @@ def _list(names: Iterable[str]) -> str:
 
 
 def end_of(step: StepSpec, past: Past) -> StepEnd:
-    """Return how a carried step ended, as routing asks for it: a skip that took others with it does so again."""
-    cascades = False
-    if past.status == SKIPPED and past.has_error:
-        cascades = step.on_exhausted == "skip_cascade"
-    elif past.status == SKIPPED and past.task_count == 0:
-        cascades = past.reason == DEPENDENCY_SKIPPED or (
-            past.reason == CONDITION_UNMET and step.on_unmet == "skip_cascade"
-        )
-    return StepEnd(step.name, past.status, cascades)
+    """Return how a carried step ended, as routing asks for it."""
+    is_cascade = cascades(step, past.status, past.reason, has_error=past.has_error, task_count=past.task_count)
+    return StepEnd(step.name, past.status, is_cascade)
+
+
+def cascades(step: StepSpec, status: str, reason: str, *, has_error: bool, task_count: int) -> bool:
+    """Say whether a step was skipped in a way that takes what follows it along."""
+    if status != SKIPPED:
+        return False
+    if has_error:
+        return step.on_exhausted == "skip_cascade"
+    is_unmet = reason == CONDITION_UNMET and step.on_unmet == "skip_cascade"
+    return task_count == 0 and (is_unmet or reason == DEPENDENCY_SKIPPED)
 
 
 def remainder(spec: FlowSpec, carried: set[str]) -> FlowSpec:

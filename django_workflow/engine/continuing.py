@@ -2,19 +2,21 @@
 
 In a flow with loops, branches or variables no step has one result that could be carried over. But every activation
 knows what led to it, every arrival which activation it counts for, and variables never change. So the new run is the
-old one as it stood when it ended, with the activations that were open then begun anew.
+old one as it stood when it ended, with the activations that were open then begun anew. The decision that failed the
+run came to nothing, also for other steps that ended with it: it has told of each what a retry does, and is made again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django_workflow import db
+from django_workflow import db, payload
 from django_workflow.definition.spec import MAP, FlowSpec
-from django_workflow.engine.decisions import Again, Error
+from django_workflow.engine.carried import cascades
+from django_workflow.engine.decisions import FINAL, FOLLOW, LEAVE, REDO, Again, StepEnd
 from django_workflow.statuses import CANCELLED, FAILED, SKIPPED, SUCCEEDED
 
 
@@ -22,8 +24,8 @@ from django_workflow.statuses import CANCELLED, FAILED, SKIPPED, SUCCEEDED
 class Activated:
     """One activation of the run that is retried.
 
-    was_begun: it did not only wait at its join. has_led_on: another activation or an arrival came from it.
-    has_results: some of its items have a result.
+    on_retry: what the decision that failed the run has told of it. was_begun: it did not only wait at its join.
+    has_results: some of its items have a result. failed_count: failed items that it tolerated or that ended it.
     """
 
     id: int
@@ -34,8 +36,11 @@ class Activated:
     source: int | None
     variables: int | None
     task_count: int
+    failed_count: int
+    reason: str
+    error: str | None
+    on_retry: str
     was_begun: bool
-    has_led_on: bool
     has_results: bool
 
 
@@ -54,12 +59,11 @@ class ArrivedBefore:
 
 
 READ_ACTIVATED = """
-    SELECT s.id, s.step, s.status, s.scope, s.iteration, s.source_id, s.variables_id, s.task_count,
+    SELECT s.id, s.step, s.status, s.scope, s.iteration, s.source_id, s.variables_id, s.task_count, s.failed_count,
+           s.reason, s.error, s.on_retry,
            s.started_at IS NOT NULL OR s.task_count > 0 OR NOT EXISTS (
                SELECT 1 FROM django_workflow_arrival a
                WHERE a.run_id = s.run_id AND a.step = s.step AND a.scope = s.scope AND a.step_run_id = s.id),
-           s.id IN (SELECT f.source_id FROM django_workflow_steprun f WHERE f.run_id = s.run_id
-                    UNION ALL SELECT a.source_run_id FROM django_workflow_arrival a WHERE a.run_id = s.run_id),
            s.status <> 'succeeded' AND s.task_count > 1 AND EXISTS (
                SELECT 1 FROM django_workflow_task t
                WHERE t.step_run_id = s.id AND t.index >= 0 AND t.status IN ('succeeded', 'skipped'))
@@ -75,49 +79,54 @@ READ_ARRIVED = """
 class Standing:
     """How a run stood when it ended.
 
-    kept: activations that are over. redone: those that were open, or whose end was the run's.
+    kept: activations that are over. followed: those of them whose end is followed anew.
+    redone: those that were open, or whose end was the run's.
     waiting: the iterations of those that waited at their join, by id.
+    has_begun: it came further than the decision of its start. is_final: what ended it has led on to others.
     """
 
     kept: list[Activated]
+    followed: list[Activated]
     redone: list[Activated]
     arrived: list[ArrivedBefore]
     waiting: dict[int, int]
+    has_begun: bool
+    is_final: bool
 
     @property
     def parts(self) -> list[Activated]:
         """Map steps of which only the items without a result are redone."""
         return [item for item in self.redone if item.has_results]
 
+    @property
+    def delayed(self) -> list[ArrivedBefore]:
+        """Arrivals that were on their way."""
+        return [item for item in self.arrived if item.generation is None]
 
-def standing_of(run_id: UUID, spec: FlowSpec, status: str, error: Error | None) -> Standing:
-    """Return how a settled run stood when it ended; nothing is redone where no activation was the end of it."""
-    activated = [Activated(*row) for row in db.rows(READ_ACTIVATED, [run_id])]
-    culprits = _culprits(activated, spec, error) if status == FAILED else set()
-    redone = [item for item in activated if item.id in culprits or (item.status == CANCELLED and item.was_begun)]
+    @property
+    def goes_on(self) -> bool:
+        """Whether a retry has something to do."""
+        return not self.is_final and bool(self.redone or self.followed or self.delayed)
+
+
+def standing_of(run_id: UUID, spec: FlowSpec) -> Standing:
+    """Return how a settled run stood when it ended."""
+    everything = [Activated(*row) for row in db.rows(READ_ACTIVATED, [run_id])]
+    activated = [item for item in everything if item.on_retry != LEAVE]
+    redone = [item for item in activated if item.on_retry == REDO or (item.status == CANCELLED and item.was_begun)]
     again = {item.id for item in redone}
-    over = (SUCCEEDED, SKIPPED, FAILED)
+    kept = [item for item in activated if item.id not in again and item.status in (SUCCEEDED, SKIPPED, FAILED)]
+    # a join that was reached by the decision that failed the run still waits for whoever reached it then
+    waiting = [item for item in everything if item.on_retry == LEAVE or item.status == CANCELLED]
     return Standing(
-        kept=[item for item in activated if item.id not in again and item.status in over],
+        kept=kept,
+        followed=[item for item in kept if item.on_retry == FOLLOW],
         redone=redone,
         arrived=[ArrivedBefore(*row) for row in db.rows(READ_ARRIVED, [run_id])],
-        waiting={item.id: item.iteration for item in activated if item.status == CANCELLED and not item.was_begun},
+        waiting={item.id: item.iteration for item in waiting if item.id not in again},
+        has_begun={item.step for item in activated}.issuperset(spec.entry),
+        is_final=any(item.on_retry == FINAL for item in activated),
     )
-
-
-def _culprits(activated: Sequence[Activated], spec: FlowSpec, error: Error | None) -> set[int]:
-    """Return the activations that ended the run: failures that nothing handles, and where its error happened."""
-    found = {
-        item.id
-        for item in activated
-        if item.status == FAILED
-        and not item.has_led_on
-        and not any(FAILED in transition.on for transition in spec.outbound[item.step])
-    }
-    there = [item for item in activated if error and item.step == error["step"] and not item.has_led_on]
-    if there and there[-1].status != CANCELLED:
-        found.add(there[-1].id)
-    return found
 
 
 INSERT_KEPT = """
@@ -206,6 +215,26 @@ class Copy:
     def scope(self, old: int) -> int:
         """Return a scope's new id; the outermost has none."""
         return self.new.get(old, 0)
+
+    def ends(self, spec: FlowSpec) -> list[StepEnd]:
+        """Return the ends that are followed anew."""
+        ends = []
+        for item in self.standing.followed:
+            error = payload.loads(item.error)
+            step, skip = spec.steps[item.step], (item.status, item.reason)
+            is_cascade = cascades(step, *skip, has_error=error is not None, task_count=item.task_count)
+            ends.append(
+                StepEnd(
+                    item.step, item.status, is_cascade, error, self.new[item.id], self.scope(item.scope),
+                    item.iteration, self.variables.get(item.variables or 0),
+                )
+            )  # fmt: skip
+        return ends
+
+    def failures(self) -> list[tuple[int, int]]:
+        """Return the new and the old ids of kept activations with failed tasks."""
+        kept = self.standing.kept
+        return [(self.new[item.id], item.id) for item in kept if item.failed_count or item.status == FAILED]
 
     def again(self) -> list[Again]:
         """Return what is begun anew as a whole."""

@@ -12,6 +12,10 @@ from django_workflow.statuses import RUNNING
 Error = dict[str, Any]
 #: The scope in which a run begins; every other one is the id of the step run that opened it.
 OUTERMOST = 0
+#: What a retry does with an activation of a run that failed, where it is not just kept: it executes it anew; follows
+#: its end anew, for what it led to was cut off; leaves it out, for it comes again by that; or cannot go on at all, for
+#: what ended the run has led on to others.
+REDO, FOLLOW, LEAVE, FINAL = "redo", "follow", "leave", "final"
 
 
 @dataclass(slots=True)
@@ -70,6 +74,7 @@ class NewArrival:
     """A predecessor reached a join, or will after `delay` seconds: then it has no generation yet.
 
     step_run: the activation it counts for. source_run: the one that arrived.
+    Without a delay and a generation it stays as it is, for the run fails; a retry has it arrive.
     """
 
     step: str
@@ -80,7 +85,7 @@ class NewArrival:
     step_run: int | None = None
     source_run: int | None = None
     variables: int | None = None
-    delay: float = 0.0
+    delay: float | None = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +220,7 @@ class Decision:
     """What to write: activations, arrivals and variables in order, and how the run ends, if it does.
 
     output: what the flow declares as output. leftovers: joins that a later generation reached partly.
+    on_retry: what a retry of the run does with activations, by their ids, where it is not just kept.
     """
 
     activations: list[Activation] = field(default_factory=list)
@@ -229,6 +235,7 @@ class Decision:
     error: Error | None = None
     output: dict[str, Any] | None = None
     leftovers: list[Unfired] = field(default_factory=list)
+    on_retry: dict[int, str] = field(default_factory=dict)
 
 
 def error_of(step: str, error_class: str, message: str) -> Error:

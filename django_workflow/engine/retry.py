@@ -29,7 +29,7 @@ from django_workflow.engine.state import STEP_RUN_TABLE, FreshState, StoredState
 from django_workflow.exceptions import NotSupported, RunNotFound, UnknownFlow, UnregisteredHandler
 from django_workflow.ids import uuid7
 from django_workflow.models import FlowVersion
-from django_workflow.statuses import HELD, QUEUED, RUN_TERMINAL, RUNNING, SUCCEEDED
+from django_workflow.statuses import FAILED, HELD, QUEUED, RUN_TERMINAL, RUNNING, SUCCEEDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +165,10 @@ class Retrying:
         )  # fmt: skip
         db.execute(INSERT_RETRY, self.columns(row, text, decision.error or decision.failing, decision.output))
         advance = self.begin()
-        whole = self.carry_over(plan)
-        self.redo(plan, advance)
+        # a plain graph publishes nothing: all its steps have the variables with which it begins
+        first = decision.variables[0].id if decision.variables else None
+        whole = self.carry_over(plan, first)
+        self.redo(plan, advance, first)
         advance.add(row, self.spec, decision)
         advance.write()
         self.carry_failures(plan, whole)
@@ -185,10 +187,10 @@ class Retrying:
         """Make the new run as the old one stood when it ended, and begin anew what was open then."""
         copy = Copy(self.id, standing, self.final)
         parts = [(item, copy.place(item)) for item in standing.parts]
-        delayed = sum(item.generation is None for item in standing.arrived)
+        ends = copy.ends(self.spec)
         made = self.task_count - sum(item.task_count for item in standing.redone if not item.has_results)
         row = LockedRun(
-            self.id, RUNNING, self.version.id, len(parts) + delayed, made, False,
+            self.id, RUNNING, self.version.id, len(parts) + len(standing.delayed) + len(ends), made, False,
             copy.variables.get(self.final or 0),
         )  # fmt: skip
         advance = self.begin()
@@ -204,8 +206,12 @@ class Retrying:
             self.queue_again(item.step, item.id, place[0], undone[item.id], advance)
         facts = facts_of(row, self.spec, StoredState(self.id, self.spec), None)
         facts.input = value
-        advance.add(row, self.spec, decide(self.spec, facts, again=copy.again()))
+        decision = decide(self.spec, facts, ends, again=copy.again())
+        if decision.status == FAILED and decision.error is not None:
+            raise self.refused_to_go_on(f"would fail at once: {decision.error['message']}")
+        advance.add(row, self.spec, decision)
         advance.write()
+        carry_failures(self.id, copy.failures())
         db.notify_after_commit(notifications(queues=advance.queues, runs=[self.old.id], cancelled=advance.cancelled))
         return self.id
 
@@ -250,24 +256,30 @@ class Retrying:
 
     def plan_to_go_on(self, *, is_edited: bool) -> Plan:
         """Choose what is begun anew in a run whose flow decides on its way where it goes on."""
-        request, what = self.request, f"Run {self.old.id} of {self.old.flow!r}"
         on_its_way = "its flow decides on its way where it goes on, by conditions, loops or variables"
-        if request.from_step is not None:
-            problem = f"{what} cannot be repeated from a step: {on_its_way}."
-        elif self.version.id != self.old.version_id or is_edited:
-            problem = f"{what} cannot go on with another input or version: {on_its_way}."
-        elif self.status == SUCCEEDED:
-            problem = f"Nothing failed in run {self.old.id}."
-        else:
-            error, self.final, self.task_count = _read_end(self.old.id)
-            standing = standing_of(self.old.id, self.spec, self.status, error)
-            if standing.redone:
-                self.standing = standing
-                whole, parts = whole_and_parts(self.spec, standing)
-                return Plan(whole=whole, parts=parts)
+        if self.request.from_step is not None:
+            raise self.refused_to_go_on(f"cannot be repeated from a step: {on_its_way}")
+        if self.version.id != self.old.version_id or is_edited:
+            raise self.refused_to_go_on(f"cannot go on with another input or version: {on_its_way}")
+        if self.status == SUCCEEDED:
+            raise self.refused_to_go_on("has succeeded")
+        error, self.final, self.task_count = _read_end(self.old.id)
+        standing = standing_of(self.old.id, self.spec)
+        if not standing.has_begun:
+            return Plan()
+        if not standing.goes_on:
             why = error["message"] if error else f"it ended {self.status}"
-            problem = f"{what} has no step that could be begun anew: {why}."
-        raise NotSupported(f"{problem} Repeat everything with mode='all'.", run_id=self.old.id, status=self.status)
+            raise self.refused_to_go_on(f"has no step that could be begun anew: {why}")
+        self.standing = standing
+        whole, parts = whole_and_parts(self.spec, standing)
+        return Plan(whole=whole, parts=parts)
+
+    def refused_to_go_on(self, problem: str) -> NotSupported:
+        """Return the error that says why the run cannot go on, and what to do instead."""
+        return NotSupported(
+            f"Run {self.old.id} of {self.old.flow!r} {problem}. Repeat everything with mode='all'.",
+            run_id=self.old.id, status=self.status,
+        )  # fmt: skip
 
     def refusal(self, problems: Sequence[str], *, is_edited: bool) -> str:
         """Say why results cannot be carried over, and what to do instead."""
@@ -315,25 +327,22 @@ class Retrying:
             None if output is None else json.dumps(output), duration, row.status, self.old.id,
         ]  # fmt: skip
 
-    def carry_over(self, plan: Plan) -> list[tuple[int, int]]:
+    def carry_over(self, plan: Plan, variables: int | None) -> list[tuple[int, int]]:
         """Write the step runs and tasks of carried steps; return the pairs of new and old step runs."""
         ids = db.draw_ids(STEP_RUN_TABLE, len(plan.whole))
         pairs = [(new, self.past[name].id) for new, name in zip(ids, plan.whole, strict=True)]
         if pairs:
             new_ids, old_ids = (list(column) for column in zip(*pairs, strict=True))
-            db.execute(CARRY_STEP_RUNS, [self.id, new_ids, old_ids])
+            db.execute(CARRY_STEP_RUNS, [self.id, variables, new_ids, old_ids])
             db.execute(CARRY_TASKS, [self.id, new_ids, old_ids])
         return pairs
 
     def carry_failures(self, plan: Plan, pairs: Sequence[tuple[int, int]]) -> None:
         """Copy the last attempts of failed tasks in carried steps, where handlers ask for the failures of a step."""
         failed = {self.past[name].id for name in plan.whole if self.past[name].has_tolerated}
-        kept = [pair for pair in pairs if pair[1] in failed]
-        if kept:
-            # not `execute`: the tasks must have been written before
-            db.rows(CARRY_ATTEMPTS, [self.id, *([*column] for column in zip(*kept, strict=True))])
+        carry_failures(self.id, [pair for pair in pairs if pair[1] in failed])
 
-    def redo(self, plan: Plan, advance: Advance) -> None:
+    def redo(self, plan: Plan, advance: Advance, variables: int | None) -> None:
         """Write the maps of which some items are carried, and queue the others."""
         if not plan.parts:
             return
@@ -342,7 +351,7 @@ class Retrying:
             old_id = self.past[name].id
             new_id = db.draw_ids(STEP_RUN_TABLE, 1)[0]
             advance.events.step(self.id, "step.started", name)
-            db.execute(REDO_STEP_RUN, [new_id, self.id, len(indexes[old_id]), old_id])
+            db.execute(REDO_STEP_RUN, [new_id, self.id, variables, len(indexes[old_id]), old_id])
             db.execute(CARRY_RESULTS, [self.id, new_id, old_id])
             self.queue_again(name, old_id, new_id, indexes[old_id], advance)
 
@@ -366,6 +375,13 @@ class Retrying:
         for chunk in _chunks(indexes[limit:]):
             ids = db.draw_ids(TASK_TABLE, len(chunk))
             db.execute(REDO_HELD, [*common, HELD, "parallel", ids, list(chunk)])
+
+
+def carry_failures(run_id: UUID, pairs: Sequence[tuple[int, int]]) -> None:
+    """Copy the last attempts of failed tasks; pairs: new and old ids of step runs."""
+    if pairs:
+        # not `execute`: the tasks must have been written before
+        db.rows(CARRY_ATTEMPTS, [run_id, *([*column] for column in zip(*pairs, strict=True))])
 
 
 READ_END = "SELECT error, variables_id, task_count FROM django_workflow_run WHERE id = %s"
@@ -400,8 +416,9 @@ INSERT_RETRY = """
 """
 CARRY_STEP_RUNS = """
     INSERT INTO django_workflow_steprun
-        (id, run_id, step, status, task_count, failed_count, reason, error, started_at, ended_at)
-    SELECT c.id, %s::uuid, s.step, s.status, s.task_count, s.failed_count, s.reason, s.error, s.started_at, s.ended_at
+        (id, run_id, variables_id, step, status, task_count, failed_count, reason, error, started_at, ended_at)
+    SELECT c.id, %s::uuid, %s::bigint, s.step, s.status, s.task_count, s.failed_count, s.reason, s.error, s.started_at,
+           s.ended_at
     FROM unnest(%s::bigint[], %s::bigint[]) AS c(id, old_id) JOIN django_workflow_steprun s ON s.id = c.old_id
 """
 CARRY_TASKS = """
@@ -430,8 +447,8 @@ READ_UNDONE = """
     ORDER BY step_run_id, index
 """
 REDO_STEP_RUN = """
-    INSERT INTO django_workflow_steprun (id, run_id, step, status, open_tasks, task_count, started_at)
-    SELECT %s::bigint, %s::uuid, step, 'running', %s::int, task_count, clock_timestamp()
+    INSERT INTO django_workflow_steprun (id, run_id, variables_id, step, status, open_tasks, task_count, started_at)
+    SELECT %s::bigint, %s::uuid, %s::bigint, step, 'running', %s::int, task_count, clock_timestamp()
     FROM django_workflow_steprun WHERE id = %s
 """
 CARRY_RESULTS = """

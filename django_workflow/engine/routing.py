@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import ChainMap, deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from django_workflow.definition import schema
@@ -18,8 +19,12 @@ from django_workflow.definition.spec import DEPENDENCY_OUTCOMES, MAP, MATCH_FIRS
 from django_workflow.definition.spec import TransitionSpec as Transition
 from django_workflow.engine.branches import Branches
 from django_workflow.engine.decisions import (
+    FINAL,
+    FOLLOW,
+    LEAVE,
     NO_VARIABLES,
     OUTERMOST,
+    REDO,
     Activation,
     Again,
     Arrived,
@@ -63,6 +68,7 @@ def decide(
     facts: what is known of the run, read under its lock.
     ends: step runs that have just become terminal.
     arrivals: delayed ones that are due. again: activations that an earlier run left open.
+    With `is_start`, `ends` are what an earlier run came to; they know the variables with which this one begins.
     """
     return _Routing(spec, facts, ends, arrivals).route(again, is_start=is_start)
 
@@ -76,6 +82,7 @@ class _Routing:
         self.spec = spec
         self.facts = facts
         self.state = facts.state
+        self.ends = ends
         self.pending = deque(ends)
         self.due = arrivals
         self.generations: dict[tuple[str, int, int], Generation] = {}
@@ -95,7 +102,8 @@ class _Routing:
 
     def route(self, again: Sequence[Again], *, is_start: bool) -> Decision:
         if is_start:
-            self.begin()
+            variables = self.begin()
+            self.pending = deque(replace(end, variables=variables) for end in self.pending)
         for item in again:
             if self.decision.status is None:
                 self.activate(
@@ -103,6 +111,9 @@ class _Routing:
                     source=item.source, variables=item.variables,
                 )  # fmt: skip
         for arrival in self.due:
+            if self.decision.failing is not None:
+                self.decision.arrivals.append(replace(arrival, delay=None))
+                continue
             self.arrive(arrival.step, self.end_of(arrival), arrival.variables, is_cascade=arrival.is_cascade)
         while self.pending and self.decision.status is None:
             self.follow(self.pending.popleft())
@@ -110,16 +121,17 @@ class _Routing:
             self.finish()
         return self.decision
 
-    def begin(self) -> None:
-        """Activate the entry steps."""
+    def begin(self) -> int | None:
+        """Activate the entry steps; return the variables with which they begin."""
         try:
             variables = self.first_variables()
         except MISTAKES as error:
             self.fail_run(error_of("", type(error).__name__, error.message))
-            return
+            return None
         for name in self.spec.entry:
             if self.decision.status is None:
                 self.activate(self.spec.steps[name], variables=variables)
+        return variables
 
     def first_variables(self) -> int | None:
         if not (self.spec.vars or self.spec.language != NATIVE):
@@ -146,19 +158,22 @@ class _Routing:
             fired = self.fired(end)
             ways = [(item, *self.prepared(item, end)) for item in fired]
         except MISTAKES as error:
-            self.fail_run(error_of(end.step, type(error).__name__, error.message))
+            self.fail_run(error_of(end.step, type(error).__name__, error.message), end)
             return
         commands = {name for item in fired for name in item.to}
         if end.status == FAILED and (not fired or (CONTINUE in commands and self.spec.language == NATIVE)):
             self.end_branches(end, ways)
-            self.fail_run(end.error or error_of(end.step, "StepFailed", "the step failed"))
+            self.fail_run(end.error or error_of(end.step, "StepFailed", "the step failed"), end)
         elif FAIL in commands and self.spec.language == NATIVE:
             self.end_branches(end, ways)
-            self.fail_run(end.error or error_of(end.step, "FailCommand", f"step {end.step!r} leads to fail"))
+            self.fail_run(end.error or error_of(end.step, "FailCommand", f"step {end.step!r} leads to fail"), end)
         else:
             self.lead_on(end, ways)
             if FAIL in commands or (commands == {CONTINUE} and end.status == FAILED):
-                self.fail_later(end.error or error_of(end.step, "FailCommand", f"task {end.step!r} leads to fail"))
+                self.fail_later(
+                    end.error or error_of(end.step, "FailCommand", f"task {end.step!r} leads to fail"),
+                    end, FINAL if any(item.steps for item in fired) else REDO,
+                )  # fmt: skip
 
     def fired(self, end: StepEnd) -> list[Transition]:
         """Return the transitions that fire, in listed order: dependencies always, of `next` those that hold."""
@@ -219,9 +234,12 @@ class _Routing:
                     self.arrive(target, end, variables_there, is_cascade=is_cascade, delay=first)
                 else:
                     self.arrive(target, end, variables, is_cascade=is_cascade, delay=delay)
-            if RETRY in item.to and self.decision.status is None and self.decision.failing is None:
-                step = self.spec.steps[end.step]
-                self.activate(step, scope=end.scope, source=end.id, variables=variables, delay=delay)
+            if RETRY in item.to and self.decision.status is None:
+                if self.decision.failing is not None:
+                    self.cut_off(end, variables)
+                else:
+                    step = self.spec.steps[end.step]
+                    self.activate(step, scope=end.scope, source=end.id, variables=variables, delay=delay)
             elif not targets:
                 self.end_branch(variables)
 
@@ -230,7 +248,7 @@ class _Routing:
     ) -> None:
         """Reach a step: it starts, or, a join, it counts; the last arrival it waits for starts it."""
         if self.decision.failing is not None:
-            self.end_branch(variables)
+            self.cut_off(end, variables)
             return
         if target not in self.spec.joins:
             scope, own = self.scope_for(target, end)
@@ -505,24 +523,48 @@ class _Routing:
                 decision.status = FAILED
                 decision.error = error_of("", type(error).__name__, error.message)
 
-    def fail_run(self, error: Error) -> None:
-        """Fail fast: what has not started yet will not start."""
+    def fail_run(self, error: Error, culprit: StepEnd | None = None) -> None:
+        """Fail fast: what has not started yet will not start. culprit: the end that a retry executes anew."""
         decision = self.decision
         if decision.status is not None:
             return
         decision.status, decision.error = FAILED, error
         running = [item for item in decision.activations if item.status == RUNNING]
         decision.activations = [item for item in decision.activations if item.status != RUNNING]
-        decision.open_steps -= len(running) + sum(item.generation is None for item in decision.arrivals)
+        decision.open_steps -= len(running) + sum(
+            item.delay is not None and item.generation is None for item in decision.arrivals
+        )
         decision.task_count = self.facts.task_count
         decision.waiting.clear()
-        decision.arrivals.clear()
+        decision.arrivals = [replace(arrival, delay=None) for arrival in self.due]
+        self.leave_to_retry(culprit)
         self.give_output()
 
-    def fail_later(self, error: Error) -> None:
+    def fail_later(self, error: Error, culprit: StepEnd, on_retry: str) -> None:
         """Nothing new starts from here on; what runs goes on, then the run fails."""
+        if self.decision.status is None:
+            self.decision.on_retry[culprit.id] = on_retry
         if self.decision.failing is None:
             self.decision.failing = error
+
+    # what a retry of a run that fails does: a plain graph tells by itself what has not been
+
+    def leave_to_retry(self, culprit: StepEnd | None) -> None:
+        """This decision came to nothing: a retry makes it again for all its ends but what ended the run."""
+        if self.spec.is_plain:
+            return
+        marks = self.decision.on_retry
+        marks.update((item.id, LEAVE) for item in self.decision.activations)
+        for end in self.ends:
+            marks[end.id] = REDO if end is culprit or self.is_unhandled(end) else FOLLOW
+
+    def is_unhandled(self, end: StepEnd) -> bool:
+        return end.status == FAILED and not any(FAILED in item.on for item in self.spec.outbound[end.step])
+
+    def cut_off(self, end: StepEnd, variables: int | None) -> None:
+        """The run fails once nothing runs any more: an end leads no further, unless in a retry."""
+        self.end_branch(variables)
+        self.decision.on_retry.setdefault(end.id, FOLLOW)
 
     # variables
 

@@ -271,6 +271,17 @@ class Migration(migrations.Migration):
                         blank=True, db_default="", default="", help_text="Why it was skipped.", max_length=200
                     ),
                 ),
+                (
+                    "on_retry",
+                    models.CharField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        editable=False,
+                        help_text="What a retry of its failed run does with it, where it is not just kept.",
+                        max_length=6,
+                    ),
+                ),
                 ("error", models.JSONField(blank=True, null=True)),
                 (
                     "run",

@@ -140,6 +140,10 @@ class StepRun(models.Model):
     status = models.CharField(max_length=10, choices=statuses.choices(statuses.STEP_RUN_STATUSES))
     step = models.CharField(max_length=128)
     reason = models.CharField(max_length=200, blank=True, default="", db_default="", help_text="Why it was skipped.")
+    on_retry = models.CharField(
+        max_length=6, blank=True, default="", db_default="", editable=False,
+        help_text="What a retry of its failed run does with it, where it is not just kept.",
+    )  # fmt: skip
     error = models.JSONField(null=True, blank=True)
 
     objects = StepRunQuerySet.as_manager()

@@ -715,3 +715,32 @@ def test_a_rehearsal_of_the_latest_version_does_not_store_it(diamond, story, db)
     assert (rehearsal.version, rehearsal.steps[-1].step, versions.count()) == (2, "more", 1)
     old.retry(version="latest")
     assert versions.count() == 2
+
+
+@pytest.mark.django_db
+def test_variables_of_a_plain_flow_are_there_again(make_flow):
+    broken = {"b", "m"}
+
+    def b(a, ctx):
+        if "b" in broken:
+            raise ValueError("broken")
+        return ctx.vars["limit"]
+
+    def m(item, ctx):
+        if item == 2 and "m" in broken:
+            raise ValueError("broken")
+        return ctx.vars["limit"] * item
+
+    one = make_flow(vars={"limit": 5}, output={"b": "outputs.b", "limit": "vars.limit"})
+    one.step(name="a")(lambda: 1)
+    one.step(name="b", retry=ONCE)(b)
+    parts = make_flow(vars={"limit": 5})
+    parts.step(name="a")(lambda: [1, 2])
+    parts.map(name="m", over="a", retry=ONCE)(m)
+    handles = [one.start(), parts.start()]
+    testing.run_until_idle()
+    assert {handle.refresh().status for handle in handles} == {"failed"}
+    broken.clear()
+    retried = [handle.retry() for handle in handles]
+    testing.run_until_idle()
+    assert [handle.result().output for handle in retried] == [{"b": 5, "limit": 5}, {"m": [5, 10]}]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 from django_workflow import NotSupported, Otherwise, Retry, To, When, testing
+from django_workflow.engine import claim, outcome
+from django_workflow.engine.outcome import ErrorRecord
 from django_workflow.engine.rehearsal import rehearse
 from django_workflow.engine.retry_request import RetryRequest
+from django_workflow.engine.settle import settle
 from django_workflow.models import Arrival, StepRun, Task
 
 pytestmark = pytest.mark.django_db
@@ -178,3 +182,137 @@ def test_a_rehearsal_tells_what_is_kept_and_what_is_begun_anew(flow):
     rehearsal = rehearse(failed.id, RetryRequest())
     told = {item.step: (item.fate, item.carried, item.executed) for item in rehearsal.steps}
     assert told == {"work": ("partly", 2, 1), "report": ("executed", 0, None)}
+
+
+def end_together(*failing, first):
+    """Claim all that is queued and settle it as one pile: some steps fail, and those of `first` are looked at first."""
+    tasks = claim.claim("default", 100, slots=100, lease=60.0)
+    tasks.sort(key=lambda task: task.step.name not in first)
+    error = ErrorRecord.of(ValueError("broken"))
+    broken, good = partial(outcome.failed, error=error, is_retryable=False), partial(outcome.succeeded, output="1")
+    settle([(broken if task.step.name in failing else good)(task) for task in tasks])
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_a_branch_that_ended_with_the_failure_goes_on(flow, first):
+    """One decision sees both, and what it would have started does not start: its retry starts it."""
+    flow.step(name="a", next="a2")(lambda: "a")
+    flow.step(name="b", next="b2")(lambda: "b")
+    flow.step(name="a2")(lambda: "a2")
+    flow.step(name="b2")(lambda: "b2")
+    failed = flow.start()
+    end_together("b", first=first)
+    assert failed.refresh().status == "failed"
+    result = finished(failed.retry())
+    assert (result.status, result.output) == ("succeeded", {"a2": "a2", "b2": "b2"})
+    assert Task.objects.get(run_id=result.run_id, step_run__step="a").origin == "carried"
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_who_reached_a_join_with_the_failure_reaches_it_again(flow, first):
+    flow.step(name="a", next="meet")(lambda: 1)
+    flow.step(name="b", next="meet")(lambda: 2)
+    flow.step(name="meet", join="all")(lambda: "met")
+    failed = flow.start()
+    end_together("b", first=first)
+    assert finished(failed.retry()).output == {"meet": "met"}
+
+
+def test_two_failures_at_once_are_both_repeated(flow):
+    flow.step(name="a", next="a2")(lambda: 1)
+    flow.step(name="b", next="a2")(lambda: 2)
+    flow.step(name="a2")(lambda: None)
+    failed = flow.start()
+    end_together("a", "b", first="a")
+    result = finished(failed.retry())
+    assert (result.status, result.counts) == ("succeeded", {"a": 1, "b": 1, "a2": 2})
+
+
+def test_what_was_skipped_by_the_decision_that_failed_is_decided_again(flow):
+    flow.step(name="a", next=["skipped", "meet"])(lambda: 1)
+    flow.step(name="skipped", when="false", next=To("meet", on="always"))(lambda: None)
+    flow.step(name="b", next="meet")(lambda: 2)
+    flow.step(name="meet", join="all")(lambda: "met")
+    failed = flow.start()
+    end_together("b", first="a")
+    result = finished(failed.retry())
+    assert (result.status, result.output) == ("succeeded", {"meet": "met"})
+    assert StepRun.objects.filter(run_id=result.run_id, step="skipped").count() == 1
+
+
+def test_a_run_whose_start_failed_begins_anew(flow):
+    flow.step(name="a", next="last")(lambda: 1)
+    flow.step(name="b", when="input.is_wanted", next="last")(lambda: 2)
+    flow.step(name="last")(lambda: None)
+    failed = flow.start({})
+    assert failed.status == "failed"
+    retried = failed.retry()
+    assert (retried.status, retried.id != failed.id) == ("failed", True)
+    assert "condition of step 'b'" in retried.result().error["message"]
+
+
+def test_a_run_goes_on_where_its_limit_stopped_it_once_that_is_higher(flow, settings):
+    settings.DJANGO_WORKFLOW = {"MAX_ITERATIONS": 3}
+    seen = []
+    flow.step(name="a", next=[To("side"), When("iteration < 5", to="a")])(lambda ctx: seen.append(ctx.iteration))
+    flow.step(name="side")(lambda: None)
+    failed = flow.start()
+    assert "MAX_ITERATIONS is 3" in finished(failed).error["message"]
+    with pytest.raises(NotSupported, match="would fail at once: MAX_ITERATIONS is 3"):
+        failed.retry()
+    settings.DJANGO_WORKFLOW = {}
+    result = finished(failed.retry())
+    assert (result.status, result.counts) == ("succeeded", {"a": 5, "side": 5})
+    assert seen == [1, 2, 3, 4, 5]
+
+
+def test_what_could_not_be_decided_is_executed_anew(flow, broken):
+    flow.step(name="a", next=[When("result.size > 1", to="b")])(lambda: {} if broken else {"size": 2})
+    flow.step(name="b")(lambda a: a["size"])
+    failed = flow.start()
+    assert finished(failed).status == "failed"
+    broken.clear()
+    assert finished(failed.retry()).output == {"b": 2}
+
+
+def test_a_run_that_only_waited_for_a_delayed_arrival_goes_on(flow):
+    flow.step(name="a", next=To("meet", delay=timedelta(hours=1)))(lambda: 1)
+    flow.step(name="b", next="meet")(lambda: 2)
+    flow.step(name="meet", join="all")(lambda: "met")
+    handle = flow.start()
+    testing.run_until_idle()
+    handle.cancel()
+    assert finished(handle.retry()).output == {"meet": "met"}
+
+
+def test_an_arrival_that_completed_a_join_which_failed_at_once_arrives_again(flow):
+    flow.step(name="a", next=To("meet", delay=timedelta(seconds=10), publish={"size": "result"}))(lambda: 1)
+    flow.step(name="b", next="meet")(lambda: 2)
+    flow.step(name="meet", join="all", when="vars.size.unit == 1")(lambda: "met")
+    failed = flow.start()
+    assert "condition of step 'meet'" in finished(failed).error["message"]
+    retried = failed.retry()
+    assert retried.status == "running", "the join waits for what is on its way"
+    assert "condition of step 'meet'" in finished(retried).error["message"]
+
+
+def test_failures_that_were_tolerated_are_known_in_the_retry(flow, broken):
+    seen = []
+
+    def work(item):
+        if item == 2:
+            raise ValueError("two")
+        return item
+
+    def last(ctx):
+        seen.append([failure["index"] for failure in ctx.failures("work")])
+        if broken:
+            raise ValueError("broken")
+
+    flow.map(name="work", over="input", tolerate=1, retry=ONCE, next="last")(work)
+    flow.step(name="last", retry=ONCE, next=[When("false", to="last")])(last)
+    failed = flow.start([1, 2, 3])
+    assert finished(failed).status == "failed"
+    broken.clear()
+    assert finished(failed.retry()).status == "succeeded"
+    assert seen == [[1], [1]]
