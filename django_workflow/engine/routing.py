@@ -104,6 +104,9 @@ class _Routing:
         if is_start:
             variables = self.begin()
             self.pending = deque(replace(end, variables=variables) for end in self.pending)
+        for item in again:  # no row tells of them yet, and what is followed may lead to the same steps
+            place = (item.step, item.scope)
+            self.iterations[place] = max(self.last_iteration(*place), item.iteration)
         for item in again:
             if self.decision.status is None:
                 self.activate(
