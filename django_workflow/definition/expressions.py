@@ -16,18 +16,20 @@ import re
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import simpleeval
 
 from django_workflow.definition import patterns
-from django_workflow.definition.functions import FUNCTIONS, MAX_BITS, OPERATORS, json_type, listed
+from django_workflow.definition.functions import FUNCTIONS, MAX_BITS, OPERATORS, cost, json_type, listed
 from django_workflow.definition.schema import is_text
 from django_workflow.exceptions import ExpressionError
 
 MAX_LENGTH = 2_000
 MAX_DEPTH = 50
-#: Elements looked at or made by one evaluation, one or two seconds at worst; evaluating a node counts as three.
+#: Elements and keys looked at or made by one evaluation, one or two seconds at worst; ten characters of a text count
+#: as one of them, evaluating a node as three.
 MAX_WORK = 2_000_000
 #: How deep lists and objects in a value may be nested.
 MAX_NESTING = 500
@@ -50,6 +52,8 @@ _MISTAKES = (
     *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
     *(MemoryError, RecursionError, simpleeval.InvalidExpression),
 )
+#: Functions that look at no more of a value than they say.
+_UNWEIGHED = ("len", "get")
 #: Functions that say what they spend, and what the others take.
 _SPENDERS = {name for name, function in FUNCTIONS.items() if "spend" in inspect.signature(function).parameters}
 _SIGNATURES = {
@@ -196,8 +200,8 @@ _PROBLEMS: Mapping[type[ast.AST], Any] = {
 }
 
 
-class _Elements(ast.expr):
-    """What a loop goes through."""
+class _Used(ast.expr):
+    """An expression whose value is put to a use of its own."""
 
     _fields = ("value",)
 
@@ -206,11 +210,29 @@ class _Elements(ast.expr):
         self.value = value
 
 
+class _Key(_Used):
+    """The key of an object that is made."""
+
+
+class _Elements(_Used):
+    """What a loop goes through."""
+
+
 class _Simplified(ast.NodeTransformer):
-    """Writes JSON's constants as such, and says of each loop that it goes through elements."""
+    """Writes JSON's constants as such, and says what is a key, and that a loop goes through elements."""
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return ast.Constant(CONSTANTS[node.id]) if node.id in CONSTANTS else node
+
+    def visit_Dict(self, node: ast.Dict) -> ast.Dict:
+        self.generic_visit(node)
+        node.keys = [_Key(key) for key in node.keys if key is not None]
+        return node
+
+    def visit_DictComp(self, node: ast.DictComp) -> ast.DictComp:
+        self.generic_visit(node)
+        node.key = _Key(node.key)
+        return node
 
     def visit_comprehension(self, node: ast.comprehension) -> ast.comprehension:
         self.generic_visit(node)
@@ -236,7 +258,7 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):
     def __init__(self) -> None:
         super().__init__(operators=OPERATORS)
         self.functions = FUNCTIONS
-        self.nodes[_Elements] = lambda node: listed(self._eval(node.value))
+        self.nodes |= {_Key: self._eval_key, _Elements: self._eval_elements}
         self.work_left = MAX_WORK
 
     def evaluate(self, expression: str, tree: ast.expr, names: Mapping[str, Any]) -> Any:
@@ -252,11 +274,11 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):
             raise ValueError(f"it takes more than {MAX_WORK:,} operations")
 
     def weigh(self, value: Any) -> None:
-        """Count all elements of a value that is about to be looked at whole."""
+        """Count all elements and keys of a value that is about to be looked at whole."""
         pending = [iter((value,))]
         while pending:
             for item in pending[-1]:
-                self.spend(1 + len(item) // 10 if isinstance(item, str) else 1)
+                self.spend(cost(item))
                 if isinstance(item, _CONTAINERS):
                     pending.append(_children(item))
                     break
@@ -272,13 +294,13 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):
             if depth > MAX_NESTING:
                 raise ValueError(f"the value is nested deeper than {MAX_NESTING} levels")
             if isinstance(item, _CONTAINERS):
-                self.spend(1 + len(item))
+                self.spend(1 + (sum(map(cost, item)) if isinstance(item, Mapping) else len(item)))
                 copy: Any = dict.fromkeys(item) if isinstance(item, Mapping) else [None] * len(item)
                 children = item.items() if isinstance(item, Mapping) else enumerate(item)
                 pending += [(copy, name, child, depth + 1) for name, child in children]
                 item = copy
             else:
-                self.spend(1 + len(item) // 10 if isinstance(item, str) else 1)
+                self.spend(cost(item))
                 _require_json(item)
             place[key] = item
         return holder[0]
@@ -307,6 +329,7 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):
     def _eval_subscript(self, node: ast.Subscript) -> Any:
         value, key = self._eval(node.value), self._eval(node.slice)
         if isinstance(value, Mapping):
+            self.spend(cost(key))
             return _read(value, key)
         if not isinstance(value, list | str):
             raise TypeError(f"[…] needs an object, a list or text, not {json_type(value)}")
@@ -319,25 +342,32 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):
 
     def _eval_set(self, node: ast.Set) -> Any:
         # JSON has no sets, and a set of Python has an order nobody could foretell
-        return FUNCTIONS["unique"]([self._eval(item) for item in node.elts])
+        elements = [self._eval(item) for item in node.elts]
+        self.weigh(elements)
+        return FUNCTIONS["unique"](elements)
 
     def _eval_dict(self, node: ast.Dict) -> dict[str, Any]:
-        keys = [_key(self._eval(key)) for key in node.keys if key is not None]
+        keys = [self._eval(key) for key in node.keys if key is not None]
         return dict(zip(keys, [self._eval(value) for value in node.values], strict=True))
 
-    def _eval_comprehension(self, node: ast.ListComp | ast.GeneratorExp | ast.DictComp) -> Any:
-        made = super()._eval_comprehension(node)
-        if isinstance(made, dict):
-            for key in made:
-                _key(key)
-        return made
+    def _eval_key(self, node: _Key) -> str:
+        key = _key(self._eval(node.value))
+        self.spend(cost(key))
+        return key
+
+    def _eval_elements(self, node: _Elements) -> list[Any] | str:
+        value = self._eval(node.value)
+        if isinstance(value, Mapping):
+            # they are sorted
+            self.spend(sum(map(cost, value)))
+        return listed(value)
 
     def _eval_call(self, node: ast.Call) -> Any:
         assert isinstance(node.func, ast.Name)
         name = node.func.id
         values = [self._eval(argument) for argument in node.args]
         named = {item.arg: self._eval(item.value) for item in node.keywords if item.arg is not None}
-        if name not in ("len", "get"):
+        if name not in _UNWEIGHED:
             for value in (*values, *named.values()):
                 self.weigh(value)
         if name in _SPENDERS:
@@ -363,6 +393,8 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):
         elif isinstance(operation, ast.In | ast.NotIn):
             if isinstance(right, list):
                 self.weigh(right)
+            else:
+                self.spend(cost(left))
         elif isinstance(left, _CONTAINERS) and isinstance(right, _CONTAINERS):
             self.weigh(left)
             self.weigh(right)
@@ -372,7 +404,8 @@ _of_thread = threading.local()
 
 
 def _children(container: Any) -> Iterator[Any]:
-    return iter(container.values() if isinstance(container, Mapping) else container)
+    """Return what is in a list or an object, keys as well."""
+    return chain(container, container.values()) if isinstance(container, Mapping) else iter(container)
 
 
 def _key(key: Any) -> str:

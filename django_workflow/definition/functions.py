@@ -29,6 +29,11 @@ def json_type(value: Any) -> str:
     return "an object" if isinstance(value, Mapping) else _JSON_TYPES.get(type(value), type(value).__name__)
 
 
+def cost(part: Any) -> int:
+    """Return what it costs to look at an element or a key, without what is in it: long texts take longer."""
+    return 1 + len(part) // 10 if isinstance(part, str) else 1
+
+
 def listed(value: Any) -> list[Any] | str:
     """Return what a loop over a value goes through: elements, characters, or the sorted keys of an object."""
     if isinstance(value, Mapping):
@@ -224,7 +229,8 @@ def _join(spend: Spend, values: Any, separator: Any = "") -> str:
     return str(separator).join(parts)
 
 
-def _get(value: Any, key: Any, default: Any = None) -> Any:
+def _get(spend: Spend, value: Any, key: Any, default: Any = None) -> Any:
+    spend(cost(key))
     if isinstance(value, list):
         return value[key] if -len(value) <= _number(key) < len(value) else default
     return default if value is None else _object(value).get(_text(key), default)
@@ -248,7 +254,9 @@ def _sorted(spend: Spend, values: Any) -> list[Any]:
 def _weight(value: Any) -> int:
     if isinstance(value, list):
         return 1 + sum(_weight(child) for child in value)
-    return 1 + len(value) // 10 if isinstance(value, str) else 1
+    if isinstance(value, Mapping):
+        return 1 + sum(cost(key) + _weight(child) for key, child in value.items())
+    return cost(value)
 
 
 def _unique(values: Any) -> list[Any]:

@@ -376,6 +376,30 @@ def test_an_expression_that_would_take_for_ever_or_fill_the_memory_is_refused(ex
     )
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "[input.wide for n in input.lines]",
+        "len(unique([input.wide for n in input.lines]))",
+        "[len({input.wide}) for n in input.lines]",
+        "[len(str(input.wide)) for n in input.lines]",
+        "[input.wide == input.same for n in input.lines]",
+        "[input.key in input.wide for n in input.lines]",
+        "[input.wide[input.key] for n in input.lines]",
+        "[get(input.wide, input.key) for n in input.lines]",
+        "[0 for n in input.lines for key in input.wide if false]",
+        "len({input.key: n for n in input.lines})",
+        "[len({input.key: n}) for n in input.lines]",
+    ],
+)
+def test_keys_cost_what_texts_of_their_length_cost(expression, monkeypatch):
+    key = "k" * 1_000
+    wide = {"wide": {key: 1}, "same": {key: 1}, "key": key, "lines": list(range(1_000))}
+    monkeypatch.setattr(expressions, "MAX_WORK", 60_000)
+    assert "more than" in refused(expression, {"input": wide})
+    evaluate(expression, {"input": wide | {"wide": {"k": 1}, "same": {"k": 1}, "key": "k"}})
+
+
 def test_the_work_that_is_allowed_takes_about_a_second_at_most():
     before = time.thread_time()
     refused(HUGE["equal lists compared"])
