@@ -294,7 +294,8 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):
             if depth > MAX_NESTING:
                 raise ValueError(f"the value is nested deeper than {MAX_NESTING} levels")
             if isinstance(item, _CONTAINERS):
-                self.spend(1 + (sum(map(cost, item)) if isinstance(item, Mapping) else len(item)))
+                # a container takes about as long as three of its elements
+                self.spend(3 + (sum(map(cost, item)) if isinstance(item, Mapping) else len(item)))
                 copy: Any = dict.fromkeys(item) if isinstance(item, Mapping) else [None] * len(item)
                 children = item.items() if isinstance(item, Mapping) else enumerate(item)
                 pending += [(copy, name, child, depth + 1) for name, child in children]
@@ -344,7 +345,7 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):
         # JSON has no sets, and a set of Python has an order nobody could foretell
         elements = [self._eval(item) for item in node.elts]
         self.weigh(elements)
-        return FUNCTIONS["unique"](elements)
+        return FUNCTIONS["unique"](self.spend, elements)
 
     def _eval_dict(self, node: ast.Dict) -> dict[str, Any]:
         keys = [self._eval(key) for key in node.keys if key is not None]

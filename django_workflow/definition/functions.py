@@ -259,16 +259,25 @@ def _weight(value: Any) -> int:
     return cost(value)
 
 
-def _unique(values: Any) -> list[Any]:
+def _unique(spend: Spend, values: Any) -> list[Any]:
+    elements = listed(values)
+    # each is written as text
+    spend(2 * _weight(elements))
     distinct: dict[str, Any] = {}
-    for value in listed(values):
+    for value in elements:
         distinct.setdefault(_canonical(value), value)
     return list(distinct.values())
 
 
+_TEXT_OF: Final = json.JSONEncoder(sort_keys=True)
+
+
 def _canonical(value: Any) -> str:
-    # text, because equal hashes of chosen numbers would make a table slow
-    return json.dumps(_evened(value), sort_keys=True)
+    # text, because equal hashes of chosen numbers would make a table slow; a quote tells texts from numbers
+    value = _evened(value)
+    if isinstance(value, str):
+        return f'"{value}'
+    return repr(value) if isinstance(value, int) else _TEXT_OF.encode(value)
 
 
 def _evened(value: Any) -> Any:
