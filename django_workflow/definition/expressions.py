@@ -215,7 +215,11 @@ class _Key(_Used):
 
 
 class _Elements(_Used):
-    """What a loop goes through."""
+    """What a loop goes through, and the variables that take each of its elements."""
+
+    def __init__(self, value: ast.expr, target: ast.expr) -> None:
+        super().__init__(value)
+        self.target = target
 
 
 class _Simplified(ast.NodeTransformer):
@@ -236,7 +240,7 @@ class _Simplified(ast.NodeTransformer):
 
     def visit_comprehension(self, node: ast.comprehension) -> ast.comprehension:
         self.generic_visit(node)
-        node.iter = _Elements(node.iter)
+        node.iter = _Elements(node.iter, node.target)
         return node
 
 
@@ -361,7 +365,22 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):
         if isinstance(value, Mapping):
             # they are sorted
             self.spend(sum(map(cost, value)))
-        return listed(value)
+        elements = listed(value)
+        if isinstance(node.target, ast.Tuple | ast.List):
+            for element in elements:
+                self._require_fit(node.target, element)
+        return elements
+
+    def _require_fit(self, target: ast.Tuple | ast.List, value: Any) -> None:
+        """Refuse what simpleeval would let pass: a variable without an element keeps the one before."""
+        count = len(target.elts)
+        self.spend(count)
+        if not isinstance(value, list) or len(value) != count:
+            found = f"one of length {len(value):,}" if isinstance(value, list) else json_type(value)
+            raise ValueError(f"{ast.unparse(target)} takes a list of length {count}, not {found}")
+        for part, element in zip(target.elts, value, strict=True):
+            if isinstance(part, ast.Tuple | ast.List):
+                self._require_fit(part, element)
 
     def _eval_call(self, node: ast.Call) -> Any:
         assert isinstance(node.func, ast.Name)
