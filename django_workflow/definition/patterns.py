@@ -7,6 +7,8 @@ CACM 11, 1968); the standard library's `re` tries them one after the other, whic
 
 from __future__ import annotations
 
+import sys
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +17,7 @@ MAX_LENGTH = 500
 MAX_DEPTH = 20
 #: Most parts of a pattern with its repetitions written out.
 MAX_PARTS = 2_000
+_LAST = chr(sys.maxunicode)
 
 Spend = Callable[[int], None]
 
@@ -25,7 +28,10 @@ class PatternError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Characters:
-    """A set of characters: some of them, ranges and kinds, or all but these."""
+    """A set of characters: some of them, ranges and kinds, or all but these.
+
+    ranges: in order and apart, so that of hundreds only one has to be looked at.
+    """
 
     single: frozenset[str] = frozenset()
     ranges: tuple[tuple[str, str], ...] = ()
@@ -33,12 +39,16 @@ class Characters:
     is_negated: bool = False
 
     def __contains__(self, character: str) -> bool:
-        found = (
-            character in self.single
-            or any(first <= character <= last for first, last in self.ranges)
-            or any(kind(character) for kind in self.kinds)
-        )
-        return found != self.is_negated
+        if character in self.single:
+            return not self.is_negated
+        if self.ranges:
+            place = bisect_right(self.ranges, (character, _LAST))
+            if place and character <= self.ranges[place - 1][1]:
+                return not self.is_negated
+        for kind in self.kinds:
+            if kind(character):
+                return not self.is_negated
+        return self.is_negated
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +241,18 @@ class _Reader:
             if high < low:
                 raise self.refuse("a range goes from a lower character to a higher one")
             ranges.append((low, high))
-        return Characters(frozenset(single), tuple(ranges), tuple(kinds), is_negated)
+        return Characters(frozenset(single), _apart(ranges), tuple(dict.fromkeys(kinds)), is_negated)
+
+
+def _apart(ranges: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Return the same ranges in order, one for those that overlap."""
+    apart: list[tuple[str, str]] = []
+    for low, high in sorted(ranges):
+        if apart and low <= apart[-1][1]:
+            apart[-1] = (apart[-1][0], max(high, apart[-1][1]))
+        else:
+            apart.append((low, high))
+    return tuple(apart)
 
 
 #: A state: what leads on (a character, a place, nothing) and the states it leads to; the end leads nowhere.
@@ -280,10 +301,11 @@ class Automaton:
         return begin
 
     def is_in(self, text: str, spend: Spend) -> bool:
-        """Say whether any part of `text` matches; spend is told how many states have been looked at."""
+        """Say whether any part of `text` matches; spend is told how many characters and states are looked at."""
         current: list[int] = []
         before = ""
         for after in (*text, ""):
+            spend(1)
             waiting, is_end = self._follow([*current, self.begin], before, after, spend)
             if is_end:
                 return True
