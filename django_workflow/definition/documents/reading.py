@@ -62,10 +62,12 @@ class Document:
     def _news(self, sentences: Iterable[str]) -> list[Problem]:
         """Leave out what only follows from what could not be read."""
         told = []
+        spoilt = frozenset(self.spoilt)
+        around = {item[:length] for item in spoilt for length in range(1, len(item))}
         for sentence in sentences:
             path = path_of(sentence)
-            is_of_it = any(path[: len(item)] == item or (path and item[: len(path)] == path) for item in self.spoilt)
-            if is_of_it or (self.spoilt and _OF_THE_WHOLE.search(sentence)):
+            is_of_it = path in around or any(path[:length] in spoilt for length in range(len(path) + 1))
+            if is_of_it or (spoilt and _OF_THE_WHOLE.search(sentence)):
                 continue
             told.append(self._problem(sentence))
         return told
