@@ -199,6 +199,13 @@ class TestDiff:
             "after": "2h",
         }
 
+    def test_overrides_of_the_stored_flow_are_no_difference(self, files):
+        call("import", files / "good.yaml", "--publish")
+        FlowDefinition.objects.filter(slug="shop").update(overrides={"one": {"queue": "slow"}})
+        assert call("diff", "shop", files / "good.yaml", "--check").out == "Nothing changes.\n"
+        assert call("import", files / "good.yaml", "--dry-run").out == f"{files}/good.yaml: flow 'shop' is as it was\n"
+        assert call("diff", "shop", files / "good.yaml", 1).out == call("diff", "shop", 1).out
+
     def test_file_with_problems_is_refused(self, files):
         call("import", files / "good.yaml")
         with pytest.raises(CommandError, match="line 4: step 'one': unknown key 'timeuot'"):

@@ -45,9 +45,10 @@ class Command(documents.DocumentCommand):
 def _compared(slug: str, one: str, other: str | None, format: str | None) -> tuple[FlowSpec, FlowSpec]:
     """Return the definitions before and after."""
     if not one.isdecimal():
-        if other is not None:
-            return documents.version(slug, _number(other)).compiled, documents.read(one, format).compile()
-        return documents.current_spec(slug), documents.read(one, format).compile()
+        before = documents.current_spec(slug) if other is None else documents.version(slug, _number(other)).compiled
+        row = documents.row_of(slug)
+        # an import leaves the overrides as they are
+        return before, documents.read(one, format).compile(row.overrides if row is not None else None)
     before = documents.version(slug, int(one)).compiled
     after = documents.current_spec(slug) if other is None else documents.version(slug, _number(other)).compiled
     return before, after
