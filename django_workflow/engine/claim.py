@@ -28,6 +28,7 @@ class ClaimedTask:
 
     is_begun: its begin is recorded, so losing it counts as a failure.
     is_lost: another worker held it and vanished; it begins only after that has been settled.
+    worker_id: of this attempt. lost_worker_id: of the one that vanished.
     age: seconds since the task was made.
     input, variables: JSON text, where the handler may ask for it.
     """
@@ -55,6 +56,8 @@ class ClaimedTask:
     scope: int = OUTERMOST
     variables_id: int | None = None
     variables: str | None = None
+    worker_id: int | None = None
+    lost_worker_id: int | None = None
     dependencies: Mapping[str, StepOutput] = field(default_factory=dict)
 
     @property
@@ -67,7 +70,8 @@ class ClaimedTask:
 # waits for no flush: handlers begin meanwhile, and the dispatcher flushes
 TAKE = """
     WITH locked AS MATERIALIZED (
-        SELECT t.id, t.step_run_id, t.status, t.lease_id, t.begun_at, t.lost_count, w.begins, r.version_id, r.input
+        SELECT t.id, t.step_run_id, t.status, t.lease_id, t.worker_id, t.begun_at, t.lost_count, w.begins, r.version_id,
+               r.input
         FROM (SELECT set_config('synchronous_commit', 'off', true)) AS s,
              unnest(%s::bigint[], %s::bigint[], %s::bool[]) AS w(message_id, task_id, begins)
         JOIN django_workflow_task t ON t.id = w.task_id AND t.message_id = w.message_id
@@ -88,7 +92,8 @@ TAKE = """
               t.item, t.begun_at IS NOT NULL, l.status = 'running', l.lease_id, s.step, s.iteration, s.scope,
               s.variables_id, l.version_id,
               extract(epoch FROM clock_timestamp() - t.created_at)::float8,
-              coalesce(pg_column_size(l.input) <= %s, true), CASE WHEN pg_column_size(l.input) <= %s THEN l.input END
+              coalesce(pg_column_size(l.input) <= %s, true), CASE WHEN pg_column_size(l.input) <= %s THEN l.input END,
+              t.worker_id, l.worker_id
 """
 #: Where the version stands in a row of TAKE.
 VERSION = 16
@@ -188,7 +193,7 @@ class Taker:
         self.taken.append(
             ClaimedTask(
                 **columns, spec=spec, step=step, message_id=None, lease_id=self.lease_id, attempt=1, failure_count=0,
-                lost_count=0, age=0.0, is_begun=True,
+                lost_count=0, age=0.0, is_begun=True, worker_id=self.worker_id,
             )
         )  # fmt: skip
 
@@ -219,7 +224,8 @@ TAKE_LOCAL = """
     ) AND s.id = t.step_run_id AND r.id = t.run_id
     RETURNING t.id, t.run_id, t.step_run_id, t.message_id, t.index, t.attempt, t.failure_count, t.lost_count,
               t.item, true, false, NULL::bigint, s.step, s.iteration, s.scope, s.variables_id, r.version_id,
-              extract(epoch FROM clock_timestamp() - t.created_at)::float8, true, r.input
+              extract(epoch FROM clock_timestamp() - t.created_at)::float8, true, r.input,
+              NULL::bigint, NULL::bigint
 """
 TAKE_LOCAL_NEXT = TAKE_LOCAL.format(
     wanted="""
@@ -261,12 +267,13 @@ def _equip(found: Iterable[Sequence[Any]], queue_name: str, lease_id: int) -> li
     for (
         task_id, run_id, step_run_id, message_id, index, attempt, failures, losses, item, is_begun, is_lost,
         lost_lease_id, step, iteration, scope, variables_id, version_id, age, is_inline, run_input,
+        worker_id, lost_worker_id,
     ) in found:  # fmt: skip
         spec = publish.spec_of(version_id)
         task = ClaimedTask(
             task_id, run_id, step_run_id, message_id, lease_id, index, attempt, failures, losses, item, spec,
             spec.steps[step], iteration, queue_name, age, is_begun, is_lost, False, lost_lease_id, run_input,
-            scope, variables_id,
+            scope, variables_id, worker_id=worker_id, lost_worker_id=lost_worker_id,
         )  # fmt: skip
         tasks.append(task)
         if not is_inline and takes_input(task):

@@ -194,6 +194,7 @@ def end_tasks(endings: Sequence[Ending]) -> set[tuple[int, int]]:
     return set(messages)
 
 
+# the worker is the claim's: the row has none once its task is put back, and another one after a loss
 INSERT_ATTEMPTS = """
     INSERT INTO django_workflow_attempt
         (run_id, task_id, lease_id, number, is_counted, begun_at, ended_at, outcome, error_class, message, traceback,
@@ -201,12 +202,11 @@ INSERT_ATTEMPTS = """
     SELECT a.run_id, a.task_id, a.lease_id, a.number, a.is_counted,
            clock_timestamp() - make_interval(secs => a.begun_ago),
            clock_timestamp() - make_interval(secs => a.ended_ago),
-           a.outcome, a.error_class, a.message, a.traceback, a.fingerprint, t.worker_id
+           a.outcome, a.error_class, a.message, a.traceback, a.fingerprint, a.worker_id
     FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::int[], %s::bool[], %s::float8[], %s::float8[], %s::text[],
-                %s::text[], %s::text[], %s::text[], %s::text[])
+                %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[])
          AS a(run_id, task_id, lease_id, number, is_counted, begun_ago, ended_ago, outcome, error_class, message,
-              traceback, fingerprint)
-    JOIN django_workflow_task t ON t.id = a.task_id
+              traceback, fingerprint, worker_id)
     WHERE NOT EXISTS (SELECT 1 FROM django_workflow_attempt x WHERE x.task_id = a.task_id AND x.lease_id = a.lease_id)
 """
 
@@ -226,6 +226,7 @@ def record_attempts(endings: Sequence[Ending]) -> None:
             outcome.is_counted, None if outcome.begun_at is None else now - outcome.begun_at,
             0.0 if outcome.ended_at is None else now - outcome.ended_at, outcome.kind,
             error.error_class[:200], error.message, error.traceback, error.fingerprint if outcome.error else "",
+            task.lost_worker_id if was_lost else task.worker_id,
         ))  # fmt: skip
     if values:
         db.execute(INSERT_ATTEMPTS, [list(column) for column in zip(*values, strict=True)])

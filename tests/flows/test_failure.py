@@ -7,7 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from django_workflow import Fail, Retry, RetryAfter, RunFailed, Skip, condition, testing
+from django_workflow import Fail, Retry, RetryAfter, RunFailed, Skip, condition, queue, testing
+from django_workflow.engine import claim, outcome
+from django_workflow.engine.settle import settle
 from django_workflow.models import Attempt, Run, StepRun, Task
 
 SOON = timedelta(milliseconds=1)
@@ -246,6 +248,28 @@ def test_each_attempt_has_its_error_record(flow, run):
     assert one.begun_at <= one.ended_at
     assert one.is_counted
     assert one.fingerprint == two.fingerprint != ""
+
+
+def test_each_attempt_keeps_its_worker(flow, db):
+    flow.step(name="only", retry=Retry(base=SOON))(lambda: 1)
+    handle = flow.start()
+    take(1, fails)
+    take(2, lambda task: None)  # it vanishes
+    take(3, outcome.lost)
+    history = Attempt.objects.filter(run_id=handle.id).order_by("number")
+    assert list(history.values_list("outcome", "worker_id")) == [("failed", 1), ("lost", 2)]
+    assert Task.objects.get(run_id=handle.id).worker_id == 3
+
+
+def fails(task):
+    return outcome.failed(task, outcome.ErrorRecord("Flaky", "no"))
+
+
+def take(worker_id, end):
+    """Let a worker claim the one task there is and hand in what `end` makes of it."""
+    queue.advance("default", HOUR)
+    (task,) = claim.claim("default", 1, slots=1, lease=30.0, worker_id=worker_id)
+    settle([item for item in [end(task)] if item is not None])
 
 
 def test_fingerprint_tells_different_errors_apart(flow, run):
