@@ -169,11 +169,13 @@ def _pauses() -> Iterator[Finding]:
         yield Finding(WARNING, text + (f": {reason}" if reason else ""), remedy)
 
 
+# a run may wait for nothing but a delayed arrival at a join
 STUCK = """
     SELECT count(*) FROM django_workflow_run r
     WHERE r.status = 'running' AND NOT r.is_local AND NOT EXISTS (
         SELECT 1 FROM django_workflow_steprun s JOIN django_workflow_task t ON t.step_run_id = s.id
         WHERE s.run_id = r.id AND t.status IN ('queued', 'held', 'running', 'suspended'))
+      AND NOT EXISTS (SELECT 1 FROM django_workflow_arrival a WHERE a.run_id = r.id AND a.generation IS NULL)
 """
 OVERDUE = """
     SELECT count(*) FROM django_workflow_run

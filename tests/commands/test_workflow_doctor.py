@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.utils import OperationalError
 
-from django_workflow import RetryAfter, pause_flow, pause_queue, queue, testing
+from django_workflow import RetryAfter, To, pause_flow, pause_queue, queue, testing
 from django_workflow.definition.registry import registry
 from django_workflow.engine import publish
 from django_workflow.models import Queue, Run, Task, Worker
@@ -97,6 +97,16 @@ def test_run_that_nobody_will_end_is_told(healthy, flow):
     flow.start()
     Task.objects.update(status="failed")
     assert any("1 running runs have no open task" in item["text"] for item in findings("error"))
+
+
+def test_run_that_waits_for_a_delayed_arrival_is_healthy(healthy, make_flow):
+    flow = make_flow(entry=["late", "other"])
+    flow.step(name="late", next=[To("join", delay=timedelta(hours=1))])(lambda: None)
+    flow.step(name="other", next="join")(lambda: None)
+    flow.step(name="join", join="all")(lambda: None)
+    flow.start()
+    testing.run_until_idle()
+    assert not findings("error")
 
 
 def test_overdue_run_is_told(healthy, flow):
