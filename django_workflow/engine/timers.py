@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django_workflow import db, queue
 from django_workflow.conf import conf
+from django_workflow.engine import publish
 from django_workflow.engine.control import end_runs
 from django_workflow.engine.settle import notifications
 from django_workflow.statuses import FAILED, TIMED_OUT
@@ -70,6 +71,22 @@ HAS_DELAYED = """
 def has_delayed_tasks(queues: Sequence[str]) -> bool:
     """Say whether any task of these queues waits in its row for a later time."""
     return bool(db.rows(HAS_DELAYED, [list(queues)])[0][0])
+
+
+JOINS_WAITED_FOR = """
+    SELECT DISTINCT r.version_id, a.step
+    FROM django_workflow_arrival a JOIN django_workflow_run r ON r.id = a.run_id
+    WHERE a.generation IS NULL AND a.due_at IS NOT NULL AND r.status = 'running' AND NOT r.is_local
+"""
+
+
+def has_delayed_arrivals(queues: Sequence[str]) -> bool:
+    """Say whether an arrival at a join of these queues waits for a later time; those left to others do not count."""
+    return any(
+        publish.can_decide(version_id)
+        and (publish.spec_of(version_id).steps[step].queue or conf.DEFAULT_QUEUE) in queues
+        for version_id, step in db.rows(JOINS_WAITED_FOR)
+    )
 
 
 # the condition on the message is read again under the lock by PostgreSQL itself, for it is of the locked row

@@ -383,7 +383,10 @@ class Dispatcher:
         self._next_poll = min(self._next_poll, time.monotonic() + DRAIN_POLL)
         paused = pausing.paused_queues()
         queues = [name for name in self.options.queues if name not in paused]
-        return not any(queue.depth(name)[1] for name in queues) and not timers.has_delayed_tasks(queues)
+        # in the order in which they turn into each other: what becomes due meanwhile is seen as what it has become
+        if timers.has_delayed_arrivals(queues) or timers.has_delayed_tasks(queues):
+            return False
+        return not any(queue.depth(name)[1] for name in queues)
 
     def _give_up(self) -> None:
         """The grace time is over: hand back what still runs; what cannot be handed back is left to its lease."""

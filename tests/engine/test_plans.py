@@ -111,6 +111,7 @@ def test_no_statement_of_the_keeper_scans_a_hot_table(story, crowded):
         timers.prune(timedelta(days=400))
         timers.prune(timedelta(0), limit=2)
         timers.has_delayed_tasks(["default"])
+        timers.has_delayed_arrivals(["default"])
     db.close()
     assert scanned(query["sql"] for query in captured.captured_queries) == {}
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from django_workflow import Retry, db, testing
+from django_workflow import Retry, To, db, testing
 from django_workflow.definition.registry import registry
 from django_workflow.models import Attempt, Task, Worker
 from tests.waiting import eventually
@@ -79,6 +79,20 @@ def test_drain_waits_for_retries(flow, drain):
     worker = drain()
     assert testing.assert_settled(handle)["flaky"] == 3
     assert (worker.dispatcher.tally.succeeded, worker.dispatcher.tally.failed) == (1, 2)
+
+
+def test_drain_waits_for_delayed_arrivals_at_joins_of_its_queues(make_flow, unique, drain):
+    flow = make_flow(entry=["late", "other", "elsewhere"])
+    flow.step(name="late", next=[To("join", delay=SECOND)])(lambda: None)
+    flow.step(name="elsewhere", next=[To("apart", delay=timedelta(hours=1))])(lambda: None)
+    flow.step(name="other", next=["join", "apart"])(lambda: None)
+    flow.step(name="join", join="all")(lambda: None)
+    flow.step(name="apart", join="all", queue=unique("queue"))(lambda: None)
+    handle = flow.start()
+    drain()
+    assert testing.statuses_of(handle) == {
+        "late": "succeeded", "elsewhere": "succeeded", "other": "succeeded", "join": "succeeded", "apart": "waiting",
+    }  # fmt: skip
 
 
 def test_worker_serves_only_its_queues(make_flow, unique, drain):
