@@ -26,7 +26,10 @@ CHUNK = 5_000
 
 @dataclass(slots=True)
 class LockedRun:
-    """A run whose lock this transaction holds, with what its row says; `paused_queues` are those of the database."""
+    """A run whose lock this transaction holds, with what its row says; `paused_queues` are those of the database.
+
+    is_flow_paused: its flow is paused, while the run itself may not have been marked yet.
+    """
 
     id: UUID
     status: str
@@ -37,10 +40,11 @@ class LockedRun:
     variables_id: int | None = None
     failing: Error | None = None
     paused_queues: Sequence[str] | None = None
+    is_flow_paused: bool = False
 
     def may_take(self, queue_name: str) -> bool:
         """Say whether tasks of a queue may be claimed as they are made."""
-        return not self.is_local and queue_name not in (self.paused_queues or ())
+        return not (self.is_local or self.is_flow_paused or queue_name in (self.paused_queues or ()))
 
 
 @dataclass(slots=True)

@@ -128,7 +128,8 @@ def _settle_apart(outcomes: Sequence[Outcome], wait_ms: int | None, error: Excep
 # snapshot taken after this lock was got
 LOCK_RUNS = """
     SELECT id, status, version_id, open_steps, task_count, is_local, variables_id, error,
-           (SELECT array_agg(name) FROM django_workflow_queue WHERE paused_at IS NOT NULL)
+           (SELECT array_agg(name) FROM django_workflow_queue WHERE paused_at IS NOT NULL),
+           flow_id IN (SELECT id FROM django_workflow_flowdefinition WHERE paused_at IS NOT NULL)
     FROM django_workflow_run WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
 """
 
@@ -145,10 +146,11 @@ def lock_runs(run_ids: Iterable[UUID], *, wait_ms: int | None = None) -> dict[UU
 
 
 def _locked(row: db.Row) -> LockedRun:
-    key, status, version_id, open_steps, task_count, is_local, variables_id, error, queues = row
+    key, status, version_id, open_steps, task_count, is_local, variables_id, error, queues, is_flow_paused = row
     return LockedRun(
-        key, status, version_id, open_steps, task_count, is_local, variables_id, payload.loads(error), queues
-    )
+        key, status, version_id, open_steps, task_count, is_local, variables_id, payload.loads(error), queues,
+        is_flow_paused,
+    )  # fmt: skip
 
 
 class _Settling:

@@ -27,7 +27,7 @@ from django_workflow import (
     resume_queue,
     testing,
 )
-from django_workflow.engine import claim, outcome, start
+from django_workflow.engine import claim, outcome, pausing, start
 from django_workflow.engine.outcome import ErrorRecord
 from django_workflow.engine.pausing import pause_with_flow
 from django_workflow.engine.settle import settle
@@ -297,6 +297,17 @@ def test_a_run_of_a_paused_flow_is_not_resumed_alone(chain, db):
     pause_flow(chain.slug)
     with pytest.raises(NotSupported, match="resume the flow"):
         handle.resume()
+
+
+def test_a_successor_in_a_flow_that_was_just_paused_is_not_taken_at_once(chain, db, monkeypatch):
+    handle = chain.start()
+    (first,) = take()
+    monkeypatch.setattr(pausing, "pause_with_flow", lambda: 0)  # somebody holds the run: the keeper will mark it
+    pause_flow(chain.slug)
+    taker = claim.Taker(None, 30.0, frozenset(["default"]), 1, lambda spec, step: True)
+    assert settle([outcome.succeeded(first, "1")], taker=taker).taken == []
+    assert (handle.status, tasks(handle)) == ("running", [("succeeded", ""), ("queued", "")])
+    assert take() == []
 
 
 def test_an_unknown_flow_or_queue_is_named(db):
