@@ -188,10 +188,16 @@ RESUME_FLOW = """
     UPDATE django_workflow_flowdefinition SET paused_at = NULL, paused_by = '', pause_reason = '' WHERE id = %s
 """
 RUNS_TO_PAUSE = """
-    SELECT r.id, f.pause_reason, f.paused_by
+    SELECT r.id, f.id
     FROM django_workflow_flowdefinition f JOIN django_workflow_run r ON r.flow_id = f.id
     WHERE f.paused_at IS NOT NULL AND r.status IN ('scheduled', 'running') AND NOT r.is_local
     ORDER BY r.id LIMIT %s
+"""
+# own statement, before the runs are locked: a resume waits here for the runs that it would not see as paused yet.
+# What a resume holds is skipped: it is paused no more. The order is that in which versions are published
+LOCK_PAUSED_FLOWS = """
+    SELECT id, pause_reason, paused_by FROM django_workflow_flowdefinition
+    WHERE id = ANY(%s::bigint[]) AND paused_at IS NOT NULL ORDER BY slug FOR SHARE SKIP LOCKED
 """
 RUNS_PAUSED_WITH_FLOW = """
     SELECT id FROM django_workflow_run WHERE flow_id = %s AND status = 'paused' AND is_paused_with_flow ORDER BY id
@@ -216,7 +222,11 @@ def pause_with_flow() -> int:
     The keeper does this, too, and there may be several such flows.
     """
     with db.atomic():
-        why = {run_id: (reason, by) for run_id, reason, by in db.rows(RUNS_TO_PAUSE, [CHUNK])}
+        found: dict[UUID, int] = dict(db.rows(RUNS_TO_PAUSE, [CHUNK]))
+        if not found:
+            return 0
+        flows = {key: (reason, by) for key, reason, by in db.rows(LOCK_PAUSED_FLOWS, [sorted(set(found.values()))])}
+        why = {run_id: flows[flow_id] for run_id, flow_id in found.items() if flow_id in flows}
         live: dict[tuple[str, str], list[UUID]] = defaultdict(list)
         for run_id, run in lock_runs(why).items():
             if run.status not in (*RUN_TERMINAL, PAUSED):

@@ -369,6 +369,13 @@ def due_tasks_are_locked(put: Put) -> None:
     put(timers, "LOCK_DUE_TASKS", without(timers.LOCK_DUE_TASKS, "FOR NO KEY UPDATE OF t SKIP LOCKED"))
 
 
+@guard("pausing.LOCK_PAUSED_FLOWS: FOR SHARE SKIP LOCKED", "a read without a lock")
+def paused_flows_are_locked(put: Put) -> None:
+    from django_workflow.engine import pausing
+
+    put(pausing, "LOCK_PAUSED_FLOWS", without(pausing.LOCK_PAUSED_FLOWS, "FOR SHARE SKIP LOCKED"))
+
+
 @guard("keeper.TRY_LOCK: a session advisory lock", "everybody has it")
 def one_keeper(put: Put) -> None:
     from django_workflow.worker import keeper

@@ -10,7 +10,7 @@ import pytest
 from django_workflow import db, queue
 from django_workflow import flow as flow_module
 from django_workflow.definition.registry import registry
-from django_workflow.engine import start, timers
+from django_workflow.engine import pausing, start, timers
 from django_workflow.models import Task
 from django_workflow.worker import keeper
 from django_workflow.worker.keeper import Keeper
@@ -108,6 +108,35 @@ def test_two_keepers_send_a_delayed_task_once(single, session):
     one.commit()
     assert two.do(timers.send_due_tasks) == 0
     assert messages() == 5
+
+
+@pytest.fixture
+def into_a_pause(single):
+    """A run that was started into the paused flow, not marked yet."""
+    single.start()
+    pausing.pause_flow(single.slug)
+    return single.start()
+
+
+@pytest.mark.guard("paused_flows_are_locked")
+def test_resuming_a_flow_waits_for_a_keeper_that_marks_its_runs(single, into_a_pause, session):
+    marking, resuming = session(), session()
+    marking.begin()
+    assert marking.do(pausing.pause_with_flow) == 1
+    resumed = resuming.start_and_block(pausing.resume_flow, single.slug)
+    marking.commit()
+    resumed.result(5)
+    assert into_a_pause.status == "running"
+
+
+@pytest.mark.guard("paused_flows_are_locked")
+def test_a_keeper_leaves_the_runs_of_a_flow_alone_that_is_being_resumed(single, into_a_pause, session):
+    resuming = session()
+    resuming.begin()
+    resuming.do(pausing.resume_flow, single.slug)
+    assert session().do(pausing.pause_with_flow) == 0
+    resuming.commit()
+    assert into_a_pause.status == "running"
 
 
 @pytest.mark.guard("local_lease_comes_first")
