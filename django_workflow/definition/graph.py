@@ -29,6 +29,8 @@ def find_cycles(depends_on: Mapping[str, Iterable[str]]) -> Iterator[list[str]]:
 def components(successors: Mapping[str, Iterable[str]]) -> dict[str, int]:
     """Return the number of each step's strongly connected component: steps that reach each other share one.
 
+    Components come after those that they lead to.
+
     successors: step -> the steps it leads to. Tarjan's algorithm (SIAM J. Comput. 1, 1972) without recursion.
     """
     numbers: dict[str, int] = {}

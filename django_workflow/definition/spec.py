@@ -73,6 +73,11 @@ class TransitionSpec:
         return tuple(name for name in self.to if name not in COMMANDS)
 
     @property
+    def callables(self) -> tuple[str, ...]:
+        """Names of the registered callables its condition needs."""
+        return (self.when.callable,) if self.when is not None and self.when.callable else ()
+
+    @property
     def is_dependency(self) -> bool:
         """Whether it says no more than that a step waits for another."""
         return self.on == DEPENDENCY_OUTCOMES and not (
@@ -135,6 +140,11 @@ class StepSpec:
     def sources(self) -> tuple[str, ...]:
         """The steps whose outputs its handler takes by name."""
         return tuple(name for name in self.params if name not in CONTEXT_NAMES and name not in self.arguments)
+
+    @property
+    def may_cascade(self) -> bool:
+        """Whether its skip may skip those that depend on it."""
+        return self.on_exhausted == "skip_cascade" or (self.when is not None and self.on_unmet == "skip_cascade")
 
     @cached_property
     def callables(self) -> tuple[str, ...]:
@@ -308,18 +318,67 @@ class FlowSpec:
 
     @cached_property
     def path_callables(self) -> Mapping[str, tuple[str, ...]]:
-        """For each step, the callables that settling it may need: its own, its transitions' and its successors'."""
+        """For each step, the callables that settling it may need: its own, its transitions' and its successors'.
+
+        A successor that settles at once is decided on with it, and so are its own successors.
+        """
         language = () if self.language == NATIVE else (LANGUAGE_PREFIX + self.language,)
+        begun = self._begin_callables
         table = {}
         for name, step in self.steps.items():
             names = dict.fromkeys((*language, *step.callables))
             for transition in self.outbound[name]:
-                if transition.when is not None and transition.when.callable:
-                    names[transition.when.callable] = None
+                names.update(dict.fromkeys(transition.callables))
                 for target in transition.steps:
-                    names.update(dict.fromkeys(self.steps[target].callables))
+                    names.update(begun[target])
             table[name] = tuple(names)
         return table
+
+    @cached_property
+    def _begin_callables(self) -> Mapping[str, Mapping[str, None]]:
+        """For each step, the callables that beginning it may need, those behind it included if it settles at once."""
+        ways = {
+            name: [item for item in items if not self._at_once[name].isdisjoint(item.on)]
+            for name, items in self.outbound.items()
+        }
+        successors = {name: [target for item in items for target in item.steps] for name, items in ways.items()}
+        groups: dict[int, list[str]] = {}
+        for name, number in graph.components(successors).items():
+            groups.setdefault(number, []).append(name)
+        table: dict[str, dict[str, None]] = {}
+        # what a group leads to comes before it; those that lead to each other need the same
+        for group in groups.values():
+            names: dict[str, None] = {}
+            for name in group:
+                names.update(dict.fromkeys(self.steps[name].callables))
+                for item in ways[name]:
+                    names.update(dict.fromkeys(item.callables))
+                for target in successors[name]:
+                    names.update(table.get(target, {}))
+            table.update(dict.fromkeys(group, names))
+        return table
+
+    @cached_property
+    def _at_once(self) -> Mapping[str, frozenset[str]]:
+        """The outcomes with which each step may settle as it is reached: by its condition, as an empty map, skipped."""
+        cascades = {
+            name: [target for item in items if item.on == DEPENDENCY_OUTCOMES for target in item.steps]
+            for name, items in self.outbound.items()
+        }
+        begin = [target for name, step in self.steps.items() if step.may_cascade for target in cascades[name]]
+        cascaded = graph.reachable(cascades, begin)
+        return {
+            name: frozenset(
+                outcome
+                for outcome, is_possible in (
+                    ("failed", step.when is not None and step.on_unmet == "fail"),
+                    ("skipped", name in cascaded or (step.when is not None and step.on_unmet != "fail")),
+                    ("succeeded", step.kind == MAP),
+                )
+                if is_possible
+            )
+            for name, step in self.steps.items()
+        }
 
     @cached_property
     def fingerprint(self) -> str:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from django_workflow import Retry
+from django_workflow import Retry, To, When
 from django_workflow.definition.declare import FlowDeclaration, StepDraft, compile_flow
 from django_workflow.definition.registry import registry
 
@@ -137,4 +137,46 @@ def test_settling_a_step_needs_its_own_callables_and_its_successors(flow):
     flow.step(name="a", when=lambda: True)(lambda: None)
     flow.step(name="b", when=lambda: True)(lambda a: None)
     flow.step(name="c", when=lambda: True)(lambda b: None)
-    assert flow.spec.path_callables["a"] == ("orders.a.when", "orders.b.when")
+    assert flow.spec.path_callables["c"] == ("orders.c.when",)
+
+
+def needs(flow, step):
+    """The steps whose conditions settling a step may need."""
+    return [name.split(".")[1] for name in flow.spec.path_callables[step]]
+
+
+def test_settling_a_step_needs_what_is_decided_behind_a_step_that_may_be_skipped_at_once(flow):
+    flow.step(name="a")(lambda: None)
+    flow.step(name="b", when="input == 1")(lambda a: None)
+    flow.step(name="c", when=lambda: True)(lambda b: None)
+    flow.step(name="d", when=lambda: True)(lambda c: None)
+    assert needs(flow, "a") == ["c", "d"]
+
+
+def test_settling_a_step_needs_what_is_decided_behind_a_map_that_may_be_empty(flow):
+    flow.step(name="a")(lambda: None)
+    flow.map(name="b", over="a")(lambda item: None)
+    flow.step(name="c", when=lambda: True)(lambda b: None)
+    assert needs(flow, "a") == ["c"]
+
+
+def test_settling_a_step_needs_what_is_decided_behind_steps_that_are_skipped_with_it(flow):
+    flow.step(name="a", on_exhausted="skip_cascade")(lambda: None)
+    flow.step(name="b")(lambda a: None)
+    flow.step(name="c", next=[When(lambda: True, to="d", on="skipped")])(lambda b: None)
+    flow.step(name="d")(lambda: None)
+    assert (needs(flow, "a"), needs(flow, "d")) == (["c"], [])
+
+
+def test_settling_a_step_needs_nothing_of_what_waits_for_another_one(flow):
+    flow.step(name="a")(lambda: None)
+    flow.step(name="b", when="input == 1", next=[When(lambda: True, to="c")])(lambda a: None)
+    flow.step(name="c", when=lambda: True)(lambda: None)
+    assert (needs(flow, "a"), needs(flow, "b")) == ([], ["b", "c"])
+
+
+def test_what_settles_at_once_may_lead_in_a_circle():
+    flow = FlowDeclaration("orders", entry=["a"])
+    flow.step(name="a", when="input == 1", next=[To("b", on="always")])(lambda: None)
+    flow.step(name="b", when="input == 2", next=[When(lambda: True, to="a", on="skipped")])(lambda: None)
+    assert needs(flow, "a") == needs(flow, "b") == ["b"]
