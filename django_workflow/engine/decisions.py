@@ -248,6 +248,31 @@ def storable(text: str) -> str:
     return text.replace("\x00", "�").encode("utf-8", "replace").decode("utf-8")
 
 
+#: What a step gave that did not succeed.
+NOTHING: Any = object()
+
+
+class Renewed(Mapping[str, Any]):
+    """Outputs of which some are older than what this decision settled: that counts, also where it gave nothing."""
+
+    def __init__(self, settled: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
+        self._settled = settled
+        self._outputs = outputs
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._settled:
+            return self._outputs[name]
+        if self._settled[name] is NOTHING:
+            raise KeyError(name)
+        return self._settled[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in dict.fromkeys((*self._settled, *self._outputs)) if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 class Visible(Mapping[str, Any]):
     """Outputs as an expression sees them: a step that was skipped or has not run gives None.
 

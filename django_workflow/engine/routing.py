@@ -23,6 +23,7 @@ from django_workflow.engine.decisions import (
     FOLLOW,
     LEAVE,
     NO_VARIABLES,
+    NOTHING,
     OUTERMOST,
     REDO,
     Activation,
@@ -32,6 +33,7 @@ from django_workflow.engine.decisions import (
     Error,
     Generation,
     NewArrival,
+    Renewed,
     RunFacts,
     RunState,
     StepEnd,
@@ -88,9 +90,10 @@ class _Routing:
         self.generations: dict[tuple[str, int, int], Generation] = {}
         self.arrivals_of: dict[tuple[str, int, str], int] = {}
         self.iterations: dict[tuple[str, int], int] = {}
-        # scopes opened here, each with the one around it, and empty maps settled here: no row tells of them yet
+        # scopes opened here, each with the one around it, and steps settled here, those that gave an empty list with
+        # it: no row tells of them yet
         self.opened: dict[int, int] = {}
-        self.emptied: dict[int, dict[str, Any]] = {}
+        self.settled: dict[int, dict[str, Any]] = {}
         self.empty_maps: set[int] = set()
         self.decision = Decision(
             open_steps=facts.open_steps - len(ends) - len(arrivals),
@@ -362,7 +365,6 @@ class _Routing:
             self.fail_run(failure)
             return
         if step.kind == MAP and count == 0:
-            self.emptied.setdefault(scope, {})[step.name] = []
             self.empty_maps.add(activation.id)
             self.settle_at_once(activation, SUCCEEDED)
             return
@@ -413,6 +415,8 @@ class _Routing:
             # where steps multiply, one that is skipped counts as a task: it may lead on to any number of others
             self.decision.task_count += 1
         activation.status, activation.reason, activation.error = status, reason, error
+        given = [] if status == SUCCEEDED else NOTHING
+        self.settled.setdefault(activation.scope, {})[activation.step.name] = given
         self.decision.activations.append(activation)
         self.pending.append(
             StepEnd(
@@ -621,9 +625,9 @@ class _Routing:
         return language_of(self.spec)
 
     def outputs(self, scope: int) -> Mapping[str, Any]:
-        emptied = [self.emptied[place] for place in self.scopes(scope) if place in self.emptied]
+        settled = [self.settled[place] for place in self.scopes(scope) if place in self.settled]
         known = self.state.outputs(self.stored_scope(scope))
-        return ChainMap(*emptied, known) if emptied else known  # type: ignore[arg-type]
+        return Renewed(ChainMap(*settled), known) if settled else known
 
     def statuses(self, scope: int) -> Mapping[str, str]:
         return self.state.statuses(self.stored_scope(scope))

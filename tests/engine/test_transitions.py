@@ -723,6 +723,20 @@ def test_a_map_takes_its_items_from_variables_of_its_own_pass():
     assert [item.items for item in done.made] == [[1, 2, 3], [2, 3], [3]]
 
 
+@pytest.mark.parametrize("unmet", ["skip", "fail"])
+def test_what_an_earlier_pass_gave_is_not_what_a_step_gives_that_does_not_run_in_this_one(unmet):
+    done = play(
+        step("top", To("source", publish={"n": "vars.n + 1"})),
+        step("source", To(["each", "seen", "unseen"], on="always"), when="vars.n < 2", on_unmet=unmet),
+        each("each", When("vars.n < 2", to="top"), over="source"),
+        step("seen", when="outputs.source == [1, 2]"), step("unseen", when="outputs.source is None"),
+        entry=["top"], vars={"n": 0}, source=[1, 2],
+    )  # fmt: skip
+    assert [item.task_count for item in done.made if item.step.name == "each"] == [2, 0]
+    assert [done.state.ended[item.id] for item in done.made if item.step.name == "seen"] == [SUCCEEDED, SKIPPED]
+    assert [done.state.ended[item.id] for item in done.made if item.step.name == "unseen"] == [SKIPPED, SUCCEEDED]
+
+
 def test_an_empty_map_in_a_loop_does_not_hide_what_an_earlier_pass_gave():
     done = play(
         each("a", When("len(result) > 0", to="a", publish={"todo": []}), Otherwise("b"), over="vars.todo"),
