@@ -162,7 +162,7 @@ class Advance:
                 self.taker.take(
                     spec, step, id=task_id, run_id=run.id, step_run_id=activation.id, index=index, item=item,
                     queue=queue_name, iteration=activation.iteration, scope=activation.scope,
-                    variables_id=activation.variables,
+                    source_id=activation.source, variables_id=activation.variables,
                 )  # fmt: skip
             self._tasks.append(
                 NewTask(task_id, run, activation.id, index, queue_name, status, reason, item, activation.delay)

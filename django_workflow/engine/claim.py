@@ -12,7 +12,7 @@ from django_workflow import db, queue
 from django_workflow.definition.spec import MAP, FlowSpec, StepSpec
 from django_workflow.engine import publish
 from django_workflow.engine.decisions import OUTERMOST
-from django_workflow.engine.outputs import StepOutput, outer_scopes, read_inputs, read_outputs
+from django_workflow.engine.outputs import Scopes, StepOutput, Wanted, outer_scopes, read_inputs, read_outputs
 from django_workflow.ids import new_lease_id
 from django_workflow.statuses import SUCCEEDED
 
@@ -28,7 +28,7 @@ class ClaimedTask:
 
     is_begun: its begin is recorded, so losing it counts as a failure.
     is_lost: another worker held it and vanished; it begins only after that has been settled.
-    worker_id: of this attempt. lost_worker_id: of the one that vanished.
+    source_id: the step run that led to its own. worker_id: of this attempt. lost_worker_id: of the one that vanished.
     age: seconds since the task was made.
     input, variables: JSON text, where the handler may ask for it.
     """
@@ -54,6 +54,7 @@ class ClaimedTask:
     lost_lease_id: int | None = None
     input: str | None = None
     scope: int = OUTERMOST
+    source_id: int | None = None
     variables_id: int | None = None
     variables: str | None = None
     worker_id: int | None = None
@@ -93,7 +94,7 @@ TAKE = """
               s.variables_id, l.version_id,
               extract(epoch FROM clock_timestamp() - t.created_at)::float8,
               coalesce(pg_column_size(l.input) <= %s, true), CASE WHEN pg_column_size(l.input) <= %s THEN l.input END,
-              t.worker_id, l.worker_id
+              s.source_id, t.worker_id, l.worker_id
 """
 #: Where the version stands in a row of TAKE.
 VERSION = 16
@@ -198,12 +199,15 @@ class Taker:
         )  # fmt: skip
 
 
-def equip_taken(tasks: Sequence[ClaimedTask], known: Mapping[tuple[UUID, int, str], str]) -> None:
-    """Read what the handlers of taken tasks receive; `known` are outputs in hand, as JSON by run, scope and step."""
+def equip_taken(tasks: Sequence[ClaimedTask], known: Callable[[ClaimedTask, str], str | None]) -> None:
+    """Read what the handlers of taken tasks receive.
+
+    known: gives the output in hand, as JSON, that a task takes of a step, or None.
+    """
     _read_inputs([task for task in tasks if takes_input(task)])
     _read_variables(tasks)
     for task in tasks:
-        found = ((name, known.get((task.run_id, task.scope, name))) for name in task.step.sources)
+        found = ((name, known(task, name)) for name in task.step.sources)
         task.dependencies = {name: StepOutput(SUCCEEDED, text) for name, text in found if text is not None}
     _read_dependencies(tasks)
 
@@ -225,7 +229,7 @@ TAKE_LOCAL = """
     RETURNING t.id, t.run_id, t.step_run_id, t.message_id, t.index, t.attempt, t.failure_count, t.lost_count,
               t.item, true, false, NULL::bigint, s.step, s.iteration, s.scope, s.variables_id, r.version_id,
               extract(epoch FROM clock_timestamp() - t.created_at)::float8, true, r.input,
-              NULL::bigint, NULL::bigint
+              s.source_id, NULL::bigint, NULL::bigint
 """
 TAKE_LOCAL_NEXT = TAKE_LOCAL.format(
     wanted="""
@@ -267,13 +271,13 @@ def _equip(found: Iterable[Sequence[Any]], queue_name: str, lease_id: int) -> li
     for (
         task_id, run_id, step_run_id, message_id, index, attempt, failures, losses, item, is_begun, is_lost,
         lost_lease_id, step, iteration, scope, variables_id, version_id, age, is_inline, run_input,
-        worker_id, lost_worker_id,
+        source_id, worker_id, lost_worker_id,
     ) in found:  # fmt: skip
         spec = publish.spec_of(version_id)
         task = ClaimedTask(
             task_id, run_id, step_run_id, message_id, lease_id, index, attempt, failures, losses, item, spec,
             spec.steps[step], iteration, queue_name, age, is_begun, is_lost, False, lost_lease_id, run_input,
-            scope, variables_id, worker_id=worker_id, lost_worker_id=lost_worker_id,
+            scope, source_id, variables_id, worker_id=worker_id, lost_worker_id=lost_worker_id,
         )  # fmt: skip
         tasks.append(task)
         if not is_inline and takes_input(task):
@@ -309,15 +313,18 @@ def _read_dependencies(tasks: Sequence[ClaimedTask]) -> None:
     if not asking:
         return
     scopes = outer_scopes({task.scope for task, _ in asking})
-    wanted = {
-        (task.run_id, name, task.scope): (task.run_id, name, task.spec.steps[name].kind == MAP, scopes[task.scope])
-        for task, name in asking
-    }
-    found = read_outputs(wanted.values())
-    for task, name in asking:
-        output = found.get(wanted[task.run_id, name, task.scope])
+    wanted = [_wanted(task, name, scopes[task.scope]) for task, name in asking]
+    found = read_outputs(wanted)
+    for (task, name), key in zip(asking, wanted, strict=True):
+        output = found.get(key)
         if output is not None:
             task.dependencies = {**task.dependencies, name: output}
+
+
+def _wanted(task: ClaimedTask, step: str, scopes: Scopes) -> Wanted:
+    """Return what is to be read for a task of a step; where that has one activation, it is the same for all tasks."""
+    source = task.source_id if step in task.spec.repeating or step in task.spec.splits else None
+    return task.run_id, step, task.spec.steps[step].kind == MAP, scopes, source
 
 
 # the guard is the fence: what is no longer leased by this claim does not begin. Only the holder of a

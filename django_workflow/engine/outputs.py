@@ -15,8 +15,8 @@ from django_workflow.statuses import SUCCEEDED
 #: Index of the task that holds an output an operator gave: it stands for the whole step, before any item.
 WHOLE_STEP = -1
 
-# of a step that ran several times, its latest activation counts, in the innermost scope where it has one; what an
-# operator gave is read as it is
+# of a step that ran several times, the activation that led to the asking one counts where it is of this step, else the
+# latest that has settled, in the innermost scope where there is one; what an operator gave is read as it is
 READ_OUTPUTS = """
     SELECT w.place, s.status,
            CASE WHEN s.status <> 'succeeded' THEN NULL
@@ -27,15 +27,20 @@ READ_OUTPUTS = """
                     '[]'::jsonb)
                 ELSE (SELECT t.output FROM django_workflow_task t WHERE t.step_run_id = s.id ORDER BY t.index LIMIT 1)
            END
-    FROM unnest(%s::int[], %s::uuid[], %s::text[], %s::bool[], %s::text[]) AS w(place, run_id, step, is_map, scopes)
+    FROM unnest(%s::int[], %s::uuid[], %s::text[], %s::bool[], %s::text[], %s::bigint[])
+         AS w(place, run_id, step, is_map, scopes, source_id)
     CROSS JOIN LATERAL (
-        SELECT latest.id, latest.status
-        FROM unnest(w.scopes::bigint[]) WITH ORDINALITY AS o(scope, place)
-        CROSS JOIN LATERAL (
-            SELECT id, status FROM django_workflow_steprun
-            WHERE run_id = w.run_id AND step = w.step AND scope = o.scope ORDER BY iteration DESC LIMIT 1
-        ) latest
-        ORDER BY o.place LIMIT 1
+        SELECT id, status FROM django_workflow_steprun WHERE id = coalesce(
+            (SELECT id FROM django_workflow_steprun WHERE id = w.source_id AND step = w.step),
+            (SELECT latest.id
+             FROM unnest(w.scopes::bigint[]) WITH ORDINALITY AS o(scope, place)
+             CROSS JOIN LATERAL (
+                 SELECT id FROM django_workflow_steprun
+                 WHERE run_id = w.run_id AND step = w.step AND scope = o.scope AND status NOT IN ('waiting', 'running')
+                 ORDER BY iteration DESC LIMIT 1
+             ) latest
+             ORDER BY o.place LIMIT 1))
+        LIMIT 1
     ) s
 """
 
@@ -57,18 +62,19 @@ class StepOutput:
         return payload.loads(self.text) if self.status == SUCCEEDED else None
 
 
-#: Run, step, whether it is a map, and the scopes to look in.
-Wanted = tuple[UUID, str, bool, Scopes]
+#: Run, step, whether it is a map, the scopes to look in, and the activation that led to the one that asks, where that
+#: may make a difference.
+Wanted = tuple[UUID, str, bool, Scopes, int | None]
 
 
 def read_outputs(wanted: Iterable[Wanted]) -> dict[Wanted, StepOutput]:
-    """Read the outputs of steps; returns what has been activated, by what was wanted."""
+    """Read the outputs of steps; returns what has settled, by what was wanted."""
     unique = list(dict.fromkeys(wanted))
     if not unique:
         return {}
-    runs, steps, maps, scopes = (list(column) for column in zip(*unique, strict=True))
+    runs, steps, maps, scopes, sources = (list(column) for column in zip(*unique, strict=True))
     texts = [db.array(list(chain)) for chain in scopes]
-    found = db.rows(READ_OUTPUTS, [list(range(len(unique))), runs, steps, maps, texts])
+    found = db.rows(READ_OUTPUTS, [list(range(len(unique))), runs, steps, maps, texts, sources])
     return {unique[place]: StepOutput(status, text) for place, status, text in found}
 
 
@@ -116,7 +122,7 @@ class RunOutputs(Mapping[str, Any]):
         if step not in self._known:
             if step not in self._spec.steps:
                 raise KeyError(step)
-            wanted = (self._run_id, step, self._spec.steps[step].kind == MAP, self._scopes)
+            wanted = (self._run_id, step, self._spec.steps[step].kind == MAP, self._scopes, None)
             found = read_outputs([wanted]).get(wanted)
             if found is None or found.status != SUCCEEDED:
                 raise KeyError(step)
@@ -183,8 +189,8 @@ def run_output(run_id: UUID, spec: FlowSpec, declared: Any = None) -> Any:
         return declared
     if spec.output:
         return declared or {}
-    found = read_outputs((run_id, leaf, spec.steps[leaf].kind == MAP, OUTERMOST_ONLY) for leaf in spec.leaves)
-    return {step: output.value for (_, step, _, _), output in found.items() if output.status == SUCCEEDED}
+    found = read_outputs((run_id, leaf, spec.steps[leaf].kind == MAP, OUTERMOST_ONLY, None) for leaf in spec.leaves)
+    return {step: output.value for (_, step, *_), output in found.items() if output.status == SUCCEEDED}
 
 
 READ_FAILURES = """

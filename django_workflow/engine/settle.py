@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 from uuid import UUID
 
 from django_workflow import db, payload, queue
@@ -169,14 +168,28 @@ class _Settling:
         """Equip the tasks that were taken, after the commit."""
         taker = self.advance.taker
         if taker is not None and taker.taken:
-            equip_taken(taker.taken, self.fresh())
+            equip_taken(taker.taken, self.in_hand())
             self.result.taken = taker.taken
         return self.result
 
-    def fresh(self) -> dict[tuple[UUID, int, str], str]:
-        """Return the outputs in hand by run, scope and step, of the latest pass."""
-        ended = sorted((task for task in self.ended if task.step_run_id in self.texts), key=attrgetter("iteration"))
-        return {(task.run_id, task.scope, task.step.name): self.texts[task.step_run_id] for task in ended}
+    def in_hand(self) -> Callable[[ClaimedTask, str], str | None]:
+        """Return what gives the output that a task takes of a step, where it ended here and is no other's."""
+        ended = {task.step_run_id: task for task in self.ended if task.step_run_id in self.texts}
+        # of a step that may repeat a later pass may have settled before
+        only = {
+            (task.run_id, task.scope, task.step.name): key
+            for key, task in ended.items()
+            if task.step.name not in task.spec.repeating
+        }
+
+        def find(task: ClaimedTask, step: str) -> str | None:
+            source = ended.get(task.source_id) if task.source_id is not None else None
+            if source is not None and source.step.name == step:
+                return self.texts[source.step_run_id]
+            key = only.get((task.run_id, task.scope, step))
+            return None if key is None else self.texts[key]
+
+        return find
 
     def settle(self) -> None:
         runs = lock_runs({outcome.task.run_id for outcome in self.outcomes}, wait_ms=self.wait_ms)

@@ -30,7 +30,7 @@ class StoredState(RunState):
         self.run_id = run_id
         self._spec = spec
         self._texts = texts or {}
-        self._latest = {(end.scope, end.step): self._texts[end.id] for end in ends if end.id in self._texts}
+        self._ends = [end for end in ends if end.id in self._texts]
         self._outputs: dict[int, RunOutputs] = {}
         self._variables: dict[int, Variables] = {}
         self._iterations: dict[tuple[str, int], int] = {}
@@ -40,12 +40,13 @@ class StoredState(RunState):
     def outputs(self, scope: int) -> Mapping[str, Any]:
         """Return the outputs as seen from a scope."""
         if scope not in self._outputs:
-            scopes = self._scopes(scope)
-            known: dict[str, str] = {}
-            for outer in reversed(scopes):
-                known.update({step: text for (place, step), text in self._latest.items() if place == outer})
-            self._outputs[scope] = RunOutputs(self.run_id, self._spec, known, scopes)
+            known = {end.step: self._texts[end.id] for end in self._ends if end.scope == scope and self._is_latest(end)}
+            self._outputs[scope] = RunOutputs(self.run_id, self._spec, known, self._scopes(scope))
         return self._outputs[scope]
+
+    def _is_latest(self, end: StepEnd) -> bool:
+        """Say whether a step has surely not begun once more in its scope; a later pass may have settled before."""
+        return end.step not in self._spec.repeating or self._iterations.get((end.step, end.scope)) == end.iteration
 
     def result(self, end: StepEnd) -> Any:
         """Return what a step run gave: in hand, else read."""

@@ -120,7 +120,7 @@ class Context:
         if step not in spec.steps:
             raise WorkflowError(f"Flow {spec.slug!r} has no step {step!r}; its steps: {', '.join(spec.steps)}.")
         scopes = outputs.outer_scopes([self._task.scope])[self._task.scope]
-        wanted = (self.run_id, step, spec.steps[step].kind == MAP, scopes)
+        wanted = (self.run_id, step, spec.steps[step].kind == MAP, scopes, None)
         return known or outputs.read_outputs([wanted]).get(wanted)
 
 

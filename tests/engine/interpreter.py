@@ -47,6 +47,7 @@ class Noted(RunState):
         self.spec = spec
         self.step_runs: dict[int, Activation] = {}
         self.last: dict[tuple[str, int], int] = {}
+        self.settled: dict[tuple[str, int], int] = {}
         self.ended: dict[int, str] = {}
         self.given: dict[int, Any] = {}
         self.stored: dict[int, Variables] = {}
@@ -61,7 +62,7 @@ class Noted(RunState):
         return chain
 
     def latest(self, step: str, scope: int) -> int | None:
-        found = (self.last.get((step, place)) for place in self.scopes(scope))
+        found = (self.settled.get((step, place)) for place in self.scopes(scope))
         return next((key for key in found if key is not None), None)
 
     def add(self, item: Activation) -> None:
@@ -72,6 +73,13 @@ class Noted(RunState):
         if before is None or self.step_runs[before].iteration < item.iteration:
             self.last[place] = item.id
         self.step_runs[item.id] = item
+
+    def end(self, key: int, status: str) -> None:
+        self.ended[key] = status
+        item = self.step_runs[key]
+        before = self.settled.get((item.step.name, item.scope))
+        if before is None or self.step_runs[before].iteration < item.iteration:
+            self.settled[item.step.name, item.scope] = key
 
     def outputs(self, scope: int) -> Mapping[str, Any]:
         found = {}
@@ -178,7 +186,7 @@ class Play:
             status, is_cascade = result.status, result.is_cascade
         else:
             self.state.given[key] = [result] * item.task_count if item.step.kind == MAP else result
-        self.state.ended[key] = status
+        self.state.end(key, status)
         error = {"step": name, "class": "Error", "message": "no"} if status == FAILED else None
         return StepEnd(name, status, is_cascade, error, key, item.scope, item.iteration, item.variables)
 
@@ -231,7 +239,7 @@ class Play:
         if item.status == RUNNING:
             self.running.append(key)
         else:
-            self.state.ended[key] = item.status
+            self.state.end(key, item.status)
             if item.status == SUCCEEDED:
                 self.state.given[key] = []
 

@@ -7,6 +7,8 @@ from datetime import timedelta
 import pytest
 
 from django_workflow import Flow, Otherwise, Retry, Skip, To, When, testing
+from django_workflow.engine import claim, outcome
+from django_workflow.engine.settle import settle
 from django_workflow.models import Arrival, Event, StepRun, Variables
 
 pytestmark = pytest.mark.django_db
@@ -51,6 +53,43 @@ def test_a_loop_ends_by_its_condition(result_of):
     assert (result.status, result.output, result.counts) == ("succeeded", {"count": 4}, {"probe": 5, "report": 1})
     assert [number for _, number in passes(result, "probe")] == [1, 2, 3, 4, 5]
     assert Variables.objects.filter(run_id=result.run_id).count() == 5
+
+
+def test_a_step_takes_what_the_pass_gave_that_led_to_it(result_of):
+    seen = []
+    flow = Flow("each_pass")
+    flow.step(name="probe", next=[To("report"), When("iteration < 3", to="probe")])(lambda ctx: ctx.iteration)
+    flow.step(name="report")(lambda probe: seen.append(probe) or probe)
+    assert result_of(flow).status == "succeeded"
+    assert sorted(seen) == [1, 2, 3]
+
+
+def test_a_step_that_runs_again_gives_what_it_gave_before():
+    flow = Flow("meanwhile")
+    flow.step(name="probe", next=[To("between"), When("iteration < 2", to="probe")])(lambda: None)
+    flow.step(name="between", next=[When("outputs.probe == 1", to="report")])(lambda: None)
+    flow.step(name="report")(lambda ctx: ctx.output("probe"))
+    flow.start()
+    settle([outcome.succeeded(take()["probe"], "1")])
+    settle([outcome.succeeded(take()["between"], "null")])  # the second pass of the other one runs
+    assert testing.perform(take()["report"]).output == "1"
+
+
+def take():
+    """Claim all tasks, by step."""
+    return {task.step.name: task for task in claim.claim("default", 10, slots=10, lease=60.0)}
+
+
+def test_a_taken_step_takes_the_same_as_a_claimed_one():
+    flow = Flow("taken")
+    flow.step(name="probe", next=[To("report"), When("iteration < 3", to="probe")])(lambda ctx: ctx.iteration)
+    flow.step(name="report")(lambda probe: None)
+    flow.start()
+    taker = claim.Taker(None, 60.0, frozenset(["default"]), 2, lambda spec, step: True)
+    report, again = settle([outcome.succeeded(take()["probe"], "1")], taker=taker).taken
+    settle([outcome.succeeded(again, "2")])
+    claimed = take()["report"]  # together with the third pass of the other one, which runs
+    assert [task.dependencies["probe"].text for task in (report, claimed)] == ["1", "2"]
 
 
 def test_a_step_reads_the_latest_output_of_a_loop(result_of):
