@@ -7,9 +7,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django.utils import timezone
+
 from django_workflow.definition.declare import FlowDeclaration
 from django_workflow.definition.registry import Handler
-from django_workflow.definition.spec import FlowSpec
+from django_workflow.definition.spec import LONGEST_TIME, FlowSpec
 from django_workflow.engine import overrides
 from django_workflow.engine.start import StartRequest, checked_labels, start
 from django_workflow.exceptions import NotSupported
@@ -161,3 +163,8 @@ def _check_requests(requests: Sequence[StartRequest]) -> None:
             raise ValueError(f"an idempotency key has 1 to {MAX_KEY} characters, not {len(request.idempotency_key)}")
         if request.at is not None and request.at.tzinfo is None:
             raise ValueError("at= needs a time zone; use django.utils.timezone")
+        longest = LONGEST_TIME.total_seconds()
+        if request.delay is not None and request.delay > longest:
+            raise ValueError(f"delay= is at most {LONGEST_TIME.days} days, not {request.delay:g} s")
+        if request.at is not None and (request.at - timezone.now()).total_seconds() > longest:
+            raise ValueError(f"at= is at most {LONGEST_TIME.days} days from now, not {request.at}")

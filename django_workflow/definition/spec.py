@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import timedelta
 from functools import cached_property
 from typing import Any, Final, Literal
 
@@ -26,6 +27,8 @@ MATCH_FIRST: Final = "first"
 NATIVE: Final = "native"
 #: Outcomes on which a plain dependency leads on: a skipped step does not stop its dependents.
 DEPENDENCY_OUTCOMES: Final = ("succeeded", "skipped")
+#: No delay, timeout or life of a run is longer: what adds up stays a time that a database and Python can tell.
+LONGEST_TIME: Final = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ RETRY_OPTIONS = tuple(item.name for item in fields(Retry))
 ON_UNMET = ("skip", "skip_cascade", "fail")
 ON_EXHAUSTED = ("fail", "skip", "skip_cascade")
 #: A definition may choose its own limit up to these.
-MAX_DURATION_CEILING = timedelta(days=365)
+MAX_DURATION_CEILING = spec.LONGEST_TIME
 MAX_TASKS_CEILING = 1_000_000
 MAX_ITERATIONS_CEILING = 100_000
 #: Of a time in seconds, a factor, a share: neither infinite nor too large to be one.
@@ -76,8 +76,6 @@ def _check_duration(duration: Any, report: Report) -> None:
         report(f"max_duration must be a timedelta, not {duration!r}")
         return
     _check_time("max_duration", duration, report)
-    if duration > MAX_DURATION_CEILING:
-        report(f"max_duration must be at most {MAX_DURATION_CEILING.days} days, not {duration}")
 
 
 def overrides(layers: Any, known: set[str]) -> list[str]:
@@ -414,6 +412,9 @@ def _check_time(what: str, value: Any, report: Report) -> None:
         report(f"{what} must be a timedelta, not {value!r}")
     elif seconds <= 0:
         report(f"{what} must be positive, not {seconds:g} s")
+    elif seconds > spec.LONGEST_TIME.total_seconds():
+        told = value if isinstance(value, timedelta) else f"{seconds:g} s"
+        report(f"{what} must be at most {spec.LONGEST_TIME.days} days, not {told}")
 
 
 def _is_whole(value: Any) -> bool:

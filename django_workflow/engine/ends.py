@@ -14,7 +14,7 @@ from django_workflow import db, queue
 from django_workflow.conf import conf
 from django_workflow.definition.registry import registry
 from django_workflow.definition.retry import RetryPolicy
-from django_workflow.definition.spec import CALLABLE_PREFIX, MAP, NATIVE, StepSpec
+from django_workflow.definition.spec import CALLABLE_PREFIX, LONGEST_TIME, MAP, NATIVE, StepSpec
 from django_workflow.engine.advance import LockedRun
 from django_workflow.engine.claim import ClaimedTask
 from django_workflow.engine.outcome import ErrorRecord, Outcome
@@ -102,7 +102,11 @@ class Ending:
         return not self.outcome.is_retryable or not wanted or self.failure_count >= policy.max_attempts
 
     def backoff(self) -> float:
-        """Return the seconds until the next attempt."""
+        """Return the seconds until the next attempt; a handler or strategy that asks for more gets the longest time."""
+        return min(self.wanted_backoff(), LONGEST_TIME.total_seconds())
+
+    def wanted_backoff(self) -> float:
+        """Return the seconds that the outcome or the step's policy asks for."""
         if self.outcome.retry_after is not None:
             return max(0.0, self.outcome.retry_after)
         policy = policy_of(self.outcome.task.step)

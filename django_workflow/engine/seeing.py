@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django_workflow.definition.language import Language, Lazy
+from django_workflow.definition.spec import LONGEST_TIME
 from django_workflow.engine.decisions import Visible
 from django_workflow.exceptions import ExpressionError, UnregisteredHandler
 
@@ -63,4 +64,8 @@ def seconds(delay: float | str | None, place: str, names: Names, language: Langu
         return 0.0
     if isinstance(value, bool) or not isinstance(value, int | float) or not (value >= 0 and math.isfinite(value)):
         raise ExpressionError(f"{place}: a number of seconds from 0 is needed, not {value!r}", expression=str(delay))
+    if value > LONGEST_TIME.total_seconds():
+        raise ExpressionError(
+            f"{place}: it may be at most {LONGEST_TIME.days} days, not {value!r} s", expression=str(delay)
+        )
     return float(value)

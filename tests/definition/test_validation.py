@@ -425,6 +425,22 @@ OPTION_PROBLEMS = {
         {"retry": Retry(strategy="fibonacci")},
         "retry: strategy must be one of exponential, linear, constant or a function, not 'fibonacci'",
     ),
+    "endless delay": (
+        {"delay": timedelta(days=99_999_999)},
+        "delay must be at most 365 days, not 99999999 days, 0:00:00",
+    ),
+    "delay above its ceiling": (
+        {"delay": timedelta(days=366)},
+        "delay must be at most 365 days, not 366 days, 0:00:00",
+    ),
+    "timeout above its ceiling": (
+        {"timeout": timedelta(days=366)},
+        "timeout must be at most 365 days, not 366 days, 0:00:00",
+    ),
+    "retry above its ceiling": (
+        {"retry": Retry(cap=timedelta(days=366))},
+        "retry: cap must be at most 365 days, not 3.16224e+07 s",
+    ),
     "unknown strategy": (
         {"retry": {"strategy": f"{CALLABLE_PREFIX}mine"}},
         "retry: no strategy 'mine' is registered",

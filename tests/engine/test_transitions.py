@@ -546,6 +546,17 @@ def test_an_expression_for_a_delay_sees_what_was_published():
     assert done.of("b").delay == 7.0
 
 
+@pytest.mark.parametrize("value", [31_536_001, 1e15, 1e300])
+def test_a_delay_of_more_than_a_year_fails_the_run_and_names_place_and_limit(value):
+    done = play(step("a", To("b", delay="result")), step("b"), a=value)
+    assert (done.status, done.error["class"], done.error["step"]) == (FAILED, "ExpressionError", "a")
+    assert done.error["message"] == f"delay of transition 1 of step 'a': it may be at most 365 days, not {value!r} s"
+
+
+def test_a_delay_of_a_year_is_one():
+    assert play(step("a", To("b", delay="result")), step("b"), a=31_536_000).of("b").delay == 31_536_000.0
+
+
 @pytest.mark.parametrize("value", [-1, "soon", True, None, 1e400])
 def test_a_delay_that_is_no_number_of_seconds_fails_the_run(value):
     done = play(step("a", To("b", delay="result")), step("b"), a=value)

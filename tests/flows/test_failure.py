@@ -158,6 +158,13 @@ def test_retry_after_wins_over_backoff_and_rules_and_counts(flow, db):
     assert handle.result().error == {"step": "asks", "class": "RetryAfter", "message": "rate limit"}
 
 
+def test_whoever_asks_for_longer_than_a_year_waits_a_year(flow, db):
+    flow.step(name="asks")(lambda: RetryAfter(timedelta(days=99_999_999)))
+    handle = flow.start()
+    testing.run_until_idle()
+    assert remaining(Task.objects.get(run_id=handle.id)) == pytest.approx(365 * 86_400, abs=60)
+
+
 def test_fail_ends_the_step_without_further_attempts(flow, run):
     flow.step(name="gives_up", retry=Retry(max_attempts=9))(lambda: Fail("no such customer"))
     result = run(flow)

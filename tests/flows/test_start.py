@@ -183,6 +183,8 @@ def test_delay_that_is_over_begins_at_the_next_look(simple, db):
     [
         ({"delay": HOUR, "at": timezone.now()}, ValueError, "not both"),
         ({"at": timezone.now().replace(tzinfo=None)}, ValueError, "time zone"),
+        ({"delay": timedelta(days=366)}, ValueError, "delay= is at most 365 days"),
+        ({"at": timezone.now() + timedelta(days=366)}, ValueError, "at= is at most 365 days from now"),
         ({"labels": {"a": 1}}, TypeError, "labels are texts"),
         ({"labels": {1: "a"}}, TypeError, "labels are texts"),
     ],

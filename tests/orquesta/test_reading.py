@@ -55,6 +55,14 @@ def test_places_of_problems_are_data_too():
     assert problem.message == "when must be text, not a number"
 
 
+@pytest.mark.parametrize("key", ["delay: 31536001", "retry: {count: 1, delay: 31536001}"])
+def test_a_delay_is_a_year_at_most(key):
+    with pytest.raises(DefinitionError) as caught:
+        compiled(f"tasks:\n  a:\n    {key}\n")
+    (problem,) = caught.value.problems
+    assert problem.message == "delay must be at most 31536000, which is a year, not 31536001"
+
+
 def test_a_task_without_anything_does_nothing():
     spec = compiled("tasks:\n  a: {}\n")
     assert spec.steps["a"].handler == "flow.core.noop"

@@ -14,7 +14,16 @@ from django_workflow.definition.orquesta.document import Document, Task, Transit
 from django_workflow.definition.orquesta.inline import Pairs
 from django_workflow.definition.orquesta.reading import Source, read_document
 from django_workflow.definition.retry import NUMBERS
-from django_workflow.definition.spec import MAP, SINGLE, Assignment, Condition, FlowSpec, StepSpec, TransitionSpec
+from django_workflow.definition.spec import (
+    LONGEST_TIME,
+    MAP,
+    SINGLE,
+    Assignment,
+    Condition,
+    FlowSpec,
+    StepSpec,
+    TransitionSpec,
+)
 from django_workflow.definition.transitions import OUTCOMES
 from django_workflow.exceptions import DefinitionError
 
@@ -27,7 +36,7 @@ ANY_ACTION: Final = "any action"
 RETRIES: Final = 3
 MAX_TITLE: Final = 200
 #: The longest delay between attempts, which only an expression could exceed: a year.
-MAX_DELAY: Final = 31_536_000.0
+MAX_DELAY: Final = LONGEST_TIME.total_seconds()
 
 
 def compile_text(text: str, slug: str, knows_action: Callable[[str], bool]) -> FlowSpec:

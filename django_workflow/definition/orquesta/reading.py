@@ -12,6 +12,7 @@ from django_workflow.definition.names import COMMANDS, CONTINUE
 from django_workflow.definition.orquesta import expressions, inline
 from django_workflow.definition.orquesta.document import Document, Items, Retry, Task, Transition
 from django_workflow.definition.orquesta.inline import Pairs
+from django_workflow.definition.spec import LONGEST_TIME
 
 VERSIONS: Final = (1, 1.0, "1.0")
 DOCUMENT_KEYS: Final = ("version", "name", "description", "tags", "input", "vars", "tasks", "output")
@@ -303,6 +304,9 @@ def _number(written: dict[str, Any], path: Path, report: Report) -> int | str | 
     value: Any = written[str(key)]
     if (_is_whole(value) and value >= 0) or (isinstance(value, str) and expressions.is_expression(value)):
         found: int | str = value
+        longest = LONGEST_TIME.total_seconds()
+        if key == "delay" and not isinstance(found, str) and found > longest:
+            report(path, f"delay must be at most {longest:.0f}, which is a year, not {found}")
         return found
     report(path, f"{key} must be a whole number from 0 or an expression, not {value!r}")
     return None
