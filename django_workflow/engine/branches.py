@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,12 +11,23 @@ from django_workflow.engine.decisions import NO_VARIABLES, RunState, Variables
 from django_workflow.exceptions import ExpressionError
 
 
+def check_size(value: Mapping[str, Any], place: str, limit: int) -> None:
+    """Raise `ExpressionError` for a JSON value of more bytes than may be stored.
+
+    A decision says so, for the run can then fail for it; once it is written there is nobody left to decide.
+    """
+    size = len(json.dumps(dict(value), ensure_ascii=False, separators=(",", ":")).encode())
+    if size > limit:
+        raise ExpressionError(f"{place}: {size:,} bytes of JSON are too many; {limit:,} are allowed")
+
+
 class Branches:
     """The variables of one decision: those that are stored, and in `made` the new ones, in order."""
 
-    def __init__(self, state: RunState, made: list[Variables]) -> None:
+    def __init__(self, state: RunState, made: list[Variables], limit: int) -> None:
         self._state = state
         self._made = made
+        self._limit = limit
         self._by_key: dict[int, Variables] = {}
 
     def variables(self, key: int | None) -> Variables:
@@ -24,8 +36,11 @@ class Branches:
             return NO_VARIABLES
         return self._by_key.get(key) or self._state.variables(key)
 
-    def joined(self, keys: Sequence[int | None]) -> int | None:
-        """Return the variables of several branches as one: of each name what was written last (SEMANTICS F5)."""
+    def joined(self, keys: Sequence[int | None], place: str) -> int | None:
+        """Return the variables of several branches as one: of each name what was written last (SEMANTICS F5).
+
+        place: names them where they are too large together, which raises `ExpressionError`.
+        """
         different = list(dict.fromkeys(key for key in keys if key is not None))
         if len(different) < 2:
             return different[0] if different else None
@@ -39,7 +54,9 @@ class Branches:
         same = next((row for row in rows if row.stamps == stamps), None)
         if same is not None:
             return same.id
-        return self._add({name: row.values[name] for name, row in writers.items()}, stamps)
+        values = {name: row.values[name] for name, row in writers.items()}
+        check_size(values, place, self._limit)
+        return self._add(values, stamps)
 
     def keep(
         self, values: Mapping[str, Any], known: Variables, written: set[str] | None = None, place: str = "variables"
@@ -48,6 +65,7 @@ class Branches:
         for name in values if written is None else written:
             if not schema.is_json(values[name]):
                 raise ExpressionError(f"{place}: {name!r} is no JSON value")
+        check_size(values, place, self._limit)
         stamps = dict(known.stamps)
         key = self._state.new_variables()
         stamps.update(dict.fromkeys(values if written is None else written, key))

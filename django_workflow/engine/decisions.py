@@ -203,6 +203,7 @@ class RunFacts:
     open_steps: step runs running before this decision, and arrivals on their way, those that end included.
     task_count: tasks made so far, where they are counted; max_tasks, max_iterations: the run's limits.
     variables: those of the branches that have ended. failing: why the run fails once nothing runs any more.
+    max_output: bytes of JSON that variables, and the declared output, may each have.
     """
 
     input: Any = None
@@ -213,6 +214,7 @@ class RunFacts:
     max_iterations: int = 1_000
     variables: int | None = None
     failing: Error | None = None
+    max_output: int = 1 << 20
 
 
 @dataclass(slots=True)

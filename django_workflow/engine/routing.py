@@ -17,7 +17,7 @@ from django_workflow.definition.language import Language, assign, language_of
 from django_workflow.definition.names import CONTINUE, FAIL, RETRY
 from django_workflow.definition.spec import DEPENDENCY_OUTCOMES, MAP, MATCH_FIRST, NATIVE, FlowSpec, StepSpec
 from django_workflow.definition.spec import TransitionSpec as Transition
-from django_workflow.engine.branches import Branches
+from django_workflow.engine.branches import Branches, check_size
 from django_workflow.engine.decisions import (
     FINAL,
     FOLLOW,
@@ -101,7 +101,9 @@ class _Routing:
             final_variables=facts.variables,
             failing=facts.failing,
         )
-        self.branches = Branches(facts.state, self.decision.variables)
+        self.branches = Branches(facts.state, self.decision.variables, facts.max_output)
+        # why what the branches that ended know cannot be kept, where it cannot
+        self.excess: Error | None = None
 
     def route(self, again: Sequence[Again], *, is_start: bool) -> Decision:
         if is_start:
@@ -123,6 +125,8 @@ class _Routing:
             self.arrive(arrival.step, self.end_of(arrival), arrival.variables, is_cascade=arrival.is_cascade)
         while self.pending and self.decision.status is None:
             self.follow(self.pending.popleft())
+        if self.excess is not None and self.decision.failing is None:
+            self.fail_run(self.excess)
         if self.decision.status is None and self.decision.open_steps == 0:
             self.finish()
         return self.decision
@@ -144,7 +148,7 @@ class _Routing:
             return None
         names = self.names(OUTERMOST, None)
         values = evaluated("variables of the flow", names, lambda: self.language.variables(self.spec, names))
-        return self.branches.keep(values, NO_VARIABLES) if values else None
+        return self.branches.keep(values, NO_VARIABLES, place="variables of the flow") if values else None
 
     # what follows a step
 
@@ -235,7 +239,12 @@ class _Routing:
                     # several ways of one step run into one join are one arrival, which knows what each publishes
                     reached.add(target)
                     same = [way for way in ways if target in way[0].to]
-                    variables_there = self.branches.joined([known for _, known, _ in same])
+                    try:
+                        place = f"variables for step {target!r}"
+                        variables_there = self.branches.joined([known for _, known, _ in same], place)
+                    except ExpressionError as error:
+                        self.fail_run(error_of(end.step, type(error).__name__, error.message))
+                        return
                     first = min(pause for _, _, pause in same)
                     self.arrive(target, end, variables_there, is_cascade=is_cascade, delay=first)
                 else:
@@ -307,13 +316,18 @@ class _Routing:
         if generation.is_fired:
             self.end_branch(variables)
         elif len(generation.arrived) == self.spec.join_size(target):
+            try:
+                place, arrived = f"variables for step {target!r}", generation.arrived.values()
+                joined = self.branches.joined([item.variables for item in arrived], place)
+            except ExpressionError as error:
+                self.fail_run(error_of(target, type(error).__name__, error.message))
+                return
             generation.is_fired = True
             self.decision.waiting = [item for item in self.decision.waiting if item.id != generation.step_run]
             self.activate(
                 self.spec.steps[target], own=generation.step_run, iteration=generation.iteration, is_woken=is_woken,
-                scope=end.scope, source=end.id,
-                variables=self.branches.joined([item.variables for item in generation.arrived.values()]),
-                is_cascade=any(item.is_cascade for item in generation.arrived.values()),
+                scope=end.scope, source=end.id, variables=joined,
+                is_cascade=any(item.is_cascade for item in arrived),
             )  # fmt: skip
 
     # starting a step
@@ -496,6 +510,8 @@ class _Routing:
                 decision.status, decision.error = FAILED, self.missing(first)
             for item in partly:
                 self.end_arrived(item)
+            if self.excess is not None and decision.status == SUCCEEDED:
+                decision.status, decision.error = FAILED, self.excess
         self.give_output()
 
     def unfired(self) -> list[Unfired]:
@@ -524,6 +540,7 @@ class _Routing:
             output = evaluated("output of the flow", names, lambda: self.language.outputs(self.spec, names))
             if not schema.is_json(output):
                 raise ExpressionError("output of the flow: it is no JSON value")
+            check_size(output, "output of the flow", self.facts.max_output)
             decision.output = output
         except MISTAKES as error:
             if decision.status == SUCCEEDED:
@@ -580,9 +597,15 @@ class _Routing:
             self.end_branch(variables)
 
     def end_branch(self, variables: int | None) -> None:
-        """A branch ends here: what it knows is the run's from now on."""
-        if self.spec.output:
-            self.decision.final_variables = self.branches.joined([self.decision.final_variables, variables])
+        """A branch ends here: what it knows is the run's from now on; where that is too much the run fails."""
+        if not self.spec.output:
+            return
+        try:
+            known = [self.decision.final_variables, variables]
+            self.decision.final_variables = self.branches.joined(known, "variables of the branches that ended")
+        except ExpressionError as error:
+            # a run that fails anyway keeps its own reason: this one counts once all else is done
+            self.excess = self.excess or error_of("", type(error).__name__, error.message)
 
     def end_arrived(self, join: Unfired) -> None:
         """The branches that wait at a join in vain end there."""

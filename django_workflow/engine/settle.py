@@ -278,4 +278,5 @@ def facts_of(run: LockedRun, spec: FlowSpec, state: RunState, text: str | None) 
         max_iterations=spec.max_iterations or conf.MAX_ITERATIONS,
         variables=run.variables_id,
         failing=run.failing,
+        max_output=conf.MAX_OUTPUT_BYTES,
     )

@@ -132,6 +132,7 @@ class Play:
     chance: random.Random | None = None
     max_tasks: int = 100_000
     max_iterations: int = 1_000
+    max_output: int = 1 << 20
 
     def __post_init__(self) -> None:
         self.state = Noted(self.spec)
@@ -161,7 +162,7 @@ class Play:
     def facts(self) -> RunFacts:
         return RunFacts(
             self.input, self.state, self.open_steps, self.task_count, self.max_tasks, self.max_iterations,
-            self.variables, self.failing,
+            self.variables, self.failing, self.max_output,
         )  # fmt: skip
 
     def pick(self, waiting: list[Any]) -> list[Any]:

@@ -165,6 +165,17 @@ def test_whoever_asks_for_longer_than_a_year_waits_a_year(flow, db):
     assert remaining(Task.objects.get(run_id=handle.id)) == pytest.approx(365 * 86_400, abs=60)
 
 
+def test_a_declared_output_that_is_too_large_fails_the_run_and_nothing_runs_again(make_flow, run, settings):
+    settings.DJANGO_WORKFLOW = {"MAX_OUTPUT_BYTES": 100}
+    flow = make_flow(output={"one": "outputs.a", "two": "outputs.a"})
+    calls = []
+    flow.step(name="a")(lambda: "x" * 60)
+    flow.step(name="b", retry=Retry(max_attempts=2))(lambda a: calls.append(1))
+    result = run(flow)
+    assert (result.status, result.error["class"], len(calls)) == ("failed", "ExpressionError", 1)
+    assert result.error["message"] == "output of the flow: 139 bytes of JSON are too many; 100 are allowed"
+
+
 def test_fail_ends_the_step_without_further_attempts(flow, run):
     flow.step(name="gives_up", retry=Retry(max_attempts=9))(lambda: Fail("no such customer"))
     result = run(flow)
