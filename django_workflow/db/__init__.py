@@ -2,7 +2,7 @@
 
 from django_workflow.db.channels import RUN_CHANNEL
 from django_workflow.db.drawing import draw_ids, draw_next, forget_drawn_ids
-from django_workflow.db.errors import is_lock_timeout, is_retryable, sqlstate
+from django_workflow.db.errors import is_lock_timeout, is_of_schema, is_retryable, sqlstate
 from django_workflow.db.sessions import (
     Bell,
     Listener,
@@ -52,6 +52,7 @@ __all__ = [
     "in_test_transaction",
     "in_transaction",
     "is_lock_timeout",
+    "is_of_schema",
     "is_retryable",
     "listen",
     "lock_timeout",

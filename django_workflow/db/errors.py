@@ -8,6 +8,8 @@ from django.db.utils import DatabaseError, InterfaceError, OperationalError
 #: a server that is read-only for a failover, deadlocks and serialisation failures, lack of resources, shutdowns.
 RETRYABLE_STATES = ("08", "25006", "40", "53", "57P")
 LOCK_NOT_AVAILABLE = "55P03"
+#: A table, column, function or right that this code expects is not there: another release is being deployed.
+UNFIT_STATES = "42"
 
 
 def is_retryable(error: BaseException) -> bool:
@@ -24,6 +26,11 @@ def is_retryable(error: BaseException) -> bool:
 def is_lock_timeout(error: BaseException) -> bool:
     """Say whether `error` means that a lock was not available in time."""
     return sqlstate(error) == LOCK_NOT_AVAILABLE
+
+
+def is_of_schema(error: BaseException) -> bool:
+    """Say whether `error` is of the tables as they are now, not of the data."""
+    return (sqlstate(error) or "").startswith(UNFIT_STATES)
 
 
 def sqlstate(error: BaseException) -> str | None:

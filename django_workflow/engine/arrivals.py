@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from uuid import UUID
 
 from django_workflow import db
-from django_workflow.engine import publish
+from django_workflow.engine import publish, refused
 from django_workflow.engine.advance import Advance
 from django_workflow.engine.decisions import NewArrival
 from django_workflow.engine.outputs import read_inputs
@@ -15,9 +16,15 @@ from django_workflow.engine.settle import facts_of, lock_runs, notifications
 from django_workflow.engine.state import StoredState
 from django_workflow.statuses import RUNNING
 
-RUNS_ARRIVED_AT = """
-    SELECT DISTINCT r.id, r.version_id FROM django_workflow_arrival a JOIN django_workflow_run r ON r.id = a.run_id
+VERSIONS_ARRIVED_AT = """
+    SELECT DISTINCT r.version_id FROM django_workflow_arrival a JOIN django_workflow_run r ON r.id = a.run_id
     WHERE a.generation IS NULL AND a.due_at <= clock_timestamp() AND r.status = 'running' AND NOT r.is_local
+"""
+# the version is asked for here, not of what was found: any number of runs that others decide must not fill the limit
+RUNS_ARRIVED_AT = """
+    SELECT DISTINCT r.id FROM django_workflow_arrival a JOIN django_workflow_run r ON r.id = a.run_id
+    WHERE a.generation IS NULL AND a.due_at <= clock_timestamp() AND r.status = 'running' AND NOT r.is_local
+      AND r.version_id = ANY(%s::bigint[])
     LIMIT %s
 """
 TAKE_DUE = """
@@ -32,14 +39,27 @@ def arrive_due(limit: int = 500) -> int:
 
     Runs of versions that this process has no code for are left to others, and those somebody holds to the next time.
     """
-    found = db.rows(RUNS_ARRIVED_AT, [limit])
-    return arrive_in([run_id for run_id, version_id in found if publish.can_decide(version_id)])
+    versions = [version_id for (version_id,) in db.rows(VERSIONS_ARRIVED_AT) if publish.can_decide(version_id)]
+    return arrive_in([run_id for (run_id,) in db.rows(RUNS_ARRIVED_AT, [versions, limit])]) if versions else 0
 
 
-def arrive_in(run_ids: list[UUID], *, wait_ms: int | None = None) -> int:
-    """Count the due arrivals of some runs; as `arrive_due`. wait_ms: how long to wait for a run that is held."""
-    if not run_ids:
-        return 0
+def arrive_in(run_ids: Sequence[UUID], *, wait_ms: int | None = None) -> int:
+    """Count the due arrivals of some runs; as `arrive_due`. wait_ms: how long to wait for a run that is held.
+
+    A run in which what follows is refused fails for it, alone.
+    """
+
+    def fail(run_id: UUID, error: Exception) -> None:
+        cancelled: set[UUID] = set()
+        with db.atomic():
+            if run_id in lock_runs([run_id], wait_ms=wait_ms):
+                cancelled = refused.fail_run(run_id, error)
+        db.notify(notifications(runs=[run_id], cancelled=cancelled))
+
+    return refused.each_apart(run_ids, lambda ids: _arrive(ids, wait_ms), fail)
+
+
+def _arrive(run_ids: Sequence[UUID], wait_ms: int | None) -> int:
     advance = Advance()
     due: dict[UUID, list[NewArrival]] = defaultdict(list)
     with db.atomic():

@@ -10,7 +10,7 @@ from uuid import UUID
 from django_workflow import db, payload, queue
 from django_workflow.conf import conf
 from django_workflow.definition.spec import SINGLE, FlowSpec
-from django_workflow.engine import close, ends, held, publish
+from django_workflow.engine import close, ends, held, publish, refused
 from django_workflow.engine.advance import Advance, LockedRun
 from django_workflow.engine.claim import ClaimedTask, Taker, equip_taken
 from django_workflow.engine.ends import Ending
@@ -108,7 +108,8 @@ def _settle_apart(outcomes: Sequence[Outcome], wait_ms: int | None, error: Excep
     if len(outcomes) == 1:
         logger.error("outcome refused", extra={"task": outcomes[0].task.id}, exc_info=error)
         if not outcomes[0].is_retryable and outcomes[0].output is None:
-            raise error  # it failed already and still cannot be written: this is no fault of its data
+            # it failed already and still cannot be written: this is no fault of its data
+            return _end_its_run(outcomes[0], wait_ms, error)
         return settle([outcomes[0].as_failure(error)], wait_ms=wait_ms)
     ordered = sorted(outcomes, key=lambda outcome: (outcome.task.run_id, outcome.task.id))
     middle = len(ordered) // 2
@@ -120,6 +121,26 @@ def _settle_apart(outcomes: Sequence[Outcome], wait_ms: int | None, error: Excep
             if db.is_retryable(refusal) or db.is_lock_timeout(refusal):
                 raise
             result.left += half  # one outcome, logged; it waits while the others go on
+    return result
+
+
+IS_HELD = "SELECT id FROM django_workflow_task WHERE id = %s AND lease_id = %s AND status = 'running'"
+
+
+def _end_its_run(outcome: Outcome, wait_ms: int | None, error: Exception) -> Settled:
+    """End the run in which nothing can follow from an outcome: else its handler would run again after each lease."""
+    if not refused.is_for_good(error):
+        raise error
+    result, run_id = Settled(), outcome.task.run_id
+    with db.atomic():
+        if run_id not in lock_runs([run_id], wait_ms=wait_ms):
+            result.left = [outcome]
+            return result
+        result.done, result.runs = [outcome], {run_id}
+        if db.rows(IS_HELD, list(outcome.task.fence)):
+            result.cancelled = refused.fail_run(run_id, error)
+        else:
+            result.superseded = {outcome.task.id}
     return result
 
 

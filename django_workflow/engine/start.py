@@ -13,7 +13,7 @@ from django_workflow import db, payload
 from django_workflow.conf import conf
 from django_workflow.definition import schema
 from django_workflow.definition.spec import FlowSpec
-from django_workflow.engine import publish
+from django_workflow.engine import publish, refused
 from django_workflow.engine.advance import Advance, LockedRun
 from django_workflow.engine.records import EventLog
 from django_workflow.engine.routing import Decision, RunFacts, decide
@@ -198,10 +198,15 @@ def _insert(runs: Sequence[_NewRun], spec: FlowSpec, flow_id: int) -> tuple[list
 DUE_VERSIONS = """
     SELECT DISTINCT version_id FROM django_workflow_run WHERE status = 'scheduled' AND due_at <= clock_timestamp()
 """
+FIND_DUE_RUNS = """
+    SELECT id FROM django_workflow_run
+    WHERE status = 'scheduled' AND due_at <= clock_timestamp() AND version_id = ANY(%s::bigint[])
+    ORDER BY id LIMIT %s
+"""
 LOCK_DUE_RUNS = """
     SELECT id, status, version_id, open_steps, task_count, is_local FROM django_workflow_run
-    WHERE status = 'scheduled' AND due_at <= clock_timestamp() AND version_id = ANY(%s::bigint[])
-    ORDER BY id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+    WHERE id = ANY(%s::uuid[]) AND status = 'scheduled' AND due_at <= clock_timestamp()
+    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 """
 BEGIN_RUNS = """
     UPDATE django_workflow_run SET status = 'running', started_at = clock_timestamp()
@@ -213,14 +218,20 @@ def begin_due(limit: int = 500) -> int:
     """Begin scheduled runs whose time has come; returns how many.
 
     Runs of versions that name conditions this process has no code for stay scheduled: in a rolling
-    deploy a keeper of the new release begins them.
+    deploy a keeper of the new release begins them. A run whose beginning is refused fails for it, alone.
     """
     versions = [version_id for (version_id,) in db.rows(DUE_VERSIONS) if publish.can_decide(version_id)]
     if not versions:
         return 0
+    due = [run_id for (run_id,) in db.rows(FIND_DUE_RUNS, [versions, limit])]
+    return refused.each_apart(due, _begin, _fail)
+
+
+def _begin(run_ids: Sequence[UUID]) -> int:
+    """Begin those of the runs that are scheduled still and held by nobody."""
     advance = Advance()
     with db.atomic():
-        runs = [LockedRun(*row) for row in db.rows(LOCK_DUE_RUNS, [versions, limit])]
+        runs = [LockedRun(*row) for row in db.rows(LOCK_DUE_RUNS, [list(run_ids)])]
         if not runs:
             return 0
         inputs: dict[UUID, str] = dict(db.rows(BEGIN_RUNS, [[run.id for run in runs]]))
@@ -233,3 +244,12 @@ def begin_due(limit: int = 500) -> int:
         advance.write()
     db.notify(notifications(queues=advance.queues, runs=[run.id for run in runs]))
     return len(runs)
+
+
+def _fail(run_id: UUID, error: Exception) -> None:
+    """End a scheduled run that cannot begin."""
+    cancelled: set[UUID] = set()
+    with db.atomic():
+        if db.rows(LOCK_DUE_RUNS, [[run_id]]):
+            cancelled = refused.fail_run(run_id, error)
+    db.notify(notifications(runs=[run_id], cancelled=cancelled))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from uuid import UUID
 
 from django_workflow import db
@@ -62,28 +63,36 @@ class Keeper:
             if not self._is_leader:
                 return CANDIDATE_EVERY
         due = timers.what_is_due()
-        moved = 0
-        if due.tasks:
-            moved += timers.send_due_tasks()
-        if due.runs:
-            moved += start.begin_due()
-        if due.deadlines:
-            moved += timers.end_overdue_runs()
-        if due.pauses:
-            moved += pause_with_flow()
-        if due.arrivals:
-            moved += arrivals.arrive_due()
-        if time.monotonic() >= self._repair_at:
-            self._repair()
-        if moved:
+        duties = (
+            (due.tasks, timers.send_due_tasks),
+            (due.runs, start.begin_due),
+            (due.deadlines, timers.end_overdue_runs),
+            (due.pauses, pause_with_flow),
+            (due.arrivals, arrivals.arrive_due),
+            (time.monotonic() >= self._repair_at, self._repair),
+        )
+        if sum(_attempted(duty) for is_due, duty in duties if is_due):
             return 0.0  # there may be more; what is due but held by somebody waits for the next round
         poll = conf.POLL_INTERVAL.total_seconds()
         return poll if due.seconds_to_next is None else min(poll, max(0.0, due.seconds_to_next))
 
-    def _repair(self) -> None:
-        """One batch of repair: lost local runs, lost messages, old runs."""
+    def _repair(self) -> int:
+        """One batch of repair: lost local runs, lost messages, old runs; it is nothing that others wait for."""
+        self._repair_at = time.monotonic() + REPAIR_EVERY
         timers.end_lost_local_runs()
         self._reconciled = timers.reconcile(self._reconciled)
         pruned = timers.prune(conf.RETENTION) if conf.RETENTION is not None else 0
         more = self._reconciled is not None or pruned >= timers.BATCH
         self._repair_at = time.monotonic() + (1.0 if more else REPAIR_EVERY)
+        return 0
+
+
+def _attempted(duty: Callable[[], int]) -> int:
+    """Do a duty; return how much was done. One that is refused must not keep the others waiting for ever."""
+    try:
+        return duty()
+    except Exception as error:
+        if db.is_retryable(error):
+            raise  # of the connection, and so of all duties
+        logger.exception("a duty of the keeper failed", extra={"duty": duty.__name__})
+        return 0

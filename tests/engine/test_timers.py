@@ -9,7 +9,7 @@ from django.apps import apps
 from django.db import transaction
 
 from django_workflow import Retry, RetryAfter, To, db, queue, testing
-from django_workflow.engine import claim, start, timers
+from django_workflow.engine import arrivals, claim, publish, start, timers
 from django_workflow.engine.start import StartRequest
 from django_workflow.engine.timers import Due
 from django_workflow.models import (
@@ -90,6 +90,83 @@ def test_what_is_due_tells_what_and_when(simple, waiting, db):
     Task.objects.update(due_at="2020-01-01T00:00Z")
     due = timers.what_is_due()
     assert (due.tasks, due.runs, due.deadlines) == (True, True, True)
+
+
+REFUSE = """
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = 'data_exception'; END $$;
+    CREATE TRIGGER refuse BEFORE INSERT ON django_workflow_task
+        FOR EACH ROW WHEN (new.run_id = '%s') EXECUTE FUNCTION refuse()
+"""
+
+
+def refuse_tasks_of(handle):
+    """Let the database refuse whatever would start in a run."""
+    db.run_script(REFUSE % handle.id)
+
+
+@pytest.mark.parametrize("wait", [1e15, 1e300])
+def test_a_scheduled_run_whose_delay_is_too_long_fails_and_the_others_begin(make_flow, simple, db, wait):
+    flow = make_flow()
+    flow.step(name="waits", delay="input.wait")(lambda: 1)
+    poison, fine = flow.start({"wait": wait}, delay=HOUR), simple.start(delay=HOUR)
+    testing.advance(HOUR)
+    testing.run_until_idle()
+    assert (poison.status, fine.status) == ("failed", "succeeded")
+    assert "delay of step 'waits'" in poison.result().error["message"]
+
+
+def test_a_scheduled_run_whose_variables_are_too_large_fails_and_the_others_begin(make_flow, simple, settings, db):
+    flow = make_flow(vars={"a": "input", "b": "input"})
+    flow.step(name="only")(lambda: 1)
+    poison, fine = flow.start("x" * 60, delay=HOUR), simple.start(delay=HOUR)
+    settings.DJANGO_WORKFLOW = {"MAX_OUTPUT_BYTES": 100}
+    testing.advance(HOUR)
+    testing.run_until_idle()
+    assert (poison.status, fine.status) == ("failed", "succeeded")
+    assert poison.result().error["message"].startswith("variables of the flow: 135 bytes")
+
+
+def test_a_scheduled_run_that_the_database_refuses_fails_alone(simple, db):
+    first, poison, last = simple.start_many(range(3), delay=HOUR)
+    refuse_tasks_of(poison)
+    testing.advance(HOUR)
+    assert start.begin_due() == 3
+    assert [first.status, poison.status, last.status] == ["running", "failed", "running"]
+    assert "refused" in poison.result().error["message"]
+    assert Event.objects.filter(run_id=poison.id, type="run.failed").count() == 1
+    assert start.begin_due() == 0
+
+
+def test_a_run_whose_delayed_arrival_the_database_refuses_fails_alone(make_flow, db):
+    flow = make_flow(entry=["a", "b"])
+    flow.step(name="a", next=[To("meet", delay=HOUR)])(lambda: 1)
+    flow.step(name="b", next=["meet"])(lambda: 1)
+    flow.step(name="meet", join="all")(lambda: 1)
+    first, poison, last = flow.start_many(range(3))
+    testing.run_until_idle()
+    refuse_tasks_of(poison)
+    testing.advance(HOUR)
+    testing.run_until_idle()
+    assert [first.status, poison.status, last.status] == ["succeeded", "failed", "succeeded"]
+    testing.assert_settled(poison, "failed", steps={"a": "succeeded", "b": "succeeded", "meet": "cancelled"})
+
+
+def test_arrivals_of_versions_that_others_decide_do_not_keep_these_waiting(make_flow, monkeypatch, db):
+    handles = []
+    for _ in range(2):
+        flow = make_flow(entry=["a", "b"])
+        flow.step(name="a", next=[To("meet", delay=HOUR)])(lambda: 1)
+        flow.step(name="b", next=["meet"])(lambda: 1)
+        flow.step(name="meet", join="all")(lambda: 1)
+        handles += flow.start_many(range(2))
+    testing.run_until_idle()
+    testing.advance(HOUR)
+    foreign = handles[0].run.version_id
+    monkeypatch.setattr(publish, "can_decide", lambda version_id: version_id != foreign)
+    assert [arrivals.arrive_due(limit=1) for _ in range(3)] == [1, 1, 0]
+    monkeypatch.undo()
+    assert arrivals.arrive_due() == 2
 
 
 def test_overdue_run_is_ended_with_all_its_rows(waiting, db):
@@ -234,6 +311,24 @@ def test_keeper_does_not_spin_over_what_somebody_holds(simple, workflow_queues):
         assert db.on_own_connection(Keeper().round) > 0.5
     assert db.on_own_connection(Keeper().round) == 0.0
     assert handle.status == "running"
+
+
+def test_a_duty_of_the_keeper_that_fails_leaves_the_others_to_be_done(
+    simple, waiting, workflow_queues, monkeypatch, caplog
+):
+    def begin_due():
+        raise ValueError("what nobody thought of")
+
+    monkeypatch.setattr(start, "begin_due", begin_due)
+    scheduled, overdue = simple.start(delay=HOUR), waiting.start()
+    Run.objects.filter(pk=scheduled.id).update(due_at="2020-01-01T00:00Z")
+    Run.objects.filter(pk=overdue.id).update(deadline_at="2020-01-01T00:00Z")
+    keeper = Keeper()
+    assert keeper.round() == 0.0
+    assert (scheduled.status, overdue.status) == ("scheduled", "timed_out")
+    assert keeper.round() > 0.5  # it does not spin over what it cannot do
+    db.close()
+    assert "a duty of the keeper failed" in caplog.messages
 
 
 def test_keeper_repairs_now_and_then(simple, workflow_queues, settings, monkeypatch):

@@ -506,6 +506,16 @@ def unsettled_is_left_to_its_lease(put: Put) -> None:
     put(Dispatcher, "_leave_to_lease", keep)
 
 
+@guard("settle._end_its_run fails the run in which not even a failure can be settled", "the error is raised")
+def what_cannot_be_settled_ends_its_run(put: Put) -> None:
+    from django_workflow.engine import settle
+
+    def refuse(outcome: Any, wait_ms: Any, error: Exception) -> None:
+        raise error
+
+    put(settle, "_end_its_run", refuse)
+
+
 @guard("settle._settle_apart goes on with the other half where one outcome is refused for good", "it raises")
 def others_go_on_beside_what_is_refused(put: Put) -> None:
     from django_workflow.engine import settle

@@ -389,12 +389,29 @@ def test_a_task_that_cannot_be_settled_at_all_does_not_stop_the_others(workers, 
         return input
 
     first, *others = flow.start_many(range(20))
-    refuse(f"new.id = {task_of(first).id} AND new.status IN ('succeeded', 'failed')")
+    refuse(f"new.id = {task_of(first).id} AND new.status IN ('succeeded', 'failed', 'cancelled')")
     workers.thread()
     soon(lambda: all(is_settled(run) for run in others), "the others settle")
     later = flow.start_many(range(20))
     soon(lambda: all(is_settled(run) for run in later), "later ones settle, too")
     assert first.status == "running"
+
+
+@pytest.mark.guard("what_cannot_be_settled_ends_its_run")
+def test_a_run_in_which_not_even_a_failure_can_be_settled_fails_and_its_handler_does_not_run_again(
+    workers, flow, refuse, effects
+):
+    @flow.step
+    def only(ctx):
+        record(ctx)
+
+    run = flow.start()
+    refuse("new.status IN ('succeeded', 'failed')")
+    workers.thread()
+    soon(lambda: is_settled(run), "the run settles")
+    assert (run.status, effects.total("only")) == ("failed", 1)
+    assert "refused" in run.result().error["message"]
+    assert_nothing_is_left_open()
 
 
 @pytest.fixture

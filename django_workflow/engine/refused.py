@@ -1,0 +1,86 @@
+"""What cannot be written for one run: the others go on, and it ends as failed, for nobody could write it later either.
+
+The last resort. What is known to be refused (a value that is too large, a delay of a thousand years) fails a run in
+its decision, where the place is known; this is for what nobody thought of.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from django_workflow import db
+from django_workflow.engine import close
+from django_workflow.engine.outcome import ErrorRecord
+from django_workflow.engine.records import EventLog
+from django_workflow.engine.routing import error_of
+from django_workflow.statuses import FAILED
+
+logger = logging.getLogger("django_workflow")
+
+# two statements, for a scheduled run begins before it fails
+BEGIN_IF_SCHEDULED = """
+    UPDATE django_workflow_run SET status = 'running', started_at = clock_timestamp()
+    WHERE id = %s AND status = 'scheduled'
+"""
+FAIL_UNSETTLED_RUN = """
+    UPDATE django_workflow_run
+    SET status = 'failed', open_steps = 0, ended_at = clock_timestamp(), error = %s::jsonb
+    WHERE id = %s AND status IN ('running', 'paused') RETURNING id
+"""
+
+
+def is_for_good(error: Exception) -> bool:
+    """Say whether what was refused once will always be: not where another try or another release may do."""
+    return not (db.is_retryable(error) or db.is_lock_timeout(error) or db.is_of_schema(error))
+
+
+def fail_run(run_id: UUID, error: Exception) -> set[UUID]:
+    """End a run whose lock the caller holds as failed with `error`; returns it where a handler was running in it.
+
+    A run that has settled stays as it is.
+    """
+    record = ErrorRecord.of(error)
+    told = error_of("", record.error_class, record.message)
+    db.execute(BEGIN_IF_SCHEDULED, [run_id])
+    if not db.rows(FAIL_UNSETTLED_RUN, [json.dumps(told), run_id]):
+        return set()
+    logger.error("run failed, for what follows in it was refused", extra={"run_id": str(run_id)}, exc_info=error)
+    cancelled = close.close_runs({run_id: FAILED})
+    events = EventLog()
+    events.run(run_id, "run.failed", told)
+    events.write()
+    return cancelled
+
+
+def each_apart(
+    run_ids: Sequence[UUID], work: Callable[[Sequence[UUID]], int], fail: Callable[[UUID, Exception], None]
+) -> int:
+    """Do the work for all runs at once; where that is refused, for each alone, so that only the culprit fails for it.
+
+    work: does it in a transaction of its own. fail: ends the culprit, as `fail_run` does.
+    Returns how much was done. Errors that say nothing about the data are raised.
+    """
+    try:
+        return work(run_ids) if run_ids else 0
+    except Exception as error:
+        if not is_for_good(error):
+            raise
+        refusal = error
+    if len(run_ids) > 1:
+        return sum(_alone(run_id, work, fail) for run_id in run_ids)
+    fail(run_ids[0], refusal)
+    return 1
+
+
+def _alone(run_id: UUID, work: Callable[[Sequence[UUID]], int], fail: Callable[[UUID, Exception], None]) -> int:
+    """Do the work for one of many; not even a run that cannot be failed keeps those behind it waiting."""
+    try:
+        return each_apart([run_id], work, fail)
+    except Exception as error:
+        if not is_for_good(error):
+            raise
+        logger.exception("run cannot even fail", extra={"run_id": str(run_id)})
+        return 0
