@@ -59,13 +59,9 @@ def draw_ids(table: str, count: int) -> list[int]:
     return drawn
 
 
-NEXT = "SELECT nextval(pg_get_serial_sequence(%s, 'id'))"
-
-
-def draw_next(table: str) -> int:
-    """Return the next id of `table`: above all that were drawn so, whoever drew them."""
-    drawn: int = rows(NEXT, [table])[0][0]
-    return drawn
+def draw_next(table: str, count: int) -> list[int]:
+    """Return the next ids of `table`, ascending: above all that were drawn before, whoever drew them."""
+    return sorted(row[0] for row in rows(DRAW, [table, count]))
 
 
 def forget_drawn_ids() -> None:

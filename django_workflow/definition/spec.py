@@ -139,6 +139,11 @@ class StepSpec:
         """The parts of `over`: the source, then the keys into its value."""
         return tuple(self.over.split(".")) if self.over else ()
 
+    @property
+    def may_read_variables(self) -> bool:
+        """Whether it may depend on variables if and how it starts."""
+        return self.when is not None or isinstance(self.delay, str) or self.over_path[:1] == ("vars",)
+
     @cached_property
     def sources(self) -> tuple[str, ...]:
         """The steps whose outputs its handler takes by name."""
@@ -307,6 +312,19 @@ class FlowSpec:
     def uses_variables(self) -> bool:
         """Whether its runs have variables."""
         return bool(self.vars) or self.language != NATIVE or any(item.publish for item in self.transitions)
+
+    @cached_property
+    def asking(self) -> frozenset[str]:
+        """Steps after which variables are looked at: where a way publishes, and for what it leads to."""
+        if self.language != NATIVE:
+            return frozenset(self.steps)
+        ways = (way for way in self.transitions if self.uses_variables)
+        return frozenset(
+            way.source
+            for way in ways
+            if way.publish or way.when is not None or isinstance(way.delay, str)
+            or any(self.steps[name].may_read_variables for name in way.steps)
+        )  # fmt: skip
 
     @cached_property
     def reads_input(self) -> bool:

@@ -17,7 +17,7 @@ from django_workflow.engine.ends import Ending
 from django_workflow.engine.outcome import Outcome
 from django_workflow.engine.outputs import read_inputs
 from django_workflow.engine.routing import RunFacts, RunState, StepEnd, decide
-from django_workflow.engine.state import StoredState, prefetch, wanted
+from django_workflow.engine.state import NextIds, StoredState, expected_variables, prefetch, prefetch_variables, wanted
 from django_workflow.statuses import RELEASED, RUN_TERMINAL, SUCCEEDED
 
 logger = logging.getLogger("django_workflow")
@@ -274,12 +274,18 @@ class _Settling:
             if item.outcome.kind == SUCCEEDED and task.step.kind == SINGLE:
                 self.texts[task.step_run_id] = item.outcome.output or "null"
         inputs = read_inputs(run_id for run_id in live if specs[run_id].reads_input)
-        states = {run_id: StoredState(run_id, specs[run_id], step_ends[run_id], self.texts) for run_id in live}
+        ids = NextIds(sum(expected_variables(specs[run_id], step_ends[run_id]) for run_id in live))
+        states = {run_id: StoredState(run_id, specs[run_id], step_ends[run_id], self.texts, ids) for run_id in live}
         prefetch([
             (states[run_id], *wanted(specs[run_id], step_ends[run_id]))
             for run_id in live
             if specs[run_id].has_joins or not specs[run_id].is_bounded
         ])  # fmt: skip
+        prefetch_variables(
+            (states[run_id], step_ends[run_id], runs[run_id].variables_id)
+            for run_id in live
+            if specs[run_id].uses_variables
+        )
         for run_id in live:
             facts = facts_of(runs[run_id], specs[run_id], states[run_id], inputs.get(run_id))
             self.advance.add(runs[run_id], specs[run_id], decide(specs[run_id], facts, step_ends[run_id]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -17,20 +18,44 @@ VARIABLES_TABLE = "django_workflow_variables"
 Way = tuple[str, int, str]
 
 
+class NextIds:
+    """Ids of variables to be, drawn when the first is asked for, for all runs of a transaction at once.
+
+    Not from a block: what is drawn once the runs' locks are held is above all that the runs have, whoever drew that.
+    So they are of one transaction, and never kept for the next. expected: how many will be asked for.
+    """
+
+    def __init__(self, expected: int = 1) -> None:
+        self._expected = max(1, expected)
+        self._drawn: deque[int] = deque()
+
+    def next(self) -> int:
+        """Return an id above those returned before."""
+        if not self._drawn:
+            self._drawn.extend(db.draw_next(VARIABLES_TABLE, self._expected))
+        return self._drawn.popleft()
+
+
 class StoredState(RunState):
     """A run's state in the database; under the run's lock nobody adds to it.
 
-    texts: outputs in hand, by step run, as JSON text.
+    texts: outputs in hand, by step run, as JSON text. ids: shared by the runs of one transaction.
     """
 
     def __init__(
-        self, run_id: UUID, spec: FlowSpec, ends: Sequence[StepEnd] = (), texts: Mapping[int, str] | None = None
+        self,
+        run_id: UUID,
+        spec: FlowSpec,
+        ends: Sequence[StepEnd] = (),
+        texts: Mapping[int, str] | None = None,
+        ids: NextIds | None = None,
     ) -> None:
         super().__init__()
         self.run_id = run_id
         self._spec = spec
         self._texts = texts or {}
         self._ends = [end for end in ends if end.id in self._texts]
+        self._ids_to_be = ids or NextIds()
         self._outputs: dict[int, RunOutputs] = {}
         self._variables: dict[int, Variables] = {}
         self._iterations: dict[tuple[str, int], int] = {}
@@ -88,7 +113,9 @@ class StoredState(RunState):
         return self._generations[key]
 
     def unfired(self) -> Sequence[Unfired]:
-        """Read the joins that wait."""
+        """Read the joins that wait, where there are any in the flow."""
+        if not self._spec.has_joins:
+            return ()
         found = db.rows(READ_UNFIRED, [self.run_id])
         return [Unfired(step, scope, number, tuple(sources)) for step, scope, number, sources in found]
 
@@ -98,13 +125,41 @@ class StoredState(RunState):
 
     def new_variables(self) -> int:
         """Draw an id above all others of the run."""
-        # not from a block: under the run's lock the next value of the sequence is above all that the run has
-        return db.draw_next(VARIABLES_TABLE)
+        return self._ids_to_be.next()
 
     def remember(self, way: Way, last: int, seen: Generation) -> None:
         """Keep what was read of a join: how often a source has arrived, and the generation it arrives in next."""
         self._ordinals[way] = last
         self._generations.setdefault((way[0], way[1], last + 1), seen)
+
+    def keep(self, known: Variables) -> None:
+        """Keep variables that were read."""
+        assert known.id is not None
+        self._variables[known.id] = known
+
+    def variables_asked(self, ends: Sequence[StepEnd], final: int | None) -> set[int]:
+        """Return the ids of the variables that the decision about these ends will ask for; `prefetch` comes first.
+
+        final: those of the branches that have ended.
+        """
+        spec = self._spec
+        asked: set[int | None] = {end.variables for end in ends if end.step in spec.asking}
+        meeting: dict[tuple[str, int, int], list[int | None]] = defaultdict(list)
+        for end in ends:
+            ways = spec.outbound[end.step]
+            if spec.output and not (ways and all(way.steps for way in ways)):
+                asked |= {final, end.variables}
+            for target in spec.successors[end.step]:
+                if target in spec.joins:
+                    last = self._ordinals.get(_way(spec, end, target), 0)
+                    meeting[target, end.scope, last + 1].append(end.variables)
+        for key, arriving in meeting.items():
+            seen = self._generations.get(key, Generation())
+            arrived = {*arriving, *(item.variables for item in seen.arrived.values())} - {None}
+            # read where they will be merged, not at each arrival that goes before
+            if len(arriving) + len(seen.arrived) >= (spec.join_size(key[0]) or 1) and len(arrived) > 1:
+                asked |= arrived
+        return {key for key in asked if key is not None}
 
     def count(self, step: str, scope: int, last: int) -> None:
         """Keep how often a step was activated in a scope."""
@@ -129,16 +184,30 @@ def wanted(spec: FlowSpec, ends: Iterable[StepEnd]) -> tuple[list[tuple[str, int
     counted: dict[tuple[str, int], None] = {}
     ways: dict[Way, None] = {}
     for end in ends:
-        repeats = end.step in spec.repeating or end.step in spec.splits
         for target in spec.successors[end.step]:
             if target in spec.joins:
-                # all arrivals of sources that arrive once are of the first generation
-                ways[target, end.scope, end.step if repeats else ""] = None
+                ways[_way(spec, end, target)] = None
             if target in spec.repeating or target in spec.splits:
                 counted[target, end.scope] = None
         if end.step in spec.cycles:
             counted[end.step, end.scope] = None
     return list(counted), list(ways)
+
+
+def _way(spec: FlowSpec, end: StepEnd, join: str) -> Way:
+    """Return the way of an end to a join: all arrivals of sources that arrive once are of the first generation."""
+    repeats = end.step in spec.repeating or end.step in spec.splits
+    return join, end.scope, end.step if repeats else ""
+
+
+def expected_variables(spec: FlowSpec, ends: Sequence[StepEnd]) -> int:
+    """Return how many variables the decision about these ends makes, at most, unless more settles at once."""
+    if not spec.uses_variables:
+        return 0
+    ways = [way for end in ends for way in spec.outbound[end.step]]
+    published = sum(bool(way.publish) for way in ways)
+    joined = sum(name in spec.joins for way in ways for name in way.steps)
+    return published + joined + (len(ends) if spec.output else 0)
 
 
 # a source that repeats is looked for among its earlier arrivals; its next one opens or joins a generation
@@ -196,6 +265,19 @@ def prefetch(asked: Iterable[tuple[StoredState, Sequence[tuple[str, int]], Seque
         for place, (last, arrivals) in seen.items():
             state, way = ways[place]
             state.remember(way, last, _generation(arrivals))
+
+
+def prefetch_variables(asked: Iterable[tuple[StoredState, Sequence[StepEnd], int | None]]) -> None:
+    """Read with one statement the variables that the decisions about several runs will ask for.
+
+    asked: of each run its state, its ends, and the variables of the branches that have ended.
+    """
+    wanted_of = [(state, state.variables_asked(ends, final)) for state, ends, final in asked]
+    keys = {key for _, wanted_keys in wanted_of for key in wanted_keys}
+    found = read_variables(keys) if keys else {}
+    for state, wanted_keys in wanted_of:
+        for key in wanted_keys & found.keys():
+            state.keep(found[key])
 
 
 def _read_generation(run_id: UUID, key: tuple[str, int, int]) -> Generation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 
 from django_workflow import Flow, Otherwise, Retry, Skip, To, When, testing
 from django_workflow.engine import claim, outcome
@@ -261,3 +262,57 @@ def test_repeated_publishing_at_the_end_makes_the_output(result_of):
     flow = Flow("closing", output={"seen": "vars.seen", "a": "outputs.a"})
     flow.step(name="a", next=[To("noop", publish={"seen": "result"})])(lambda: [1])
     assert result_of(flow).output == {"seen": [1], "a": [1]}
+
+
+def settled_together(flow, count, step):
+    """Start runs, end a step of all of them in one pile; return how many statements were about variables."""
+    handles = flow.start_many(range(count))
+    asked = []
+
+    def note(execute, sql, params, many, context):
+        asked.append(f"{sql} {params}")
+        return execute(sql, params, many, context)
+
+    while True:
+        tasks = claim.claim("default", 100, slots=100, lease=60.0)
+        assert tasks
+        pile = [outcome.succeeded(task, "1") for task in tasks]
+        if any(task.step.name == step for task in tasks):
+            with connection.execute_wrapper(note):
+                settle(pile, wait_ms=1000)
+            break
+        settle(pile, wait_ms=1000)
+    testing.run_until_idle()
+    assert {handle.status for handle in handles} == {"succeeded"}
+    return sum("django_workflow_variables" in text for text in asked)
+
+
+def publishing():
+    flow = Flow("publishing", vars={"n": 0})
+    flow.step(name="begin", next="a")(lambda: 1)
+    flow.step(name="a", next=[When("vars.n < 3", to="b", publish={"n": "vars.n + 1"})])(lambda: 1)
+    flow.step(name="b")(lambda: 1)
+    return flow
+
+
+def merging():
+    flow = Flow("merging", vars={"n": 0}, entry=["left", "right"])
+    flow.step(name="left", next=[To("a", publish={"left": 1})])(lambda: 1)
+    flow.step(name="right", next=[To("meet", publish={"right": 1})])(lambda: 1)
+    flow.step(name="a", next="meet")(lambda: 1)
+    flow.step(name="meet", join="all")(lambda: 1)
+    return flow
+
+
+def telling():
+    flow = Flow("telling", output={"left": "vars.left", "right": "vars.right"}, entry=["left", "right"])
+    flow.step(name="left", next=[To("a", publish={"left": 1})])(lambda: 1)
+    flow.step(name="right", next=[To("noop", publish={"right": 1})])(lambda: 1)
+    flow.step(name="a")(lambda: 1)
+    return flow
+
+
+@pytest.mark.parametrize("declare", [publishing, merging, telling])
+def test_a_settle_takes_as_many_statements_for_the_variables_of_many_runs_as_for_few(declare):
+    flow = declare()
+    assert 0 < settled_together(flow, 5, "a") == settled_together(flow, 20, "a")
