@@ -62,7 +62,7 @@ class Outcome:
     is_retryable: False fails the step whatever attempts are left.
     retry_after: seconds the handler asked for; wins over the step's backoff.
     is_counted: whether a failure, loss or release counts against max_attempts.
-    begun_ago, ended_ago: seconds before the settle; None where the handler did not begin.
+    begun_at, ended_at: seconds of `time.monotonic()` in this process; None where the handler did not begin.
     events: what the handler emitted, as pairs of type and JSON text.
     """
 

@@ -137,10 +137,19 @@ class Migration(migrations.Migration):
                         default=django_workflow.ids.uuid7, editable=False, primary_key=True, serialize=False
                     ),
                 ),
-                ("open_steps", models.IntegerField(db_default=0, default=0, help_text="Step runs that are running.")),
+                (
+                    "open_steps",
+                    models.IntegerField(
+                        db_default=0, default=0, help_text="Step runs that are running, and arrivals on their way."
+                    ),
+                ),
                 (
                     "task_count",
-                    models.IntegerField(db_default=0, default=0, help_text="Tasks made by map steps, for the limit."),
+                    models.IntegerField(
+                        db_default=0,
+                        default=0,
+                        help_text="For the limit: tasks made by map steps; where steps may multiply, all tasks and what was skipped.",
+                    ),
                 ),
                 (
                     "is_local",

@@ -52,8 +52,14 @@ class Run(models.Model):
     variables = reference(
         Variables, null=True, blank=True, related_name="+", help_text="Of the branches that have ended, merged."
     )
-    open_steps = models.IntegerField(default=0, db_default=0, help_text="Step runs that are running.")
-    task_count = models.IntegerField(default=0, db_default=0, help_text="Tasks made by map steps, for the limit.")
+    open_steps = models.IntegerField(
+        default=0, db_default=0, help_text="Step runs that are running, and arrivals on their way."
+    )
+    task_count = models.IntegerField(
+        default=0,
+        db_default=0,
+        help_text="For the limit: tasks made by map steps; where steps may multiply, all tasks and what was skipped.",
+    )
     is_local = models.BooleanField(
         default=False, db_default=False, help_text="Executed in the calling process, without queues."
     )
