@@ -20,11 +20,6 @@ from django_workflow.statuses import FAILED
 
 logger = logging.getLogger("django_workflow")
 
-# two statements, for a scheduled run begins before it fails
-BEGIN_IF_SCHEDULED = """
-    UPDATE django_workflow_run SET status = 'running', started_at = clock_timestamp()
-    WHERE id = %s AND status = 'scheduled'
-"""
 FAIL_UNSETTLED_RUN = """
     UPDATE django_workflow_run
     SET status = 'failed', open_steps = 0, ended_at = clock_timestamp(), error = %s::jsonb
@@ -44,7 +39,7 @@ def fail_run(run_id: UUID, error: Exception) -> set[UUID]:
     """
     record = ErrorRecord.of(error)
     told = error_of("", record.error_class, record.message)
-    db.execute(BEGIN_IF_SCHEDULED, [run_id])
+    close.begin_scheduled([run_id])
     if not db.rows(FAIL_UNSETTLED_RUN, [json.dumps(told), run_id]):
         return set()
     logger.error("run failed, for what follows in it was refused", extra={"run_id": str(run_id)}, exc_info=error)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django_workflow import db, queue
 from django_workflow.conf import conf
-from django_workflow.engine import publish
+from django_workflow.engine import close, publish
 from django_workflow.engine.control import end_runs
 from django_workflow.engine.settle import notifications
 from django_workflow.statuses import FAILED, TIMED_OUT
@@ -130,6 +130,9 @@ def end_overdue_runs() -> int:
     """End runs that are past their deadline as timed out; returns how many."""
     with db.atomic():
         found = [row[0] for row in db.rows(LOCK_OVERDUE_RUNS, [BATCH])]
+        if found:
+            # a release that cannot decide a scheduled run leaves it scheduled, up to its deadline
+            close.begin_scheduled(found)
         reason = "the run took longer than its max_duration"
         cancelled = end_runs(found, TIMED_OUT, "run.timed_out", reason=reason)
     db.notify(notifications(runs=found, cancelled=cancelled))

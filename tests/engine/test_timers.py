@@ -179,6 +179,16 @@ def test_overdue_run_is_ended_with_all_its_rows(waiting, db):
     assert timers.end_overdue_runs() == 0
 
 
+def test_overdue_runs_end_beside_one_that_nobody_here_could_begin(simple, waiting, monkeypatch, db):
+    foreign, handle = simple.start(delay=HOUR), waiting.start()
+    Run.objects.update(deadline_at="2020-01-01T00:00Z")
+    Run.objects.filter(pk=foreign.id).update(due_at="2020-01-01T00:00Z")
+    monkeypatch.setattr(publish, "can_decide", lambda version_id: False)
+    assert start.begin_due() == 0
+    assert timers.end_overdue_runs() == 2
+    assert (foreign.status, handle.status) == ("timed_out", "timed_out")
+
+
 def test_reconcile_sends_anew_for_tasks_whose_message_is_gone(simple, db):
     handles = simple.start_many(range(5))
     testing.clean_queues()
