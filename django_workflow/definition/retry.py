@@ -49,7 +49,8 @@ class Retry:
         return data
 
 
-#: What may be an expression in a flow of another language: the worker evaluates it at the end of an attempt.
+#: What may be an expression in a flow of another language: the worker evaluates it at the end of an attempt. Where
+#: `max_attempts` is one, it gives how many attempts may follow the first.
 NUMBERS = ("max_attempts", "base")
 
 

@@ -34,7 +34,7 @@ class ErrorRecord:
         text = "".join(traceback.format_exception(error))
         return cls(
             class_name(type(error)),
-            storable(_text_of(error))[:MAX_MESSAGE],
+            storable(text_of(error))[:MAX_MESSAGE],
             storable(text)[-MAX_TRACEBACK:],
             class_names(error),
         )
@@ -47,7 +47,8 @@ class ErrorRecord:
         return hashlib.sha256(f"{self.error_class}:{normal}".encode()).hexdigest()[:16]
 
 
-def _text_of(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """Return an exception's text, also of one that cannot tell it."""
     try:
         return str(error)
     except Exception as failure:

@@ -286,7 +286,9 @@ def rules_of(flow: FlowSpec, spec: StepSpec) -> list[tuple[str, str]]:
     """Return what the flow says about a step, as pairs of a word and a value."""
     default = conf.RETRY.declared() if conf.RETRY is not None else {}
     policy = RetryPolicy.of(default, spec.retry)
-    rules = [("queue", spec.queue or conf.DEFAULT_QUEUE), ("attempts", f"at most {policy.max_attempts}")]
+    allowed: Any = policy.max_attempts  # or an expression for those that follow the first
+    attempts = f"at most {allowed}" if isinstance(allowed, int) else f"at most 1 and {allowed} more"
+    rules = [("queue", spec.queue or conf.DEFAULT_QUEUE), ("attempts", attempts)]
     sources = ", ".join(flow.predecessors[spec.name])
     if join := ways.join_of(flow, spec.name):
         rules.append(("joins", f"{join}{' of' if join == 'all' else ':'} {sources}"))

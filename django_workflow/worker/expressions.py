@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django_workflow import payload
-from django_workflow.definition.language import Lazy, language_of
-from django_workflow.definition.retry import NUMBERS, RetryPolicy
+from django_workflow.definition.language import Language, language_of
+from django_workflow.definition.retry import RetryPolicy
 from django_workflow.engine.decisions import Visible
 from django_workflow.engine.outputs import RunOutputs, outer_scopes
+from django_workflow.engine.seeing import Names, evaluated, seconds
 from django_workflow.exceptions import ExpressionError
 from django_workflow.worker.job import Job
 
@@ -30,24 +31,39 @@ def given(job: Job) -> dict[str, Any]:
 
 
 def next_attempt(job: Job, status: str, *, result: Any = None, error: dict[str, Any] | None = None) -> float | None:
-    """Return the seconds until another attempt where the step's condition asks for it and one is left, else None."""
+    """Return the seconds until another attempt where the step's condition asks for it and one is left, else None.
+
+    Raises `ExpressionError` naming the step and which of its expressions it was.
+    """
     step, failures = job.task.step, job.task.failure_count + 1
     language = language_of(job.task.spec)
     names = _names(job, status=status, result=result, error=error)
-    told = {
-        name: language.value(written, names) if name in NUMBERS else written for name, written in step.retry.items()
-    }
-    policy = RetryPolicy.of(told)
-    if failures >= policy.max_attempts or not language.value(step.retry_when, names):
+    told = dict(step.retry)
+    if isinstance(told.get("max_attempts"), str):
+        told["max_attempts"] = 1 + _count(told["max_attempts"], f"retry count of step {step.name!r}", names, language)
+    if failures >= RetryPolicy.of(told).max_attempts:
         return None
-    return policy.delay(failures)
+    place = f"retry condition of step {step.name!r}"
+    if not evaluated(place, names, lambda: language.value(step.retry_when, names)):
+        return None
+    if isinstance(told.get("base"), str):
+        told["base"] = seconds(told["base"], f"retry delay of step {step.name!r}", names, language)
+    return RetryPolicy.of(told).delay(failures)
 
 
-def _names(job: Job, **more: Any) -> Lazy:
+def _count(written: str, place: str, names: Names, language: Language) -> int:
+    """Return how many attempts may follow the first one."""
+    value = evaluated(place, names, lambda: language.value(written, names))
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ExpressionError(f"{place}: a whole number from 0 is needed, not {value!r}", expression=written)
+    return value
+
+
+def _names(job: Job, **more: Any) -> Names:
     """Return what the step's expressions see, read when it is asked for."""
     task = job.task
     known = {"iteration": task.iteration, "index": task.index, "item_names": task.step.item_names, **more}
-    return Lazy(
+    return Names(
         known,
         input=lambda: payload.loads(task.input),
         item=lambda: payload.loads(task.item),

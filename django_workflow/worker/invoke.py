@@ -131,10 +131,11 @@ def conclude_error(job: Job, error: BaseException) -> Outcome:
         return outcome.failed(job.task, record, is_retryable=False, **times(job))
     is_retryable, delay = not isinstance(error, PayloadError | ExpressionError), None
     if is_retryable and job.task.step.retry_when is not None:
-        told = {"class": type(error).__name__, "message": str(error)}
+        told = {"class": type(error).__name__, "message": outcome.text_of(error)}
         try:
             delay = expressions.next_attempt(job, FAILED, error=told)
-        except ExpressionError as mistake:
+        except Exception as mistake:
+            # whatever it is, the attempt has ended: nobody else would end its task
             error = mistake
         is_retryable = delay is not None
     return outcome.failed(job.task, ErrorRecord.of(error), is_retryable=is_retryable, retry_after=delay, **times(job))

@@ -177,3 +177,39 @@ def test_delays_are_kept_as_rows(unique, db):
     handle = Flow.from_orquesta(text, actions={}, slug=unique()).start()
     testing.run_until_idle()
     assert handle.refresh().status == "running"
+
+
+def unreachable():
+    raise ConnectionError("no luck")
+
+
+@pytest.mark.parametrize(
+    ("retry", "reason"),
+    [
+        ("count: 1, delay: <% 'a' %>", "retry delay of step 'a': a number of seconds from 0 is needed, not 'a'"),
+        ("count: 1, delay: <% -1 %>", "retry delay of step 'a': a number of seconds from 0 is needed, not -1"),
+        ("count: 1, delay: <% 1 / 0 %>", "retry delay of step 'a': Expression '<% 1 / 0 %>' failed"),
+        ("count: <% 1.5 %>", "retry count of step 'a': a whole number from 0 is needed, not 1.5"),
+        ("count: <% null %>", "retry count of step 'a': a whole number from 0 is needed, not None"),
+        ("count: <% 'a' %>", "retry count of step 'a': a whole number from 0 is needed, not 'a'"),
+        ("count: 1, when: <% 1 / 0 %>", "retry condition of step 'a': Expression '<% 1 / 0 %>' failed"),
+    ],
+)
+def test_retry_that_cannot_be_evaluated_fails_the_run_with_its_place(retry, reason, unique, run):
+    text = f"tasks:\n  a:\n    action: call\n    retry: {{{retry}}}\n"
+    result = run(Flow.from_orquesta(text, actions={"call": unreachable}, slug=unique()))
+    assert result.status == "failed"
+    assert reason in result.error["message"]
+
+
+def test_retry_delay_that_is_null_is_none(unique, db):
+    calls = []
+
+    def call():
+        calls.append(1)
+        unreachable()
+
+    text = "tasks:\n  a:\n    action: call\n    retry: {count: <% 1 %>, delay: <% null %>}\n"
+    result = Flow.from_orquesta(text, actions={"call": call}, slug=unique()).execute()
+    assert (result.status, len(calls)) == ("failed", 2)
+    assert "no luck" in result.error["message"]

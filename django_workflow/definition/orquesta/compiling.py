@@ -131,7 +131,7 @@ def _retry(task: Task) -> tuple[dict[str, Any], str | None]:
 
 
 def _policy(count: int | str, delay: int | str) -> dict[str, Any]:
-    attempts = count + 1 if isinstance(count, int) else expressions.plus_one(count)
+    attempts = count + 1 if isinstance(count, int) else count
     cap = MAX_DELAY if isinstance(delay, str) else float(delay)
     return {"max_attempts": attempts, "strategy": "constant", "base": delay, "cap": cap, "jitter": False}
 

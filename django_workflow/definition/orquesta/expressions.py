@@ -128,10 +128,3 @@ def _key(value: Any) -> str:
     if not isinstance(value, str):
         raise ExpressionError(f"The name of a value came to {shortened(repr(value))}, which is no text.")
     return value
-
-
-def plus_one(text: str) -> str:
-    """Return the expression whose value is one more."""
-    begin, end = ("<%", "%>") if _is_yaql(text) else ("{{", "}}")
-    source = _bare(text).strip().removeprefix(begin).removesuffix(end)
-    return f"{begin} ({source.strip()}) + 1 {end}"
