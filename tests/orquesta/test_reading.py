@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -82,6 +83,35 @@ tasks:
 def test_the_same_document_is_the_same_version():
     text = "tasks:\n  a:\n    action: core.echo message=<% 1 %>\n"
     assert compiled(text).fingerprint == compiled(f"# a comment\n{text}").fingerprint
+
+
+def test_ways_that_part_and_meet_again_do_not_multiply():
+    ways = "[{{do: t{1}, publish: [{{a{0}: 1}}]}}, {{do: t{1}, publish: [{{b{0}: 1}}]}}]"
+    tasks = "".join(f"  t{n}: {{next: {ways.format(n, n + 1)}}}\n" for n in range(40))
+    begin = time.thread_time()
+    with pytest.raises(DefinitionError) as caught:
+        compiled(f"tasks:\n{tasks}  t40: {{action: core.echo a=<% ctx(a0) %>}}\n")
+    assert time.thread_time() - begin < 5
+    (problem,) = caught.value.problems
+    assert problem.message == "variable 'a0' is read here, but no way that leads here has set it"
+
+
+def test_at_a_join_counts_what_any_way_to_it_has_set():
+    assert compiled("""
+tasks:
+  begin:
+    next:
+      - publish: a=1
+        do: middle
+      - publish: b=1
+        do: middle
+  middle:
+    next:
+      - do: together
+  together:
+    join: all
+    action: core.echo a=<% ctx(a) %> b=<% ctx(b) %>
+""")
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
