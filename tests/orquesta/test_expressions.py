@@ -163,6 +163,28 @@ def test_what_an_expression_cannot_do(text):
     assert before == NAMES
 
 
+@pytest.mark.parametrize("text", ["<%" * 200_000, "{{" * 200_000, "{%x{{%}" * 60_000, "{{{%" * 100_000])
+def test_signs_that_nothing_closes_are_looked_at_once(text):
+    begin = time.thread_time()
+    expressions.is_expression(text)
+    expressions.problems(text)
+    with contextlib.suppress(ExpressionError):
+        expressions.evaluate(text, NAMES)
+    assert time.thread_time() - begin < 3
+
+
+@pytest.mark.parametrize("text", ["{{%x%}", "{%{{}}", "<%<% 1 %>", "<%%>"])
+def test_an_expression_may_begin_within_what_begins_none(text):
+    assert expressions.is_expression(text)
+
+
+def test_a_text_without_expressions_may_be_long():
+    assert expressions.problems("a" * 30_000) == []
+    assert expressions.problems("<% 1 %>" + "a" * 30_000) == [
+        "a text with expressions has at most 20,000 characters, not 30,007"
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "names"),
     [

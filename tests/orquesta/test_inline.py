@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
@@ -59,3 +60,12 @@ def test_anything_else_is_told(text, problem):
 )
 def test_an_action_is_a_name_and_parameters(text, parts):
     assert inline.split_action(text) == parts
+
+
+@pytest.mark.parametrize("text", ["<%" * 60_000, "a='" + "<%{{" * 30_000, "a=[" + "<%" * 60_000])
+def test_signs_that_nothing_closes_are_looked_at_once(text):
+    begin = time.thread_time()
+    inline.split_action(text)
+    with pytest.raises(ValueError, match=r"is no parameter|has no closing"):
+        inline.parameters(text)
+    assert time.thread_time() - begin < 3

@@ -12,6 +12,7 @@ from typing import Any, Final
 from django_workflow.definition.orquesta import jinja_expressions, yaql_expressions
 from django_workflow.definition.orquesta.evaluation import evaluating, plain, shortened
 from django_workflow.definition.orquesta.functions import fits
+from django_workflow.definition.orquesta.marks import JINJA, YAQL, spans
 from django_workflow.exceptions import ExpressionError
 
 MAX_LENGTH: Final = 20_000
@@ -25,7 +26,7 @@ def is_expression(text: str) -> bool:
 def is_one_expression(text: str) -> bool:
     """Say whether a text is one expression and nothing else; it must be a valid one."""
     if _is_yaql(text):
-        return yaql_expressions.MARKS.fullmatch(_bare(text)) is not None and len(_yaql_parts(text)) == 1
+        return _is_one_yaql(text)
     return _is_jinja(text) and jinja_expressions.parse(text).is_one_expression
 
 
@@ -51,15 +52,15 @@ def evaluate_within(value: Any, names: Mapping[str, Any]) -> Any:
 
 def problems(text: str) -> list[str]:
     """Return what is wrong with the expressions of a text."""
+    if not is_expression(text):
+        return []
     if len(text) > MAX_LENGTH:
         return [f"a text with expressions has at most {MAX_LENGTH:,} characters, not {len(text):,}"]
     if _is_yaql(text) and _is_jinja(text):
         return [f"expression {shortened(text)!r}: YAQL and Jinja in one text; use one of them"]
     if _is_yaql(text):
         return [problem for part in _yaql_parts(text) for problem in _yaql_problems(part)]
-    if _is_jinja(text):
-        return _jinja_problems(text)
-    return []
+    return _jinja_problems(text)
 
 
 def variables(text: str) -> set[str]:
@@ -72,11 +73,15 @@ def variables(text: str) -> set[str]:
 
 
 def _is_yaql(text: str) -> bool:
-    return yaql_expressions.MARKS.search(text) is not None
+    return any(True for _ in spans(text, YAQL))
 
 
 def _is_jinja(text: str) -> bool:
-    return jinja_expressions.MARKS.search(text) is not None
+    return any(True for _ in spans(text, JINJA))
+
+
+def _is_one_yaql(text: str) -> bool:
+    return list(spans(text, YAQL)) == [(0, len(_bare(text)))]
 
 
 def _bare(text: str) -> str:
@@ -85,20 +90,19 @@ def _bare(text: str) -> str:
 
 
 def _yaql_parts(text: str) -> list[str]:
-    return [found.group(1) for found in yaql_expressions.MARKS.finditer(text)]
+    return [text[begin + 2 : end - 2] for begin, end in spans(text, YAQL)]
 
 
 def _of_yaql(text: str) -> Any:
-    parts = _yaql_parts(text)
-    if len(parts) == 1 and yaql_expressions.MARKS.fullmatch(_bare(text)):
-        return yaql_expressions.evaluate(parts[0])
-    pieces, end = [], 0
-    for found in yaql_expressions.MARKS.finditer(text):
-        filled = str(plain(yaql_expressions.evaluate(found.group(1))))
+    if _is_one_yaql(text):
+        return yaql_expressions.evaluate(_bare(text)[2:-2])
+    pieces, place = [], 0
+    for begin, end in spans(text, YAQL):
+        filled = str(plain(yaql_expressions.evaluate(text[begin + 2 : end - 2])))
         fits(len(filled))
-        pieces += [text[end : found.start()], filled]
-        end = found.end()
-    return "".join([*pieces, text[end:]])
+        pieces += [text[place:begin], filled]
+        place = end
+    return "".join([*pieces, text[place:]])
 
 
 def _yaql_problems(source: str) -> list[str]:

@@ -6,9 +6,10 @@ import json
 import re
 from typing import Any, Final
 
+from django_workflow.definition.orquesta.marks import VALUES, Marked
+
 Pairs = tuple[tuple[str, Any], ...]
 
-_EXPRESSION: Final = re.compile(r"<%.*?%>|{{.*?}}", re.DOTALL)
 _NAME: Final = re.compile(r"(\w+)=")
 _SEPARATOR: Final = re.compile(r"[\s,;]+")
 _WORD: Final = re.compile(r"(?:true|false|null|-?\d+(?:\.\d+)?|-?\.\d+)(?=[\s,;]|\Z)", re.IGNORECASE)
@@ -17,10 +18,9 @@ _CONSTANTS: Final = {"true": True, "false": False, "null": None}
 
 def split_action(text: str) -> tuple[str, str]:
     """Return an action's name, which may hold expressions, and what follows it."""
-    end = 0
+    end, marked = 0, Marked(text, VALUES)
     while end < len(text) and not text[end].isspace():
-        found = _EXPRESSION.match(text, end)
-        end = found.end() if found else end + 1
+        end = marked.end(end) or end + 1
     return text[:end], text[end:].strip()
 
 
@@ -28,11 +28,12 @@ def parameters(text: str) -> Pairs:
     """Return names and values in their order; raises `ValueError` where the text says something else."""
     found, place = [], 0
     text = text.strip()
+    marked = Marked(text, VALUES)
     while place < len(text):
         name = _NAME.match(text, place)
         if name is None:
             raise ValueError(f"{_rest(text, place)} is no parameter; write name=value")
-        value, place = _value(text, name.end(), name[1])
+        value, place = _value(marked, name.end(), name[1])
         found.append((name[1], value))
         separator = _SEPARATOR.match(text, place)
         if separator is None and place < len(text):
@@ -41,16 +42,17 @@ def parameters(text: str) -> Pairs:
     return tuple(found)
 
 
-def _value(text: str, begin: int, name: str) -> tuple[Any, int]:
-    expression = _EXPRESSION.match(text, begin)
-    if expression:
-        return expression[0], expression.end()
+def _value(marked: Marked, begin: int, name: str) -> tuple[Any, int]:
+    text = marked.text
+    end = marked.end(begin)
+    if end is not None:
+        return text[begin:end], end
     sign = text[begin : begin + 1]
     if sign and sign in "\"'":
-        end = _end_of_quote(text, begin, name)
+        end = _end_of_quote(marked, begin, name)
         return _unquoted(text[begin + 1 : end - 1]), end
     if sign == "[":
-        end = _end_of_list(text, begin, name)
+        end = _end_of_list(marked, begin, name)
         return _json_or_text(text[begin:end]), end
     word = _WORD.match(text, begin)
     if word is None:
@@ -61,13 +63,13 @@ def _value(text: str, begin: int, name: str) -> tuple[Any, int]:
     return (float(lowered) if "." in lowered else int(lowered)), word.end()
 
 
-def _end_of_quote(text: str, begin: int, name: str) -> int:
+def _end_of_quote(marked: Marked, begin: int, name: str) -> int:
     """Return where a quoted text ends; quotes in expressions do not end it."""
-    place = begin + 1
+    text, place = marked.text, begin + 1
     while place < len(text):
-        expression = _EXPRESSION.match(text, place)
-        if expression:
-            place = expression.end()
+        end = marked.end(place)
+        if end is not None:
+            place = end
         elif text[place] == text[begin]:
             return place + 1
         else:
@@ -75,15 +77,15 @@ def _end_of_quote(text: str, begin: int, name: str) -> int:
     raise ValueError(f"the value of {name!r}, {_rest(text, begin)}, has no closing quote")
 
 
-def _end_of_list(text: str, begin: int, name: str) -> int:
-    place, depth = begin, 0
+def _end_of_list(marked: Marked, begin: int, name: str) -> int:
+    text, place, depth = marked.text, begin, 0
     while place < len(text):
-        expression = _EXPRESSION.match(text, place)
-        if expression:
-            place = expression.end()
+        end = marked.end(place)
+        if end is not None:
+            place = end
             continue
         if text[place] in "\"'":
-            place = _end_of_quote(text, place, name)
+            place = _end_of_quote(marked, place, name)
             continue
         depth += (text[place] == "[") - (text[place] == "]")
         place += 1

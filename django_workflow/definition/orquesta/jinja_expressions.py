@@ -22,7 +22,6 @@ from jinja2.visitor import NodeTransformer
 from django_workflow.definition.orquesta import functions
 from django_workflow.definition.orquesta.evaluation import CALL, size, spend, whole
 
-MARKS: Final = re.compile(r"{{.*?}}|{%.*?%}", re.DOTALL)
 #: Largest number that a filter or a method may take as a length.
 MAX_LENGTH: Final = 10_000
 _SYNTAX: Final = (

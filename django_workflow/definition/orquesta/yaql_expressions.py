@@ -7,7 +7,6 @@ or make text out of a format; regular expressions are those of `patterns`, which
 from __future__ import annotations
 
 import collections.abc  # noqa: F401  yaql needs it imported
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, lru_cache
@@ -22,7 +21,6 @@ from yaql.standard_library import strings as yaql_strings
 from django_workflow.definition.orquesta import functions, patterns
 from django_workflow.definition.orquesta.evaluation import CALL, MAX_BITS, current, size, spend, whole
 
-MARKS: Final = re.compile(r"<%(.*?)%>", re.DOTALL)
 #: Bytes of one value that a function makes, and elements that an iterator may give.
 MEMORY: Final = 20_000_000
 MAX_ELEMENTS: Final = 1_000_000
