@@ -25,6 +25,39 @@ NAMES = {
 }
 
 
+LISTS_TWICE = "".join(
+    f"{{% set {x} = ({x}, {x}) %}}" if n else f"{{% set {x} = (0,) %}}" for n in range(41) for x in "ab"
+)
+TWICE_IN_JINJA = [
+    *(
+        "{{ a is eq(b) }}",
+        "{{ a == b }}",
+        "{{ a in [b] }}",
+        "{{ [a].index(b) }}",
+        "{{ [a, b] | sort }}",
+        "{{ {a: 1} }}",
+    ),
+    *("{{ {}[a] }}", "{{ dict([(a, 1)]) }}", "{{ a | string | length }}", "{{ a | tojson }}", "{{ a | upper }}"),
+    *("{{ '{}'.format(a) }}", "{{ '%s' % (a,) }}", "{{ '%s' | format(a) }}", "{{ [a] | join }}", "{{ a ~ b }}"),
+    *("{{ [a] | map('string') | list }}", "{{ [a, b] | unique | list }}", "{{ ctx(a) }}", "{{ a }}", "a is {{ a }}"),
+]
+LETS_TWICE = "let(a => [0], b => [0]) -> " + "let(a => [$a, $a], b => [$b, $b]) -> " * 40
+TWICE_IN_YAQL = [
+    *(
+        "len(str($a))",
+        "$a = $b",
+        "$a != $b",
+        "$a in [$b]",
+        "{$a => 1}",
+        "set($a)",
+        "[$a].contains($b)",
+        "$a",
+        "{}.get($a)",
+    ),
+    *("[$a, $b].distinct()", "[$a].indexOf($b)", "$a.flatten()", "[$a, $b].groupBy($)", "[$a].toDict($)"),
+]
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -59,6 +92,15 @@ NAMES = {
         ("{% raw %}{{ x }}{% endraw %}", "{{ x }}"),
         ("{% for x in ctx().xs %}{{ loop.index }}:{{ x }} {% endfor %}", "1:3 2:1 3:2 "),
         ("{{ 'a-{}'.format(1) }} {{ '%s' % 2 }} {{ 'x'.center(3) }}", "a-1 2  x "),
+        ("{{ 'abcdef'[1:3] }} {{ [1, 2, 3][::-1] }}", "bc [3, 2, 1]"),
+        ("{{ [{'n': {'x': 1}}, {'n': {'x': 2}}] | sum('n.x') }}", 3),
+        ("{{ {'a': [1, '<']} | tojson }} {{ [1] | tojson(indent=1) }}", '{"a": [1, "\\u003c"]} [\n 1\n]'),
+        ("{{ ' a ' | trim }}{{ 'xbx' | trim('x') }}{{ 'a b' | wordwrap(1) }}", "aba\nb"),
+        ("{% for a, b in [(1, 2)] %}{{ a + b }}{{ b is even }}{% endfor %}", "3True"),
+        ("{{ [1, 2, 3] | batch(2) | map('sum') | list }}", [3, 3]),
+        ("<% [1] * 2 + 2 * [2] %>", [1, 1, 2, 2]),
+        ("<% 'ab' * 2 + 2 * 'c' %>", "ababcc"),
+        ("<% {a => [1, 2, 1].distinct()}.set(b, 'x'.toUpper()) %>", {"a": [1, 2], "b": "X"}),
     ],
 )
 def test_text_comes_to_its_value(text, value):
@@ -153,6 +195,27 @@ def test_result_of_a_failure_is_its_message_or_what_the_action_failed_with():
         "{% set a = 'x' * 1000 %}" + "{% set a = a ~ a %}" * 40 + "{{ a }}",
         "{% for a in range(9999) recursive %}{{ loop(range(9999)) }}{% endfor %}",
         "{{ lipsum(1000000) }}",
+        # holds the same part so often that nobody can look at it
+        *(LISTS_TWICE + look for look in TWICE_IN_JINJA),
+        *(f"<% {LETS_TWICE}{look} %>" for look in TWICE_IN_YAQL),
+        # goes past what one step may cost
+        "{% set s = 'x' * 999999 %}{{ [" + "s[1:]," * 2400 + "] | length }}",
+        "{{ ('x' * 1900000) | wordwrap(1) }}",
+        "{{ ('<!---->' * 250000) | striptags }}",
+        "{{ range(100000) | batch(1) | sum(start=[]) }}",
+        "{{ ('a' * 1000000).strip('b' * 900000 + 'a') }}",
+        "{{ ('a' * 1000000) | trim('b' * 900000 + 'a') }}",
+        "{{ [1] | tojson(indent=100000000) }}",
+        "{{ '%1000000000d' is odd }}",
+        "{{ 'ab' * 1000001 }}",
+        "{% set s = 'x' * 999999 %}{{ s }}{{ s }}{{ s }}",
+        "<% 'ab' * 3000000 %>",
+        "<% 1000001 * 'ab' %>",
+        "<% ('x' * 1500000) + ('x' * 1500000) %>",
+        "<% ('x' * 999999).replace('x', 'xxx') %>",
+        "<% ctx(xs) * 100000000 %>",
+        "<% 100000000 * ctx(xs) %>",
+        "<% ('a' * 1000000).trim('b' * 900000 + 'a') %>",
     ],
 )
 def test_what_an_expression_cannot_do(text):

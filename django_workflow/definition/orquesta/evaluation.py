@@ -7,12 +7,13 @@ fence, for what a single step of it may cost: that of the thread, which other wo
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import math
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django_workflow.exceptions import ExpressionError
 
@@ -27,6 +28,16 @@ MAX_BITS: Final = 16_000
 #: Longest text that a function may make.
 MAX_TEXT: Final = 2_000_000
 MAX_DEPTH: Final = 200
+#: Deepest value that an expression may make on the way to its own; Python's own functions follow it level by level.
+MAX_DEPTH_WITHIN: Final = 500
+
+
+class Measure(NamedTuple):
+    """How much a value stands for with all its parts: work to look at them, characters at least, and levels."""
+
+    work: int
+    length: int
+    depth: int = 0
 
 
 class Evaluation:
@@ -39,6 +50,8 @@ class Evaluation:
         self.looked_at = MAX_WORK
         #: Values in the form that the expression's language needs, by what they are.
         self.prepared: dict[Any, Any] = {}
+        #: Measures of values with parts, by identity; the values are kept, so that nothing else takes it.
+        self.measures: dict[int, tuple[Any, Measure]] = {}
 
 
 _of_thread = threading.local()
@@ -99,6 +112,61 @@ def size(value: Any) -> int:
     if isinstance(value, int):
         whole(value.bit_length())
     return 0
+
+
+def made(value: Any) -> None:
+    """Count a value that was made. One that stands for too much is refused.
+
+    It may hold the same part many times, and each of these again: forty small steps make a value that nobody can
+    look at. Measured as it is made, none is there to be compared, hashed or shown.
+    """
+    spend(size(value))
+    measure(value)
+
+
+def weigh(value: Any) -> int:
+    """Count a value that is about to be looked at with all its parts; return how long its text is at least."""
+    found = measure(value)
+    spend(found.work)
+    return found.length
+
+
+def measure(value: Any) -> Measure:
+    """Return how much a value stands for; one that stands for too much is refused."""
+    if isinstance(value, str):
+        return Measure(1 + len(value) // 10, len(value))
+    if isinstance(value, int):
+        bits = value.bit_length()
+        whole(bits)
+        return Measure(1 + bits // 32, 1 + bits * 3 // 10)
+    parts = _parts(value)
+    if parts is None:
+        return Measure(1, 1)
+    measures = current().measures
+    if id(value) not in measures:
+        measures[id(value)] = value, _measure_of(parts)
+    return measures[id(value)][1]
+
+
+def _measure_of(parts: Iterable[Any]) -> Measure:
+    work, length, depth = 1, 1, 0
+    for part in parts:
+        found = measure(part)
+        work, length, depth = work + found.work, length + found.length, max(depth, found.depth)
+        if work > MAX_WORK:
+            raise ValueError(f"a value with more than {MAX_WORK:,} elements")
+    if depth >= MAX_DEPTH_WITHIN:
+        raise ValueError(f"a value nested deeper than {MAX_DEPTH_WITHIN} levels")
+    return Measure(work, length, depth + 1)
+
+
+def _parts(value: Any) -> Iterable[Any] | None:
+    if isinstance(value, Mapping):
+        return itertools.chain(value, value.values())
+    return value if isinstance(value, _WITH_PARTS) else None
+
+
+_WITH_PARTS: Final = (list, tuple, set, frozenset, KeysView, ValuesView, ItemsView)
 
 
 def whole(bits: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from django_workflow.definition.orquesta import jinja_expressions, yaql_expressions
 from django_workflow.definition.orquesta.evaluation import evaluating, plain, shortened
-from django_workflow.definition.orquesta.functions import fits
+from django_workflow.definition.orquesta.functions import as_text, fits
 from django_workflow.definition.orquesta.marks import JINJA, YAQL, spans
 from django_workflow.exceptions import ExpressionError
 
@@ -36,7 +36,7 @@ def evaluate(text: str, names: Mapping[str, Any]) -> Any:
         return text
     with evaluating(text, names):
         _check_length(text)
-        return plain(_of_yaql(text) if _is_yaql(text) else jinja_expressions.parse(text).evaluate())
+        return _of_yaql(text) if _is_yaql(text) else plain(jinja_expressions.parse(text).evaluate())
 
 
 def evaluate_within(value: Any, names: Mapping[str, Any]) -> Any:
@@ -98,11 +98,13 @@ def _of_yaql(text: str) -> Any:
         return yaql_expressions.evaluate(_bare(text)[2:-2])
     pieces, place = [], 0
     for begin, end in spans(text, YAQL):
-        filled = str(plain(yaql_expressions.evaluate(text[begin + 2 : end - 2])))
+        filled = as_text(yaql_expressions.evaluate(text[begin + 2 : end - 2]))
         fits(len(filled))
         pieces += [text[place:begin], filled]
         place = end
-    return "".join([*pieces, text[place:]])
+    pieces.append(text[place:])
+    fits(sum(map(len, pieces)))
+    return "".join(pieces)
 
 
 def _yaql_problems(source: str) -> list[str]:

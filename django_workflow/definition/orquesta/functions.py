@@ -8,11 +8,13 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
-from django_workflow.definition.orquesta.evaluation import MAX_TEXT, current, spend
+from django_workflow.definition.orquesta.evaluation import MAX_TEXT, current, spend, weigh
 from django_workflow.exceptions import ExpressionError
 
+#: Most characters to take away from the ends of a text.
+MAX_TRIMMED: Final = 1_000
 #: How an action says that it failed and with which result; see `django_workflow.orquesta`.
 ACTION_FAILED = "ActionFailed"
 
@@ -147,12 +149,25 @@ def joined(separator: str, pieces: Iterable[Any]) -> str:
     """Join texts, unless that makes a text that is too long."""
     texts, length = [], 0
     for piece in pieces:
-        text = str(piece)
+        text = as_text(piece)
         spend(1 + len(text) // 10)
         length += len(text) + len(separator)
         fits(length)
         texts.append(text)
     return separator.join(texts)
+
+
+def as_text(value: Any) -> str:
+    """Return the text of a value, unless that is too long."""
+    if not isinstance(value, str):
+        fits(weigh(value))
+    return str(value)
+
+
+def without(characters: str | None) -> None:
+    """Refuse to take away too many different characters from the ends of a text: each is looked for among all."""
+    if characters is not None and len(characters) > MAX_TRIMMED:
+        raise ValueError(f"trim takes at most {MAX_TRIMMED:,} characters")
 
 
 def fits(length: int) -> None:

@@ -1,11 +1,12 @@
 """Jinja, `{{ … }}` and `{% … %}`: the library's sandbox, with a list of what is legal and counted work.
 
 What a template may hold is a list of syntax nodes, what it may call a list of filters, methods and functions; each
-of these, each look into a value and each pass of a loop is counted.
+of these, each look into a value and each pass of a loop is counted, and what they make is measured.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import string
 import types
@@ -13,14 +14,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, lru_cache, partial, wraps
 from typing import Any, Final
 
-from jinja2 import StrictUndefined, Template, Undefined, nodes
+from jinja2 import StrictUndefined, Template, Undefined, nodes, pass_environment
 from jinja2.exceptions import SecurityError, TemplateSyntaxError, UndefinedError
+from jinja2.filters import make_attrgetter
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import htmlsafe_json_dumps
 from jinja2.visitor import NodeTransformer
 
 from django_workflow.definition.orquesta import functions
-from django_workflow.definition.orquesta.evaluation import CALL, size, spend, whole
+from django_workflow.definition.orquesta.evaluation import CALL, made, size, spend, weigh, whole
 
 #: Largest number that a filter or a method may take as a length.
 MAX_LENGTH: Final = 10_000
@@ -52,6 +55,21 @@ _FILTERS: Final = _words(
     "map max min reject rejectattr reverse select selectattr slice sort string striptags sum title tojson trim "
     "truncate unique upper urlencode wordcount wordwrap"
 )
+#: Filters and tests that look only at the value itself or at its elements one by one, not at the parts of these.
+_SHALLOW: Final = _words(
+    "batch count d default first items join last length list map reject rejectattr reverse select selectattr slice "
+    "boolean callable defined even divisibleby escaped false float integer iterable mapping none number odd sameas "
+    "sequence string_test true undefined zip"
+)
+#: Filters that give an element as it is.
+_READING: Final = _words("d default first last max min")
+#: Filters that make a text of whatever they get.
+_OF_TEXTS: Final = _words(
+    "capitalize center format indent lower replace string striptags title tojson trim truncate upper urlencode "
+    "wordcount wordwrap"
+)
+#: The longest text for filters of the library whose time grows faster than it.
+_LONGEST: Final = {"wordwrap": 20_000, "striptags": 100_000}
 #: Filters that take numbers that are no lengths.
 _OF_NUMBERS: Final = _words(
     "abs d default filesizeformat float int map max min reject rejectattr select selectattr string sum tojson"
@@ -76,6 +94,7 @@ class Compiled:
         context = self._template.new_context()
         pieces = list(self._template.root_render_func(context))
         if not self.is_one_expression:
+            functions.fits(sum(map(len, pieces)))
             return "".join(pieces)
         value = context.vars[_RESULT]
         if isinstance(value, Undefined):
@@ -162,10 +181,37 @@ class _Fence(NodeTransformer):
         node.nodes = [_through("_seen", item) for item in node.nodes]
         return node
 
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        node.expr = _through("_seen", node.expr)
+        return node
+
     def visit_Operand(self, node: nodes.Operand) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
         node.expr = _through("_seen", node.expr)
         return node
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        if not isinstance(node.arg, nodes.Slice):
+            return node
+        # the library does not ask the environment for slices
+        places = [item or nodes.Const(None) for item in (node.arg.start, node.arg.stop, node.arg.step)]
+        return nodes.Filter(node.node, "_sliced", places, [], None, None, lineno=node.lineno)
+
+    def visit_List(self, node: nodes.List) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        return _through("_made", node)
+
+    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        return _through("_made", node) if node.ctx == "load" else node
+
+    def visit_Dict(self, node: nodes.Dict) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        for pair in node.items:
+            pair.key = _through("_seen", pair.key)
+        return _through("_made", node)
 
     def visit_Output(self, node: nodes.Output) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
@@ -191,6 +237,8 @@ class _Environment(ImmutableSandboxedEnvironment):
             return obj[attribute]
         if isinstance(obj, str) and attribute in _TEXT_METHODS:
             return partial(_TEXT_METHODS[attribute], obj)
+        if isinstance(obj, list | tuple) and attribute in _METHODS[list]:
+            weigh(obj)
         if any(isinstance(obj, kind) and attribute in names for kind, names in _METHODS.items()):
             return getattr(obj, attribute)
         if isinstance(obj, Mapping) and attribute in _METHODS[dict]:
@@ -199,15 +247,13 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """Read a part of a value."""
-        spend(3)
+        spend(2)
+        weigh(argument)
         if isinstance(obj, Mapping | list | tuple | str | range):
             try:
-                value = obj[argument]
+                return obj[argument]
             except (TypeError, LookupError):
                 return self.undefined(obj=obj, name=argument)
-            if isinstance(argument, slice):
-                spend(size(value))
-            return value
         return self.undefined(obj=obj, name=argument)
 
     def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -215,9 +261,13 @@ class _Environment(ImmutableSandboxedEnvironment):
         spend(CALL)
         if not isinstance(obj, types.FunctionType | types.BuiltinFunctionType | partial | type | Undefined):
             raise SecurityError(f"a {type(obj).__name__} cannot be called")
+        for argument in (*args, *kwargs.values()):
+            weigh(argument)
         value = super().call(context, obj, *args, **kwargs)
-        spend(size(value))
-        return value
+        if obj in _READERS or isinstance(getattr(obj, "__self__", None), Mapping):
+            spend(size(value))
+            return value
+        return _made(value)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Do arithmetic that stays small."""
@@ -226,8 +276,12 @@ class _Environment(ImmutableSandboxedEnvironment):
             return _formatted_by_percent(left, right)
         _check_operation(operator, left, right)
         value = super().call_binop(context, operator, left, right)
-        spend(size(value))
+        made(value)
         return value
+
+
+#: Functions that give what is there already.
+_READERS: Final = (functions.ctx, functions.result, functions.item)
 
 
 def _check_operation(operator: str, left: Any, right: Any) -> None:
@@ -246,8 +300,10 @@ def _check_operation(operator: str, left: Any, right: Any) -> None:
 def _formatted_by_percent(template: str, values: Any) -> str:
     if re.search(r"%[^a-zA-Z%]*(\*|\d{4})", template):
         raise ValueError("a width of more than three digits, or one that is computed")
-    functions.fits(len(template) + len(str(values)) * template.count("%"))
-    return str(template % values)
+    functions.fits(len(template) + len(functions.as_text(values)) * template.count("%"))
+    text = str(template % values)
+    functions.fits(len(text))
+    return text
 
 
 class _Formatter(string.Formatter):
@@ -267,12 +323,22 @@ class _Formatter(string.Formatter):
 
 
 def _formatted(text: str, /, *args: Any, **kwargs: Any) -> str:
-    return _Formatter().vformat(text, args, kwargs)
+    for value in (*args, *kwargs.values()):
+        functions.as_text(value)
+    formatted = _Formatter().vformat(text, args, kwargs)
+    functions.fits(len(formatted))
+    return formatted
 
 
 def _padded(method: str, text: str, width: int, *fill: str) -> str:
     _check_length(width)
     value: str = getattr(text, method)(width, *fill)
+    return value
+
+
+def _stripped(method: str, text: str, characters: str | None = None) -> str:
+    functions.without(characters)
+    value: str = getattr(text, method)(characters)
     return value
 
 
@@ -286,6 +352,7 @@ _TEXT_METHODS: Final[Mapping[str, Callable[..., str]]] = {
     "join": functions.joined,
     "replace": functions.replaced,
     **{name: partial(_padded, name) for name in ("center", "ljust", "rjust", "zfill")},
+    **{name: partial(_stripped, name) for name in ("lstrip", "rstrip", "strip")},
 }
 
 
@@ -296,8 +363,8 @@ def _environment() -> _Environment:
     )
     environment.globals = {"range": environment.globals["range"], "dict": dict, **functions.FUNCTIONS}
     library = environment.filters
-    environment.filters = {name: _counted(name, library[name]) for name in _FILTERS if name in library}
-    environment.filters |= {
+    filters = {name: library[name] for name in _FILTERS if name in library}
+    filters |= {
         "zip": functions.zipped,
         "json": functions.json_,
         "replace": functions.replaced,
@@ -306,30 +373,124 @@ def _environment() -> _Environment:
         "center": lambda text, width=80: _padded("center", str(text), width),
         "indent": _indented,
         "round": _rounded,
+        "sum": _sum,
+        "tojson": _as_json,
+        "trim": lambda text, chars=None: _stripped("strip", str(text), chars),
+    }
+    environment.filters = {name: _counted(name, function) for name, function in filters.items()}
+    environment.filters |= {
         "_each": _each,
+        "_made": _made,
         "_seen": _seen,
         "_shown": _shown,
+        "_sliced": _sliced,
+    }
+    tests: dict[str, Any] = dict(environment.tests)
+    tests |= {name: _of_number(tests[name]) for name in _TESTS_OF_NUMBERS}
+    environment.tests = {
+        name: _counted("string_test" if name == "string" else name, function) for name, function in tests.items()
     }
     return environment
 
 
 def _counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a filter of the library that counts what it gets and gives, and takes no large lengths."""
+    """Return a filter or a test that counts what it gets and gives, and takes no large lengths."""
+
+    def given(value: Any) -> Any:
+        if isinstance(value, Context | Undefined):
+            return value
+        if isinstance(value, Iterator):
+            return value if name in _SHALLOW else _passing(value, weigh)
+        if name in _SHALLOW:
+            spend(size(value))
+            return value
+        length = weigh(value)
+        if name in _OF_TEXTS and not isinstance(value, str):
+            functions.fits(length)
+        if length > _LONGEST.get(name, length):
+            raise ValueError(f"{name} of a text of more than {_LONGEST[name]:,} characters")
+        return value
 
     @wraps(function)
     def counted(*args: Any, **kwargs: Any) -> Any:
         spend(CALL)
-        for value in (*args, *kwargs.values()):
-            if isinstance(value, Context):
-                continue
-            spend(size(value))
-            if name not in _OF_NUMBERS:
+        if name in _FILTERS - _OF_NUMBERS:
+            for value in (*args, *kwargs.values()):
                 _check_length(value)
-        value = function(*args, **kwargs)
-        spend(size(value))
-        return value
+        value = function(*map(given, args), **{key: given(value) for key, value in kwargs.items()})
+        if name in _READING:
+            spend(size(value))
+            return value
+        return _made(value)
 
     return counted
+
+
+def _passing(values: Iterator[Any], look: Callable[[Any], Any]) -> Iterator[Any]:
+    for value in values:
+        look(value)
+        yield value
+
+
+def _made(value: Any) -> Any:
+    """Count what was made; what gives its elements one by one counts each as it comes."""
+    if isinstance(value, Undefined):
+        return value
+    if isinstance(value, Iterator):
+        return _passing(value, _made_one)
+    if isinstance(value, str):
+        functions.fits(len(value))
+    else:
+        made(value)
+    return value
+
+
+def _made_one(value: Any) -> None:
+    spend(1)
+    made(value)
+
+
+_TESTS_OF_NUMBERS: Final = ("divisibleby", "even", "odd")
+
+
+def _of_number(function: Callable[..., bool]) -> Callable[..., bool]:
+    def test(value: Any, *args: Any) -> bool:
+        # of a text they would make a format
+        if isinstance(value, str):
+            raise TypeError("a number is needed, not a text")
+        return function(value, *args)
+
+    return test
+
+
+@pass_environment
+def _sum(environment: _Environment, values: Iterable[Any], attribute: Any = None, start: Any = 0) -> Any:
+    if not isinstance(start, int | float):
+        raise TypeError("sum adds numbers")
+    if attribute is not None:
+        values = map(make_attrgetter(environment, attribute), values)
+    return sum(values, start)
+
+
+def _as_json(value: Any, indent: int | None = None) -> str:
+    if indent is not None:
+        _check_length(indent)
+
+    def dumps(value: Any, **options: Any) -> str:
+        pieces, length = [], 0
+        for piece in json.JSONEncoder(indent=indent, sort_keys=True).iterencode(value):
+            length += len(piece)
+            functions.fits(length)
+            pieces.append(piece)
+        return "".join(pieces)
+
+    return htmlsafe_json_dumps(value, dumps=dumps)
+
+
+def _sliced(value: Any, start: Any, stop: Any, step: Any) -> Any:
+    found = value[start:stop:step]
+    made(found)
+    return found
 
 
 def _joined_by_filter(values: Iterable[Any], d: str = "", attribute: str | None = None) -> str:
@@ -341,8 +502,9 @@ def _joined_by_filter(values: Iterable[Any], d: str = "", attribute: str | None 
 def _indented(text: Any, width: int | str = 4, first: bool = False, blank: bool = False) -> str:  # noqa: FBT001, FBT002  the library's
     _check_length(width)
     margin = width if isinstance(width, str) else " " * width
-    lines = str(text).splitlines(keepends=True)
-    functions.fits(len(lines) * len(margin) + len(str(text)))
+    text = str(text)
+    lines = text.splitlines(keepends=True)
+    functions.fits(len(lines) * len(margin) + len(text))
     return "".join(
         (margin if (blank or line.strip()) and (first or place) else "") + line for place, line in enumerate(lines)
     )
@@ -363,28 +525,16 @@ def _each(values: Iterable[Any]) -> Iterator[Any]:
 
 
 def _seen(value: Any) -> Any:
-    if isinstance(value, Undefined):
-        return value
-    _weigh(value)
+    if isinstance(value, Iterator):
+        return _passing(value, weigh)
+    if not isinstance(value, Undefined):
+        weigh(value)
     return value
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, Undefined):
         raise UndefinedError(str(value))
-    _weigh(value)
-    text = str(value)
+    text = functions.as_text(value)
     functions.fits(len(text))
     return text
-
-
-def _weigh(value: Any) -> None:
-    """Count all elements of a value that is about to be looked at whole."""
-    pending = [value]
-    while pending:
-        found = pending.pop()
-        spend(1 + len(found) // 10 if isinstance(found, str) else 1)
-        if isinstance(found, Mapping):
-            pending.extend(found.values())
-        elif isinstance(found, list | tuple):
-            pending.extend(found)

@@ -1,7 +1,8 @@
 """YAQL, `<% … %>`: the library's functions on converted data, without those that could run away.
 
-Each call of a function and each value it hands on is counted. Left out are functions that never end by themselves
-or make text out of a format; regular expressions are those of `patterns`, which have a time limit.
+Each call of a function and each value it hands on is counted, and what they make is measured. Left out are functions
+that never end by themselves or make text out of a format; regular expressions are those of `patterns`, which have a
+time limit.
 """
 
 from __future__ import annotations
@@ -14,12 +15,24 @@ from typing import Any, Final
 
 import yaql
 from yaql.language import contexts, conventions, expressions, specs, utils
+from yaql.standard_library import collections as yaql_collections
+from yaql.standard_library import common as yaql_common
 from yaql.standard_library import math as yaql_math
 from yaql.standard_library import queries as yaql_queries
 from yaql.standard_library import strings as yaql_strings
 
 from django_workflow.definition.orquesta import functions, patterns
-from django_workflow.definition.orquesta.evaluation import CALL, MAX_BITS, current, size, spend, whole
+from django_workflow.definition.orquesta.evaluation import (
+    CALL,
+    MAX_BITS,
+    current,
+    made,
+    plain,
+    size,
+    spend,
+    weigh,
+    whole,
+)
 
 #: Bytes of one value that a function makes, and elements that an iterator may give.
 MEMORY: Final = 20_000_000
@@ -38,7 +51,7 @@ _parsing = threading.Lock()
 
 
 def evaluate(source: str) -> Any:
-    """Evaluate an expression without its marks, inside of `evaluating`."""
+    """Return what an expression without its marks comes to, as JSON, inside of `evaluating`."""
     return parse(source).evaluate(context=_context().create_child_context())
 
 
@@ -97,10 +110,37 @@ class _Context(contexts.Context):
         def counted(*args: Any, **kwargs: Any) -> Any:
             spend(CALL)
             value = call(*args, **kwargs)
-            spend(size(value))
+            if name in _MAKERS and isinstance(value, str):
+                functions.fits(len(value))
+            elif name in _READERS:
+                spend(size(value))
+            else:
+                made(value)
             return value
 
         return counted
+
+
+#: Functions that make texts that are longer than what they get.
+_MAKERS: Final = frozenset(
+    ["#operator_+", "#operator_*", "concat", "escapeRegex", "format", "join", "replace", "str", "toLower", "toUpper"]
+)
+#: Functions that give what is there already.
+_READERS: Final = frozenset(
+    [
+        "#operator_.",
+        "#operator_?.",
+        "#operator_->",
+        "#get_context_data",
+        "#indexer",
+        "ctx",
+        "first",
+        "get",
+        "item",
+        "last",
+        "result",
+    ]
+)
 
 
 class _Variables(Mapping[str, Any]):
@@ -173,13 +213,18 @@ def _engine() -> Any:
 @cache
 def _context() -> Any:
     root = _Context(convention=conventions.CamelCaseConvention())
-    context = yaql.create_context(context=root, yaqlized=False, regex=False)
-    for function, replacement in _FENCED.items():
+    context = yaql.create_context(context=root, yaqlized=False, regex=False, finalizer=_finalize)
+    for function, replacement in _fences().items():
         _replace(context, function, replacement)
     patterns.register(context)
     for name, function in _OWN.items():
         context.register_function(function, name=name)
     return context
+
+
+@specs.name("#finalize")
+def _finalize(value: Any) -> Any:
+    return plain(value)
 
 
 def _replace(context: Any, function: Any, replacement: Any) -> None:
@@ -203,7 +248,11 @@ def _names_of(function: Any, name: str) -> tuple[str, ...]:
     return (name, *_ALIASES.get(function, ()))
 
 
-_ALIASES: Final = {yaql_queries.aggregate: ("reduce",)}
+_ALIASES: Final = {
+    yaql_queries.aggregate: ("reduce",),
+    yaql_collections.dict_: ("#map",),
+    yaql_collections.difference: ("#operator_-",),
+}
 
 
 def _multiplication(left: Any, right: Any) -> Any:
@@ -227,6 +276,46 @@ def _round(number: Any, ndigits: Any = 0) -> Any:
     if not -400 <= ndigits <= 400:
         raise ValueError(f"round to {ndigits} digits")
     return round(number, ndigits)
+
+
+def _repeated(left: Any, right: Any, engine: Any) -> Any:
+    times = max(0, left if isinstance(left, int) else right)
+    many = right if isinstance(left, int) else left
+    if isinstance(many, str):
+        functions.fits(len(many) * times)
+    else:
+        spend(len(many) * times)
+    return left * right
+
+
+def _trimming(function: Callable[..., Any]) -> Callable[..., Any]:
+    def trimmed(*args: Any) -> Any:
+        for characters in args[1:]:
+            functions.without(characters if isinstance(characters, str) else None)
+        return function(*args)
+
+    return trimmed
+
+
+def _weighing(function: Callable[..., Any], *, begin: int = 0, times: int = 1) -> Callable[..., Any]:
+    """Return a function that counts its arguments from `begin` on with all their parts."""
+
+    def weighing(*args: Any, **kwargs: Any) -> Any:
+        for argument in (*args[begin:], *kwargs.values()):
+            # keys and values of an object that is being made are written as rules
+            parts = (argument.source,) if isinstance(argument, utils.MappingRule) else (argument,)
+            for part in parts * times:
+                weigh(part)
+        return function(*args, **kwargs)
+
+    return weighing
+
+
+def _as_text(value: Any) -> str:
+    if value is not None and not isinstance(value, str | bool):
+        functions.fits(weigh(value))
+    text: str = yaql_strings.str_(value)
+    return text
 
 
 def _join(sequence: Any, separator: Any, str_delegate: Any) -> str:
@@ -262,6 +351,11 @@ _FENCED: Final[dict[Any, Any]] = {
     yaql_math.pow_: _power,
     yaql_math.shift_bits_left: _shift,
     yaql_math.round_: _round,
+    yaql_collections.list_by_int: _repeated,
+    yaql_collections.int_by_list: _repeated,
+    yaql_strings.string_by_int: _repeated,
+    yaql_strings.int_by_string: _repeated,
+    yaql_strings.str_: _as_text,
     yaql_strings.join: _join,
     yaql_strings.join_: _join_separator,
     yaql_strings.replace: _replace_text,
@@ -276,3 +370,32 @@ _FENCED: Final[dict[Any, Any]] = {
     yaql_queries.generate: None,
     yaql_queries.generate_many: None,
 }
+#: They compare or hash values with all their parts, or go through them.
+_DEEP: Final = (
+    *(yaql_common.eq, yaql_common.neq, yaql_collections.flatten, yaql_collections.in_, yaql_collections.contains),
+    *(yaql_collections.contains_value, yaql_collections.set_, yaql_collections.to_set, yaql_collections.union),
+    *(yaql_collections.intersect, yaql_collections.difference, yaql_collections.symmetric_difference),
+    *(yaql_collections.set_add, yaql_collections.set_remove, yaql_collections.set_lt, yaql_collections.set_lte),
+    *(yaql_collections.set_gt, yaql_collections.set_gte, yaql_collections.dict_, yaql_collections.dict__),
+    *(yaql_queries.distinct, yaql_queries.index_of, yaql_queries.last_index_of),
+)
+#: They hash what they get after an object.
+_DEEP_IN_KEYS: Final = (
+    *(yaql_collections.dict_indexer, yaql_collections.dict_indexer_with_default, yaql_collections.dict_get),
+    *(yaql_collections.dict_set, yaql_collections.dict_set_many, yaql_collections.dict_set_many_inline),
+    *(yaql_collections.contains_key, yaql_collections.delete_keys, yaql_collections.delete_keys_seq),
+)
+_TRIMMING: Final = (
+    *(yaql_strings.trim, yaql_strings.trim_left, yaql_strings.trim_right, yaql_strings.norm, yaql_strings.is_empty),
+)
+
+
+def _fences() -> dict[Any, Any]:
+    return {
+        **_FENCED,
+        **{function: _weighing(function) for function in _DEEP},
+        **{function: _weighing(function, begin=1) for function in _DEEP_IN_KEYS},
+        **{function: _trimming(function) for function in _TRIMMING},
+        # it makes an object of each that it comes to, however often that is there
+        yaql_queries.merge_with: _weighing(yaql_queries.merge_with, times=10),
+    }
