@@ -101,6 +101,7 @@ TWICE_IN_YAQL = [
         ("<% [1] * 2 + 2 * [2] %>", [1, 1, 2, 2]),
         ("<% 'ab' * 2 + 2 * 'c' %>", "ababcc"),
         ("<% {a => [1, 2, 1].distinct()}.set(b, 'x'.toUpper()) %>", {"a": [1, 2], "b": "X"}),
+        ("<% regex('(\\d{1,3}\\.){3}\\d{1,3}').matches('10.0.0.1') %>", True),
     ],
 )
 def test_text_comes_to_its_value(text, value):
@@ -216,6 +217,10 @@ def test_result_of_a_failure_is_its_message_or_what_the_action_failed_with():
         "<% ctx(xs) * 100000000 %>",
         "<% 100000000 * ctx(xs) %>",
         "<% ('a' * 1000000).trim('b' * 900000 + 'a') %>",
+        "<% regex('(?:' * 30 + 'a' + '{1,60})' * 30).matches('aaaa') %>",
+        "<% regex('(?:' * 60 + 'a' + ')+' * 60).matches('aaaa') %>",
+        "<% regex('(?:a|b){1000000}').matches('aaaa') %>",
+        "<% 'aaaa' =~ '(?x)' + '(?:' * 13 + 'a' + ') {2}' * 13 %>",
     ],
 )
 def test_what_an_expression_cannot_do(text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from django_workflow.definition.orquesta.functions import fits
 #: Longest time of one search, in seconds.
 TIMEOUT: Final = 1.0
 MAX_PATTERN: Final = 2_000
+#: Most copies of a part that a pattern may ask for.
+MAX_COPIES: Final = 1_000
 Pattern: Final = type(regex.compile(""))
 
 
@@ -22,7 +25,34 @@ def compiled(pattern: str, flags: int = 0) -> Any:
     """Return a compiled pattern."""
     if len(pattern) > MAX_PATTERN:
         raise ValueError(f"a pattern of more than {MAX_PATTERN:,} characters")
+    if _copies(pattern) > MAX_COPIES:
+        raise ValueError(f"a pattern whose repetitions multiply to more than {MAX_COPIES:,}")
     return regex.compile(pattern, flags)
+
+
+_REPEATED: Final = re.compile(r"(\)\s*)?(?:(\+)|{(\d*)(,?)(\d*)})")
+#: With these, something may stand between a group and how often it is repeated.
+_SPACED: Final = re.compile(r"\(\?(?:#|\w*x)")
+
+
+def _copies(pattern: str) -> int:
+    """Return how often at most the library writes out a part of a pattern to compile it.
+
+    A part is written out as often as it must be there at least, and once more where it may be there more often; in
+    groups within each other these multiply. Which group is in which is not looked at: all count as if they were.
+    """
+    groups, largest = 1, 1
+    is_spaced = _SPACED.search(pattern) is not None
+    for found in _REPEATED.finditer(pattern):
+        after_group, plus, least, comma, most = found.groups()
+        times = 1 if plus else min(int(least[:9] or 0), MAX_COPIES + 1)
+        if times and (plus or (comma and most != least)):
+            times += 1
+        if after_group or is_spaced:
+            groups = min(groups * max(1, times), MAX_COPIES + 1)
+        else:
+            largest = max(largest, times)
+    return groups * largest
 
 
 def register(context: Any) -> None:
