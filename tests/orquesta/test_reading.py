@@ -64,6 +64,16 @@ def test_a_delay_is_a_year_at_most(key):
     assert problem.message == "delay must be at most 31536000, which is a year, not 31536001"
 
 
+@pytest.mark.parametrize(
+    "written",
+    ["delay: X", "retry: {count: X}", "retry: {count: 1, delay: X}", "with: {items: <% 1 %>, concurrency: X}"],
+)
+@pytest.mark.parametrize("text", ["a<% 1 %>", "<% 1 %><% 2 %>", "{% if true %}2{% endif %}", "two"])
+def test_a_number_is_written_as_one_expression(written, text):
+    with pytest.raises(DefinitionError, match="must be a whole number from 0 or one expression, not"):
+        compiled(f"tasks:\n  a:\n    action: core.echo\n    {written.replace('X', repr(text))}\n")
+
+
 def test_a_task_without_anything_does_nothing():
     spec = compiled("tasks:\n  a: {}\n")
     assert spec.steps["a"].handler == "flow.core.noop"

@@ -302,13 +302,18 @@ def _number(written: dict[str, Any], path: Path, report: Report) -> int | str | 
     if key not in written:
         return None
     value: Any = written[str(key)]
-    if (_is_whole(value) and value >= 0) or (isinstance(value, str) and expressions.is_expression(value)):
+    if isinstance(value, str):
+        value = value.strip()
+    # what is wrong with an expression is told where all are checked
+    if (_is_whole(value) and value >= 0) or (
+        isinstance(value, str) and (_is_one_expression(value) or expressions.problems(value))
+    ):
         found: int | str = value
         longest = LONGEST_TIME.total_seconds()
         if key == "delay" and not isinstance(found, str) and found > longest:
             report(path, f"delay must be at most {longest:.0f}, which is a year, not {found}")
         return found
-    report(path, f"{key} must be a whole number from 0 or an expression, not {value!r}")
+    report(path, f"{key} must be a whole number from 0 or one expression, not {value!r}")
     return None
 
 
