@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext, suppress
 from typing import Any, Protocol
 
 from django_workflow.definition.expressions import evaluate
@@ -33,8 +34,11 @@ class Language(Protocol):
     def value(self, written: Any, names: Names) -> Any:
         """Return what a written value stands for: what an expression comes to, anything else as it is."""
 
-    def outputs(self, spec: FlowSpec, names: Names) -> dict[str, Any]:
-        """Return the declared output of a run; `names` are input, vars and outputs."""
+    def outputs(self, spec: FlowSpec, names: Names, *, is_partial: bool = False) -> dict[str, Any]:
+        """Return the declared output of a run; `names` are input, vars and outputs.
+
+        is_partial: leave out what cannot be evaluated, as of a run that failed.
+        """
 
 
 class Native:
@@ -58,9 +62,13 @@ class Native:
         """Evaluate text; return a copy of anything else."""
         return evaluate(written, names) if isinstance(written, str) else copy.deepcopy(written)
 
-    def outputs(self, spec: FlowSpec, names: Names) -> dict[str, Any]:
+    def outputs(self, spec: FlowSpec, names: Names, *, is_partial: bool = False) -> dict[str, Any]:
         """Return the declared output."""
-        return {item.name: self.value(item.value, names) for item in spec.output}
+        values = {}
+        for item in spec.output:
+            with suppress(ExpressionError) if is_partial else nullcontext():
+                values[item.name] = self.value(item.value, names)
+        return values
 
 
 _native = Native()

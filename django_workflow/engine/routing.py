@@ -546,6 +546,15 @@ class _Routing:
             if decision.status == SUCCEEDED:
                 decision.status = FAILED
                 decision.error = error_of("", type(error).__name__, error.message)
+            if names.failure is None and not isinstance(error, UnregisteredHandler):
+                decision.output = self.partial_output(names)
+
+    def partial_output(self, names: Names) -> dict[str, Any] | None:
+        """Return what can be evaluated of the declared output; None where nothing can."""
+        output = self.language.outputs(self.spec, names, is_partial=True)
+        if names.failure is not None:
+            raise names.failure
+        return {name: value for name, value in output.items() if schema.is_json(value)} or None
 
     def fail_run(self, error: Error, culprit: StepEnd | None = None) -> None:
         """Fail fast: what has not started yet will not start. culprit: the end that a retry executes anew."""

@@ -213,3 +213,20 @@ def test_retry_delay_that_is_null_is_none(unique, db):
     result = Flow.from_orquesta(text, actions={"call": call}, slug=unique()).execute()
     assert (result.status, len(calls)) == ("failed", 2)
     assert "no luck" in result.error["message"]
+
+
+def test_output_of_a_run_that_failed_has_what_can_be_evaluated(unique, run):
+    text = """
+    vars:
+      - q: 1
+    tasks:
+      a:
+        action: call
+    output:
+      - q: <% ctx(q) %>
+      - z: <% ctx(q).x %>
+      - y: <% ctx(q) + 1 %>
+    """
+    result = run(Flow.from_orquesta(text, actions={"call": unreachable}, slug=unique()))
+    assert (result.status, result.output) == ("failed", {"q": 1, "y": 2})
+    assert "no luck" in result.error["message"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from django_workflow.definition.language import Names, Scoped
@@ -44,11 +45,12 @@ class Orquesta:
         """Return a value with all its texts evaluated."""
         return expressions.evaluate_within(written, names)
 
-    def outputs(self, spec: FlowSpec, names: Names) -> dict[str, Any]:
+    def outputs(self, spec: FlowSpec, names: Names, *, is_partial: bool = False) -> dict[str, Any]:
         """Return the declared output; each value sees the earlier ones as variables."""
         known, values = dict(names["vars"] or {}), {}
         for item in spec.output:
-            values[item.name] = known[item.name] = self.value(item.value, Scoped(names, vars=known))
+            with suppress(ExpressionError) if is_partial else nullcontext():
+                values[item.name] = known[item.name] = self.value(item.value, Scoped(names, vars=known))
         return values
 
 
