@@ -142,7 +142,7 @@ class Flow(Startable, FlowDeclaration):
         the task's input as keyword arguments, and with `ctx` where it has a parameter of that name; it returns the
         result, or raises. It may be a coroutine.
         slug: the flow's name.
-        Raises `DefinitionError` with all problems of the document and their lines.
+        Raises `DefinitionError` with all problems of the document and their lines, or of what was given instead.
         """
         try:
             from django_workflow.orquesta import OrquestaFlow  # noqa: PLC0415  an extra

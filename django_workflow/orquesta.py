@@ -55,6 +55,7 @@ class OrquestaFlow(Startable):
     """
 
     def __init__(self, text: str, actions: Actions, slug: str) -> None:
+        _check_arguments(text, actions, slug)
         self.slug = slug
         self.text = text
         self.actions = actions
@@ -122,6 +123,17 @@ class OrquestaFlow(Startable):
             return function(**_arguments(function, inputs, ctx))
 
         return run
+
+
+def _check_arguments(text: Any, actions: Any, slug: Any) -> None:
+    problems = []
+    if not isinstance(text, str):
+        problems.append(f"text must be the document as text, not {type(text).__name__}")
+    if not (hasattr(actions, "__contains__") and hasattr(actions, "__getitem__")) or isinstance(actions, str | list):
+        kind = type(actions).__name__
+        problems.append(f"actions must be functions by name, such as {{'core.http': http}}, not {kind}")
+    if problems:
+        raise DefinitionError(problems, flow=str(slug))
 
 
 def _handler(function: Action) -> Action:

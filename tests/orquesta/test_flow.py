@@ -159,6 +159,18 @@ def test_slug_and_document_are_refused_together(unique):
     assert action == "line 3: task 'a': action: there is no action 'none' in actions"
 
 
+@pytest.mark.parametrize("text", [None, b"tasks: {}", 5])
+def test_what_is_no_text_is_no_document(text, unique):
+    with pytest.raises(DefinitionError, match=f"text must be the document as text, not {type(text).__name__}"):
+        Flow.from_orquesta(text, actions={}, slug=unique())
+
+
+@pytest.mark.parametrize("actions", [None, 5, [print], "core.http"])
+def test_actions_are_functions_by_name(actions, unique):
+    with pytest.raises(DefinitionError, match=r"actions must be functions by name, such as \{'core.http': http\}"):
+        Flow.from_orquesta("tasks:\n  a: {}", actions=actions, slug=unique())
+
+
 def test_what_is_no_function_is_no_action(unique):
     with pytest.raises(DefinitionError, match="action 'a': 5 is no function"):
         Flow.from_orquesta("tasks:\n  t:\n    action: a", actions={"a": 5}, slug=unique())

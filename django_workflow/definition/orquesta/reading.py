@@ -297,7 +297,7 @@ def _pairs(data: Any, path: Path, report: Report, *, names_alone: bool = False) 
 
 
 def _number(written: dict[str, Any], path: Path, report: Report) -> int | str | None:
-    """Return a whole number from 0 or an expression."""
+    """Return a whole number from 0 or one expression."""
     key = path[-1]
     if key not in written:
         return None
