@@ -125,6 +125,7 @@ def board(request: HttpRequest) -> HttpResponse:
     queues, workers = places.read()
     places.read_depths(queues)
     live = [worker for worker in workers if worker.state == places.LIVE]
+    buttons = [(flow, verbs.flow_buttons(request.user, flow)) for flow in flows]
     context = {
         "page": "board",
         "counts": {name: counts[name] for name in (RUNNING, SCHEDULED, PAUSED)},
@@ -134,8 +135,9 @@ def board(request: HttpRequest) -> HttpResponse:
         "running": _running(flows, visible),
         "failures": failures,
         "finished": finished,
-        "flows": [(flow, verbs.flow_buttons(request.user, flow)) for flow in flows[:FLOWS]],
-        "more_flows": [(flow, verbs.flow_buttons(request.user, flow)) for flow in flows[FLOWS:]],
+        "flows": buttons[:FLOWS],
+        "more_flows": buttons[FLOWS:],
+        "may_start": any(button.name == "start" for _, found in buttons for button in found),
         "queues": queues,
         "warnings": [state for state in queues if state.is_abandoned or state.is_late or state.paused_at],
         "paused_flows": [flow for flow in flows if flow.paused_at is not None],

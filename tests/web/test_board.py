@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 
 import pytest
 from django.test import override_settings
@@ -171,9 +173,22 @@ class TestFirstSteps:
     def test_a_new_site_is_told_how_to_begin(self, viewing):
         assert "Nothing has run yet" in text_of(viewing.get(URL))
 
+    def test_only_who_may_start_runs_is_told_to(self, viewing, operating):
+        assert "Start a run of one of the flows on this page" in text_of(operating.get(URL))
+        assert "Start a run" not in text_of(viewing.get(URL))
+
     @override_settings(DJANGO_WORKFLOW={"OBJECT_PERMISSION": lambda user, permission, flow: False})
     def test_without_flows_it_is_told_how_to_write_one(self, viewing):
         assert "Write a first flow" in text_of(viewing.get(URL))
+
+    @override_settings(DJANGO_WORKFLOW={"OBJECT_PERMISSION": lambda user, permission, flow: False})
+    def test_the_module_it_tells_to_write_starts_nothing_when_it_is_imported(self, viewing):
+        module, session = (unescape(text) for text in re.findall(r"(?s)<pre>(.*?)</pre>", viewing.get(URL).text))
+        names = {"__name__": "workflows"}
+        exec(compile(module, "workflows.py", "exec"), names)
+        assert not Run.objects.exists()
+        exec(session.replace("from app.workflows import welcome", ""), names)
+        assert Run.objects.get().flow.slug == "welcome"
 
     def test_later_it_is_not(self, one, viewing):
         one()
