@@ -131,6 +131,18 @@ def test_show_keeps_the_output_to_itself_unless_asked(simple):
     assert workflow("show", handle.id, "--output", "--json").json["output"] == {"only": {"secret": "password"}}
 
 
+def test_show_lets_nothing_that_others_wrote_move_the_cursor(flow):
+    flow.step(name="only")(lambda: Fail("no \x1b[2J\nway"))
+    handle = flow.start(
+        title="a \x1b[31mlamp", labels={"a": "b\x1b[5m"}, by="eve\x1b]0;x\x07", idempotency_key="k\x1b[1m"
+    )
+    testing.run_until_idle()
+    told = workflow("show", handle.id, "--no-color").out
+    assert "\x1b" not in told
+    assert "\x07" not in told
+    assert "no  [2J way" in told
+
+
 def test_show_tells_what_ended_a_run(flow):
     flow.step(name="only")(lambda: Fail("no money"))
     handle = flow.start()

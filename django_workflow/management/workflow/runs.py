@@ -18,7 +18,7 @@ from django_workflow.engine.overview import list_runs
 from django_workflow.management.workflow import arguments, lookup
 from django_workflow.management.workflow.console import Console, status
 from django_workflow.management.workflow.subcommand import DONE, Subcommand
-from django_workflow.management.workflow.tables import Cell, Column
+from django_workflow.management.workflow.tables import Cell, Column, printable
 from django_workflow.models import Attempt, Event, Run, StepRun, Task
 from django_workflow.runs import RunHandle
 
@@ -225,10 +225,10 @@ def _failures(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _show_facts(console: Console, run: Run) -> None:
-    facts = [
+    facts: list[tuple[str, Cell | str]] = [
         ("Run", str(run.pk)),
         ("Flow", f"{run.flow.slug}, version {run.version.number}"),
-        ("Status", console.paint(status(run.status).text, status(run.status).style)),
+        ("Status", status(run.status)),
         ("Title", run.title),
         ("Labels", label_text(run)),
         ("Key", run.idempotency_key or ""),
@@ -242,8 +242,10 @@ def _show_facts(console: Console, run: Run) -> None:
         ("Error", error_text(run.error)),
     ]
     for name, value in facts:
-        if value:
-            console.line(f"{console.paint(name.ljust(10), 'MIGRATE_LABEL')}  {value}")
+        cell = value if isinstance(value, Cell) else Cell(value)
+        if cell.text:
+            told = console.paint(printable(cell.text), cell.style)
+            console.line(f"{console.paint(name.ljust(10), 'MIGRATE_LABEL')}  {told}")
 
 
 def error_text(error: dict[str, Any] | None) -> str:
@@ -332,14 +334,14 @@ def _show_steps(console: Console, run: Run) -> None:
     console.table(columns, rows, indent="  ")
 
 
-def _row_of_step(console: Console, step: dict[str, Any]) -> Sequence[Cell | str]:
+def _row_of_step(console: Console, step: dict[str, Any], passes: Passes) -> Sequence[Cell | str]:
     return (
         step["step"],
         status(step["status"]),
         task_text(step["tasks"]),
         console.when(step["started_at"]),
         console.took(step["started_at"], step["ended_at"]),
-        step["reason"] or error_text(step["error"] and step["error"] | {"step": ""}),
+        step["reason"] or error_text(step["error"] and step["error"] | {"step": ""}) or passes.remark,
     )
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.core.management.base import CommandError
 
 from django_workflow import db, statuses
-from django_workflow.management.workflow import arguments, lookup, runs
+from django_workflow.management.workflow import arguments, lookup, runs, tables
 from django_workflow.management.workflow.capacity import live_workers
 from django_workflow.management.workflow.console import Console
 from django_workflow.management.workflow.subcommand import DONE, INTERRUPTED, REFUSED, STILL_RUNNING, Subcommand
@@ -94,7 +94,7 @@ def _waited(console: Console, handle: RunHandle, patience: timedelta, *, shows_o
     style = "SUCCESS" if run.status == statuses.SUCCEEDED else "ERROR"
     console.line(f"Run {run.pk} {console.paint(run.status.replace('_', ' '), style)} after {took}")
     if run.error:
-        console.line(runs.error_text(run.error))
+        console.line(tables.printable(runs.error_text(run.error)))
     if shows_output:
         console.line(runs.pretty(output["output"]))
     return DONE if run.status == statuses.SUCCEEDED else REFUSED
