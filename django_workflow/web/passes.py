@@ -122,7 +122,7 @@ def read_turns(facts: Facts, step: StepFacts, address: Address, *, has_payload: 
 
 def _list(facts: Facts, step: StepFacts, address: Address, turns: Turns) -> None:
     offset = min((address.turns - 1) * TURNS, 2**31 - 1)
-    found = read_passes(facts.run.pk, [step], TURNS + 1, offset)
+    found = read_passes(facts.run.pk, [step], TURNS + 1, offset, has_waiting=True)
     turns.listed = [(item, address.of_pass(step.step, item.id)) for item in found[:TURNS]]
     turns.newer = address.to("#passes", step=step.step, turns=address.turns - 1) if address.turns > 1 else ""
     turns.older = address.to("#passes", step=step.step, turns=address.turns + 1) if len(found) > TURNS else ""

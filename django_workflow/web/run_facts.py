@@ -43,8 +43,9 @@ class StepFacts:
     """One activation of a step: a running one, else one that waits, else the newest that began; and all together.
 
     Of all activations: tally: where the tasks of the open ones stand. passes: how many; of them open_passes run,
-    and waiting_passes wait. scopes: in how many. led: to how many another one led.
+    waiting_passes wait, and begun have started. scopes: in how many. led: to how many another one led.
     sizes, over, failures: their tasks, those that are over, that failed.
+    left_over: joins that the end of the run found waiting. They never began, and count nowhere else.
     outer_id: the last one in the outermost scope, whose output is the step's for the run.
     arrived: who has reached the join that waits longest, in which generation.
     """
@@ -74,6 +75,8 @@ class StepFacts:
     over: int = 0
     failures: int = 0
     began_at: datetime | None = None
+    begun: int = 0
+    left_over: int = 0
     outer_id: int | None = None
     outer_status: str | None = None
     arrived: list[str] | None = None
@@ -204,7 +207,7 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What a run did that steps alone do not tell: the ways it took, and the newest passes of steps with several."""
+    """What a run did that steps alone do not tell: the ways it took, and the newest begun passes of repeated steps."""
 
     ways: dict[tuple[str, str], WayFacts] = field(default_factory=dict)
     passes: dict[str, list[Pass]] = field(default_factory=dict)
@@ -289,28 +292,34 @@ class Facts:
 
 # rows are counted where they are, however many, and never sorted: what comes out is a row for each step. The one to
 # show is the greatest by what it does, when it was made, and its id; in each scope the first has iteration 1.
+# A join that was cancelled while it waited did nothing: in a long loop there are as many of them as passes.
 # OFFSET 0 keeps the order of the joins also where the planner's statistics know of no rows: it would count for each row
 READ_STEPS = f"""
     WITH c AS MATERIALIZED (
-        SELECT step, count(*) AS passes, count(*) FILTER (WHERE iteration = 1) AS scopes, count(source_id) AS led,
+        SELECT step, count(*) FILTER (WHERE NOT is_left) AS passes,
+               count(*) FILTER (WHERE iteration = 1 AND NOT is_left) AS scopes, count(source_id) AS led,
                count(*) FILTER (WHERE status = 'running') AS open_passes,
                count(*) FILTER (WHERE status = 'waiting') AS waiting_passes,
-               sum(greatest(1, task_count)) AS sizes,
-               sum(CASE WHEN status IN ('waiting', 'running') THEN task_count - open_tasks
-                        ELSE greatest(1, task_count) END) AS over,
-               sum(failed_count) AS failures, min(started_at) AS began_at,
+               coalesce(sum(greatest(1, task_count)) FILTER (WHERE NOT is_left), 0) AS sizes,
+               coalesce(sum(CASE WHEN status IN ('waiting', 'running') THEN task_count - open_tasks
+                                 ELSE greatest(1, task_count) END) FILTER (WHERE NOT is_left), 0) AS over,
+               sum(failed_count) AS failures, min(started_at) AS began_at, count(started_at) AS begun,
+               count(*) FILTER (WHERE is_left) AS left_over,
                max(ARRAY[CASE WHEN status = 'running' THEN 3 WHEN status = 'waiting' THEN 2
-                              WHEN status = 'cancelled' AND started_at IS NULL THEN 0 ELSE 1 END,
+                              WHEN is_left THEN 0 ELSE 1 END,
                          date_part('epoch', created_at), id]) AS shown,
                max(ARRAY[iteration, id]) FILTER (WHERE scope = 0) AS outermost,
                (array_agg(id) FILTER (WHERE status = 'running'))[1:1000] AS open_ids,
                min(ARRAY[date_part('epoch', created_at), id]) FILTER (WHERE status = 'waiting') AS longest
-        FROM django_workflow_steprun WHERE run_id = %s::uuid GROUP BY step
+        FROM (SELECT *, status = 'cancelled' AND started_at IS NULL AS is_left
+              FROM django_workflow_steprun WHERE run_id = %s::uuid) every
+        GROUP BY step
     )
     SELECT c.step, s.id, s.scope, s.iteration, s.source_id, s.variables_id, s.status, s.task_count, s.open_tasks,
            s.failed_count, s.created_at, s.started_at, s.ended_at, s.reason, s.error, c.passes, c.scopes, c.led,
-           c.open_passes, c.waiting_passes, c.sizes, c.over, c.failures, c.began_at, o.id, o.status, a.sources,
-           a.generation, t.queued, t.delayed, t.due_at, t.parallel, t.paused, t.running, t.suspended
+           c.open_passes, c.waiting_passes, c.sizes, c.over, c.failures, c.began_at, c.begun, c.left_over, o.id,
+           o.status, a.sources, a.generation, t.queued, t.delayed, t.due_at, t.parallel, t.paused, t.running,
+           t.suspended
     FROM c
     CROSS JOIN LATERAL (SELECT * FROM django_workflow_steprun WHERE id = c.shown[3]::bigint OFFSET 0) s
     CROSS JOIN LATERAL (
@@ -345,7 +354,7 @@ def read_steps(run_id: UUID, spec: FlowSpec) -> dict[str, StepFacts]:
 
 
 #: The places of some columns behind a step's name; from the last one on its tally.
-ERROR, OPEN_PASSES, SIZES, COUNTS = 13, 17, 19, 27
+ERROR, OPEN_PASSES, SIZES, COUNTS = 13, 17, 19, 29
 
 # an activation tells where it came from; a join only its last arrival, so those are counted themselves
 READ_WAYS = """
@@ -358,17 +367,19 @@ READ_WAYS = """
     SELECT source, step, count(generation), count(*) - count(generation), min(due_at) FILTER (WHERE generation IS NULL)
     FROM django_workflow_arrival WHERE run_id = %s::uuid GROUP BY source, step
 """
-# the newest ones of one scope are at the end of an index
+# the newest ones of one scope are at the end of an index; what was left over, or has not begun, is passed by on the way
 READ_PASSES = """
     SELECT p.id, p.step, p.scope, p.iteration, p.status, p.created_at, p.started_at, p.ended_at
     FROM unnest(%s::text[], %s::bigint[], %s::bool[]) AS w(step, scope, is_one)
     CROSS JOIN LATERAL (
         (SELECT id, step, scope, iteration, status, created_at, started_at, ended_at FROM django_workflow_steprun
          WHERE w.is_one AND run_id = %s::uuid AND step = w.step AND scope = w.scope
+           AND (started_at IS NOT NULL OR %s::bool AND status <> 'cancelled')
          ORDER BY iteration DESC LIMIT %s::int OFFSET %s::int)
         UNION ALL
         (SELECT id, step, scope, iteration, status, created_at, started_at, ended_at FROM django_workflow_steprun
          WHERE NOT w.is_one AND run_id = %s::uuid AND step = w.step
+           AND (started_at IS NOT NULL OR %s::bool AND status <> 'cancelled')
          ORDER BY created_at DESC, id DESC LIMIT %s::int OFFSET %s::int)
     ) p
 """
@@ -377,9 +388,14 @@ MOST_PASSES: Final = 40
 MOST_PASSES_OF_ALL: Final = 1_000
 
 
-def read_passes(run_id: UUID, steps: Sequence[StepFacts], most: int, offset: int = 0) -> list[Pass]:
-    """Read the newest passes of some steps, of each at most so many."""
-    page = [run_id, most, offset]
+def read_passes(
+    run_id: UUID, steps: Sequence[StepFacts], most: int, offset: int = 0, *, has_waiting: bool = False
+) -> list[Pass]:
+    """Read the newest passes of some steps that have begun, of each at most so many.
+
+    has_waiting: also those that have not begun yet, or were skipped.
+    """
+    page = [run_id, has_waiting, most, offset]
     names, scopes, are_one = [], [], []
     for step in steps:
         names.append(step.step)

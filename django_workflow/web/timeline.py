@@ -230,11 +230,9 @@ class _Lane:
 def pass_bars(passes: Sequence[Pass], step: StepFacts, axis: Axis, now: datetime) -> tuple[list[Bar], int]:
     """Return a bar for each of the newest activations of a step, one for all before them, and their height together.
 
-    Activations that overlap stand below each other. passes: newest first.
+    Activations that overlap stand below each other. passes: begun ones, newest first.
     """
-    begun = sorted(
-        (item for item in passes if item.started_at is not None), key=lambda item: (item.started_at, item.id)
-    )
+    begun = sorted(passes, key=lambda item: (item.started_at or now, item.id))
     free: list[datetime] = []
     placed: list[tuple[Pass, int]] = []
     for item in begun:
@@ -250,7 +248,7 @@ def pass_bars(passes: Sequence[Pass], step: StepFacts, axis: Axis, now: datetime
     height = BAR if count == 1 else LANE
     lanes = [_Lane(axis, MARGIN + number * height, height - (count > 1)) for number in range(count)]
     bars = []
-    before = step.passes - len(passes)
+    before = step.begun - len(passes)
     if before > 0 and begun and step.began_at is not None and begun[0].started_at is not None:
         whole = _Lane(axis, MARGIN, count * height - (count > 1))
         bars.append(whole.bar(EARLIER, step.began_at, begun[0].started_at, f"{before:,} earlier passes"))

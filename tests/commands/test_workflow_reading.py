@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError
 from django.db import connection
 
-from django_workflow import Fail, Retry, RetryAfter, testing
+from django_workflow import Fail, Retry, RetryAfter, When, testing
 from django_workflow.engine import publish
 from django_workflow.ids import uuid7
 from django_workflow.models import Event, Queue, Run, Worker
@@ -120,6 +120,17 @@ def test_show_tells_the_passes_of_a_loop_in_one_line(make_flow):
     newest = workflow("show", handle.id, "--json").json["steps"]
     assert len(newest) == 200
     assert (newest[-2]["step"], newest[-2]["iteration"], newest[-2]["scope"]) == ("review", 70, 0)
+
+
+def test_show_counts_no_pass_of_a_join_that_never_began(make_flow):
+    flow = make_flow("uneven", entry=["often", "seldom"])
+    flow.step(name="often", next=["meet", When("iteration < 5", to="often")])(lambda: 1)
+    flow.step(name="seldom", next=["meet", When("iteration < 2", to="seldom")])(lambda: 1)
+    flow.step(name="meet", join="all")(lambda: 1)
+    told = workflow("show", finished(flow).id).out
+    (line,) = (line for line in told.splitlines() if line.startswith("  meet"))
+    assert line.split()[:4] == ["meet", "×2", "succeeded", "2"]
+    assert line.endswith("3 left waiting")
 
 
 def test_show_keeps_the_output_to_itself_unless_asked(simple):

@@ -194,6 +194,37 @@ class TestLoopOfManyPasses:
         assert "review started, pass 60" in section.text
 
 
+class TestJoinLeftOver:
+    """A loop of 90 passes reaches a join each time, another one of 31 only so often: the join fires 31 times."""
+
+    @pytest.fixture
+    def handle(self, make_flow, db):
+        flow = make_flow("uneven", entry=["often", "seldom"])
+        flow.step(name="often", next=["meet", When("iteration < 90", to="often")])(lambda: 1)
+        flow.step(name="seldom", next=["meet", When("iteration < 31", to="seldom")])(lambda: 1)
+        flow.step(name="meet", join="all")(lambda: 1)
+        return finished(flow)
+
+    def test_what_never_began_is_no_pass_and_no_task(self, handle, see):
+        page = see(handle, "?step=meet")
+        assert pills(page, "meet") == ["all", "×31"]
+        assert "activated 31 times" in node(page, "meet").attributes["aria-label"]
+        assert "152 of 152 tasks" in page.one("section", data_fragment="head").text
+        assert "31 passes, 59 more left waiting" in page.one("section", id="task").text
+        assert passes(page)[0] == "31"
+
+    def test_the_timeline_has_a_bar_for_each_that_began(self, handle, see):
+        section = see(handle).one("section", data_fragment="timeline")
+        row = next(row for row in section.one("tbody").all("tr") if row.one("th").one("a").text == "meet")
+        assert len(row.all("rect", css="bar")) == 31
+        assert row.one("th").one("span", css="kind").text == "×31"
+
+    def test_one_of_them_can_still_be_looked_at(self, handle, see):
+        left = StepRun.objects.get(run_id=handle.id, step="meet", iteration=90)
+        panel = see(handle, f"?step=meet&activation={left.pk}").one("section", id="task")
+        assert "pass 90; 31 in all" in panel.text
+
+
 class TestCost:
     @pytest.fixture
     def cost(self, client_of, operator):

@@ -76,7 +76,7 @@ def test_statements_find_by_index(make_flow, db):
         statements = [
             (run_facts.READ_STEPS, [run.pk, True, run.pk]),
             (run_facts.READ_WAYS, [run.pk, "{pack}", run.pk]),
-            (run_facts.READ_PASSES, ["{pack,ship}", "{0,0}", "{t,f}", run.pk, 9, 0, run.pk, 9, 0]),
+            (run_facts.READ_PASSES, ["{pack,ship}", "{0,0}", "{t,f}", run.pk, True, 9, 0, run.pk, False, 9, 0]),
             (passes.READ_ACTIVATION, [3, run.pk]),
             (passes.READ_NEIGHBOURS, [1, False, run.pk, "x", 0, 3, 9, run.pk, 3, "{ship}", 9, run.pk, 3, 9]),
             (run_facts.READ_TASKS, ["{1,2}", 3, "", "", 50, 0, True, 5]),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Max, Min, Sum, prefetch_related_objects
+from django.db.models import Count, Max, Min, Q, Sum, prefetch_related_objects
 
 from django_workflow import statuses
 from django_workflow.conf import conf
@@ -259,9 +259,13 @@ def error_text(error: dict[str, Any] | None) -> str:
 
 @dataclass
 class Passes:
-    """The activations of one step, counted by the database: of a loop there are thousands."""
+    """The activations of one step, counted by the database: of a loop there are thousands.
+
+    left_over: joins that the end of the run found waiting; they never began, and count nowhere else.
+    """
 
     counts: dict[str, int] = field(default_factory=dict)
+    left_over: int = 0
     scopes: int = 0
     tasks: int = 0
     failed: int = 0
@@ -283,7 +287,8 @@ class Passes:
     def remark(self) -> str:
         """How they stand, and in how many scopes."""
         parts = [f"{count:,} {name}" for name, count in self.counts.items()] if len(self.counts) > 1 else []
-        return ", ".join(parts + ([f"{self.scopes:,} scopes"] if self.scopes > 1 else []))
+        parts += [f"{self.scopes:,} scopes"] if self.scopes > 1 else []
+        return ", ".join(parts + ([f"{self.left_over:,} left waiting"] if self.left_over and self.counts else []))
 
 
 #: Statuses of activations, what tells most first.
@@ -295,11 +300,16 @@ STANDING = (
 def _passes(run: Run) -> dict[str, Passes]:
     """Count the activations of each step."""
     found: dict[str, Passes] = defaultdict(Passes)
-    rows = _of(StepRun, run).order_by().values("step", "status")
+    is_left = Q(status=statuses.CANCELLED, started_at=None)
+    rows = _of(StepRun, run).values("step", "status", is_left=is_left).order_by("is_left")
     sums = {"tasks": Sum("task_count"), "failed": Sum("failed_count"), "scopes": Count("scope", distinct=True)}
     times = {"first": Min("started_at"), "last": Max("ended_at"), "newest": Max("id"), "count": Count("id")}
     for row in rows.annotate(**sums, **times):
         passes = found[row["step"]]
+        if row["is_left"]:
+            passes.left_over = row["count"]
+            passes.newest = passes.newest or row["newest"]
+            continue
         passes.counts[row["status"]] = row["count"]
         passes.scopes = max(passes.scopes, row["scopes"])
         passes.tasks += row["tasks"]
@@ -328,7 +338,7 @@ def _show_steps(console: Console, run: Run) -> None:
     rows = [
         _row_of_passes(console, step["step"], passes[step["step"]])
         if passes[step["step"]].count > 1
-        else _row_of_step(console, step)
+        else _row_of_step(console, step, passes[step["step"]])
         for step in steps
     ]
     console.table(columns, rows, indent="  ")
