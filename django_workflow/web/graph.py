@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from django_workflow.definition.names import RETRY
 from django_workflow.definition.spec import MAP, SINGLE, FlowSpec, StepSpec
-from django_workflow.statuses import QUEUED, RUNNING, WAITING
+from django_workflow.statuses import FAILED, QUEUED, RUNNING, WAITING
 from django_workflow.templatetags.django_workflow import SIGNS, duration
 from django_workflow.web import waiting, ways
 from django_workflow.web.address import Address
@@ -77,8 +77,9 @@ class Pill:
 class Node:
     """A step as the picture and the table show it.
 
-    state: the status in words, with what counts; sign: the same as a sign. failures: of a map, before the state.
-    bar: of a map, how much is done and how much of that failed. href: empty where nothing can be chosen.
+    state: the status in words, with what counts; sign: the same as a sign. failures: of a map, or of several passes,
+    before the state. bar: of a map, how much is done and how much of that failed. href: empty where nothing can be
+    chosen.
     """
 
     name: str
@@ -327,7 +328,7 @@ def _node(facts: Facts, plan: Plan, step: StepSpec, counts: Mapping[tuple[str, s
         y=box.y,
         is_map=state.is_map,
         is_selected=False,
-        bar=_progress(state) if state.is_map and state.task_count else None,
+        bar=_progress(state) if state.is_map and state.together[1] else None,
         notes=plan.notes(step, retries),
         pills=plan.pills(step.name, _badge(state)),
     )
@@ -341,21 +342,23 @@ def _badge(step: StepFacts) -> str:
 
 
 def _progress(step: StepFacts) -> ProgressBar:
-    share = BAR_WIDTH / step.task_count
-    return ProgressBar(round(share * step.done, 1), round(share * step.failed_count, 1))
+    done, total, failed = step.together
+    return ProgressBar(round(BAR_WIDTH * done / total, 1), round(BAR_WIDTH * failed / total, 1))
 
 
 def state_of(facts: Facts, step: StepFacts) -> tuple[str, str]:
-    """Return what a map says of its failures, and a step's status in words, with its counts."""
+    """Return what a map, or a step of several passes, says of its failures; and a status in words, with its counts."""
     due = _due(facts, step)
     if step.status == NOT_REACHED:
         return "", f"due {due}" if due else "not reached"
-    failures = f"{step.failed_count:,} failed" if step.failed_count and step.is_map else ""
-    parts = [] if failures else [_word(step)]
-    if step.is_map and step.task_count:
-        parts.append(f"{step.done:,}/{step.task_count:,}")
+    done, total, failed = step.together
+    failures = f"{failed:,} failed" if failed and (step.is_map or step.passes > 1) else ""
     # of one that has ended the badge tells it
     turns = step.passes > 1 and step.scopes == 1 and not step.is_settled and not step.arrived
+    is_told = failures and (step.is_map or turns or step.shown == FAILED)
+    parts = [] if is_told else [_word(step)]
+    if step.is_map and total:
+        parts.append(f"{done:,}/{total:,}")
     if turns:
         parts.append(f"pass {step.iteration:,}")
     took = step.duration(facts.now)
@@ -364,7 +367,7 @@ def state_of(facts: Facts, step: StepFacts) -> tuple[str, str]:
         parts = [there] if due else [*parts, f"{there} there"]
     if due:
         parts.append(f"due {due}")
-    elif took is not None and (step.is_settled or step.status == RUNNING) and not step.is_map and not turns:
+    elif took is not None and not (step.is_map or turns or failures) and (step.is_settled or step.status == RUNNING):
         parts.append(duration(took))
     return failures, " · ".join(parts)
 
@@ -390,14 +393,15 @@ def _due(facts: Facts, step: StepFacts) -> str:
 def _description(facts: Facts, plan: Plan, step: StepFacts, title: str, counts: Mapping[tuple[str, str], int]) -> str:
     """Return what the picture says of a step, for those who do not see it."""
     status = step.shown.replace("_", " ")
-    words = state_of(facts, step)[1]
+    failures, words = state_of(facts, step)
+    done, total, _ = step.together
     parts = [f"{title}: {status}"]
-    if step.is_map and step.task_count:
-        parts.append(f"{step.done:,} of {step.task_count:,} tasks done")
-        if step.failed_count:
-            parts.append(f"{step.failed_count:,} failed")
-    elif step.status != NOT_REACHED and words != status:
+    if step.is_map and total:
+        parts.append(f"{done:,} of {total:,} tasks done")
+    elif step.status != NOT_REACHED and words not in ("", status):
         parts.append(words)
+    if failures:
+        parts.append(failures)
     if step.passes > 1:
         parts.append(f"activated {step.passes:,} times" + (f" in {step.scopes:,} scopes" if step.scopes > 1 else ""))
     if why := waiting.of_step(facts, step):
@@ -429,14 +433,15 @@ def _edge(way: Way, line: Line, taken: int | None) -> Edge:
 def _row(facts: Facts, node: Node, told: list[str]) -> Row:
     step = facts.steps[node.name]
     spec = facts.spec.steps[node.name]
-    done = f"{step.done:,} of {step.task_count:,}" if step.is_map and step.task_count else ""
+    over, total, failed = step.together
+    done = f"{over:,} of {total:,}" if step.is_map and total else ""
     kind = "step" if spec.kind == SINGLE else spec.kind
     why = waiting.of_step(facts, step)
     if not why and step.reason:
         why = REASONS.get(step.reason, step.reason)
     if not why and step.error and step.error.get("class"):
         why = str(step.error["class"])
-    return Row(node, kind, step, done, step.failed_count, why, facts.is_carried(step), told)
+    return Row(node, kind, step, done, failed, why, facts.is_carried(step), told)
 
 
 #: What the engine's reasons for a skip mean.

@@ -105,6 +105,13 @@ class StepFacts:
         """How many of its tasks are over."""
         return self.task_count - self.open_tasks
 
+    @property
+    def together(self) -> tuple[int, int, int]:
+        """Its tasks that are over, all of them, and those that failed: of all passes, as the run's head counts them."""
+        if self.passes > 1:
+            return self.over, self.sizes, self.failures
+        return self.done, self.task_count, self.failed_count
+
     def duration(self, now: datetime) -> timedelta | None:
         """Return how long it took, or has taken so far."""
         return None if self.started_at is None else (self.ended_at or now) - self.started_at

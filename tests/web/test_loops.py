@@ -225,6 +225,31 @@ class TestJoinLeftOver:
         assert "pass 90; 31 in all" in panel.text
 
 
+class TestFailuresOfOtherPasses:
+    def test_a_map_in_two_scopes_counts_all_its_items(self, make_flow, see, db):
+        flow = make_flow("scoped", entry=["bad", "good"])
+        flow.step(name="bad", next=[To("take", publish={"items": "[0, 0, 0, 1, 1]"})])(lambda: 1)
+        flow.step(name="good", next=[To("take", publish={"items": "[1, 1, 1, 1, 1]"})])(lambda: 1)
+        flow.step(name="take", next="each")(lambda ctx: ctx.vars["items"])
+        flow.map(name="each", over="take", tolerate=5, retry=ONCE)(lambda item: 1 / item)
+        page = see(finished(flow))
+        assert node(page, "each").one(css="node-failures-text").text == "3 failed"
+        assert state(page, "each") == "3 failed · 10/10"
+        told = node(page, "each").attributes["aria-label"]
+        assert "10 of 10 tasks done; 3 failed; activated 2 times in 2 scopes" in told
+        assert "3 failed , 10 of 10" in page.one("section", data_fragment="steps").text.replace("failed,", "failed ,")
+        assert "3 failed" in page.one("section", data_fragment="head").text
+
+    def test_a_loop_tells_of_the_passes_that_failed(self, flow, see, db):
+        flow.step(
+            name="dig", next=[When("iteration < 4", to="dig", on="always")], retry=ONCE
+        )(lambda ctx: 1 // (ctx.iteration // 3))  # fmt: skip
+        page = see(finished(flow))
+        assert state(page, "dig") == "2 failed · succeeded"
+        assert "2 failed" in page.one("section", data_fragment="steps").text
+        assert "2 failed" in page.one("section", data_fragment="head").text
+
+
 class TestCost:
     @pytest.fixture
     def cost(self, client_of, operator):
