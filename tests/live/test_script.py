@@ -254,6 +254,21 @@ def test_what_was_typed_ticked_and_opened_is_kept(stand):
     assert stand.page.evaluate("document.activeElement.localName") == "summary"
 
 
+@pytest.mark.parametrize("name", ["", ' data-key="input"'], ids=["without a name", "with a name"])
+def test_what_is_opened_and_focused_stays_so_when_another_one_comes_before_it(stand, name):
+    attempt = '<details id="attempt-{0}"><summary>#{0}</summary></details>'
+    more = f"<details{name}><summary>the input</summary>12</details>"
+    stand.open(fragment("all", attempt.format(1) + more))
+    stand.page.click("text=the input")
+    stand.content = fragment("all", attempt.format(2) + attempt.format(1) + more)
+    stand.tell()
+    stand.until(lambda: "#2" in text(stand, "all"))
+    opened = "[...document.querySelectorAll('details[open]')].map((details) => details.textContent)"
+    assert stand.page.evaluate(opened) == ["the input12"]
+    if name:
+        assert stand.page.evaluate("document.activeElement.textContent") == "the input"
+
+
 def test_kept_fragments_are_left_alone(stand):
     stand.open(fragment("kept", "<p data-keep>before</p>") + fragment("head", "before"))
     stand.content = fragment("kept", "<p data-keep>after</p>") + fragment("head", "after")

@@ -193,15 +193,21 @@
   /* Each keep… looks at the old fragment and returns what makes the new one alike. */
 
   function keepDetails(old) {
-    const open = new Map(all("details", old).map((element, index) => [nameOf(element, index), element.open]));
-    return (next) => all("details", next).forEach((element, index) => {
-      const wasOpen = open.get(nameOf(element, index));
+    const open = new Map(namedDetails(old).map(([name, element]) => [name, element.open]));
+    return (next) => namedDetails(next).forEach(([name, element]) => {
+      const wasOpen = open.get(name);
       if (wasOpen !== undefined) element.open = wasOpen;
     });
   }
 
-  function nameOf(element, index) {
-    return element.id || element.dataset.key || index;
+  /* Those without a name are told apart by their place among their like: one with a name may come before them. */
+  function namedDetails(root) {
+    let place = 0;
+    return all("details", root).map((element) => {
+      const name = element.id || element.dataset.key || place;
+      if (name === place) place += 1;
+      return [name, element];
+    });
   }
 
   function keepFields(old) {
@@ -249,7 +255,10 @@
       const value = element.getAttribute(name);
       if (value) return `${tag}[${name}="${CSS.escape(value)}"]`;
     }
-    return tag === "summary" ? tag : "";
+    if (tag !== "summary") return "";
+    const { id, dataset } = element.parentElement;
+    if (id) return `#${CSS.escape(id)} > summary`;
+    return dataset.key ? `[data-key="${CSS.escape(dataset.key)}"] > summary` : tag;
   }
 
   /* --------------------------------------------------------------- socket */
