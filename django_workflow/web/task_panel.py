@@ -34,7 +34,7 @@ READ_TASK = """
                        a.number, a.outcome, extract(epoch FROM a.begun_at), extract(epoch FROM a.ended_at),
                        a.error_class, CASE WHEN %s::bool THEN left(a.message, %s::int) END,
                        CASE WHEN %s::bool THEN left(a.traceback, %s::int) END, a.is_counted, a.late_outcome,
-                       aw.hostname || ':' || aw.pid) ORDER BY a.id)
+                       a.fingerprint, aw.hostname || ':' || aw.pid) ORDER BY a.id)
             FROM (SELECT * FROM django_workflow_attempt WHERE task_id = t.id ORDER BY id DESC LIMIT %s::int) a
             LEFT JOIN django_workflow_worker aw ON aw.id = a.worker_id)
     FROM django_workflow_task t
@@ -49,7 +49,10 @@ READ_TASK = """
 
 @dataclass(frozen=True, slots=True)
 class AttemptFacts:
-    """An attempt that did not succeed, in full."""
+    """An attempt that did not succeed, in full.
+
+    fingerprint: equal for errors that differ in numbers and quoted values only; "" where there was none.
+    """
 
     number: int
     outcome: str
@@ -60,6 +63,7 @@ class AttemptFacts:
     traceback: str | None
     is_counted: bool
     late_outcome: str
+    fingerprint: str
     worker: str | None
 
 

@@ -11,6 +11,7 @@ import pytest
 from django_workflow import pause, pause_flow, testing
 from django_workflow.models import Run, StepRun, Task, TaskLog
 from tests.web.markup import read
+from tests.web.pages import shown_runs
 from tests.web.stories import ONCE, order_flow, rich_run
 
 MASKED = "hidden: needs the permission to view payloads"
@@ -227,6 +228,13 @@ def test_panel_of_a_step_shows_history_attempts_input_and_output(rich, see):
     assert "Traceback" in attempts[0].one("pre", css="traceback").text
     assert '"receipt": "r-17"' in panel.text
     assert "output of reserve" in panel.text
+
+
+def test_the_fingerprint_of_an_attempt_leads_to_all_runs_with_its_error(rich, see, client_of, operator):
+    attempts = section(see(rich, "?step=charge"), "task").all("details", css="attempt")
+    (told,) = {item.one("a").attributes["href"] for item in attempts}
+    assert shown_runs(client_of(operator).get(told)) == [str(rich.id)]
+    assert shown_runs(client_of(operator).get(told[:-1])) == []
 
 
 def test_items_of_a_map_come_failures_first_and_can_be_narrowed(rich, see):
