@@ -149,8 +149,9 @@ class Flow(Startable, FlowDeclaration):
         except ImportError as error:
             if (error.name or "").split(".")[0] not in ("yaql", "jinja2", "regex"):
                 raise
+            # no pip line: on PyPI the project's name belongs to somebody else
             raise NotSupported(
-                f"Orquesta documents need {error.name}: pip install 'django-workflow[orquesta]'."
+                f"Orquesta documents need {error.name}: install django_workflow with its extra 'orquesta'."
             ) from error
         return OrquestaFlow(text, actions, slug)
 

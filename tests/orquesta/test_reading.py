@@ -160,4 +160,6 @@ except NotSupported as error:
 
 def test_missing_extra_is_named():
     told = subprocess.run([sys.executable, "-c", MISSING], capture_output=True, text=True, check=False)
-    assert "Orquesta documents need yaql: pip install 'django-workflow[orquesta]'." in told.stdout, told.stderr
+    assert "Orquesta documents need yaql: install django_workflow with its extra 'orquesta'." in told.stdout, (
+        told.stderr
+    )

@@ -26,7 +26,7 @@ def library() -> Any:
         import yaml  # noqa: PLC0415  an extra: JSON works without it
     except ImportError:
         raise NotSupported(
-            "YAML needs PyYAML: pip install 'django-workflow[yaml]', or write the document as JSON."
+            "YAML needs PyYAML, of the extra 'yaml': pip install PyYAML, or write the document as JSON."
         ) from None
     return yaml
 
