@@ -42,6 +42,7 @@ def serve(port: int) -> None:
     with listening(port) as listener, database():
         passwords = make_users()
         waiting = traffic.waiting_orders(WAITING_ORDERS)
+        traffic.store_documents()
         traffic.open_shop()
         worker = ["manage.py", "run_workflow_worker", "--grace", str(WORKER_GRACE), "--quiet"]
         site = ["-m", "example_project.serve.site", str(listener.fileno())]

@@ -5,7 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 
+from django.conf import settings
+
+from django_workflow import FlowBuilder
 from django_workflow.models import Run
 from example_project.audit.flow import audit
 from example_project.examples.errors import branch, given_up, retried, skipped, slow
@@ -27,6 +31,10 @@ CUSTOMERS = (
     "Frances Allen", "Tony Hoare", "Radia Perlman", "Leslie Lamport",
 )  # fmt: skip
 BY = "traffic"
+#: Flows that are written as documents: two that go round in a loop, one with a join of all, one with two of three.
+DOCUMENTS = Path(__file__).parents[2] / "docs" / "examples"
+WRITTEN = ("several-entries", "monitoring-loop", "join-two-of-three")
+MESSAGES = ("TAKE IT NOW: A FREE PRIZE: http://a http://b http://c", "See you at noon, by the fountain.")
 chance = random.Random()  # noqa: S311  no secret
 
 
@@ -75,12 +83,39 @@ def small_audit() -> None:
     audit.start({"packages": chosen}, title="A sample", by=BY, labels={"scope": "sample"})
 
 
+def store_documents() -> None:
+    """Store what is written as documents; where that was done before, it stays as it is."""
+    for name in WRITTEN:
+        FlowBuilder.publish(FlowBuilder.import_flow((DOCUMENTS / f"{name}.yaml").read_text(encoding="utf-8")))
+
+
+def restock() -> None:
+    """A loop with a join: order until nothing is missing."""
+    wanted = [{"good": good, "count": chance.randint(1, 60)} for good in ("pen", "ink", "paper")]
+    goods = {"pen": 4, "ink": 2, "paper": 10}
+    FlowBuilder.get_flow("several_entries").start({"goods": goods, "orders": wanted}, by=BY)
+
+
+def watch_disk() -> None:
+    """A loop that waits between two looks."""
+    looks = {"folder": str(FOLDER), "least_free": 0, "checks": 12, "pause": settings.EXAMPLE_PACE}
+    FlowBuilder.get_flow("monitoring_loop").start(looks, by=BY)
+
+
+def judge() -> None:
+    """A join that waits for two of three."""
+    FlowBuilder.get_flow("join_two_of_three").start({"text": chance.choice(MESSAGES)}, by=BY)
+
+
 #: What is started, and how often in comparison.
 KINDS: dict[Callable[[], object], int] = {
     order: 30,
     order_too_much: 2,
     small_audit: 3,
     whole_audit: 1,
+    restock: 3,
+    watch_disk: 1,
+    judge: 2,
     lambda: file_audit.start(by=BY): 1,
     lambda: checksum_flow.start(str(FOLDER), by=BY): 3,
     lambda: word_count.start(TEXT, by=BY): 2,
@@ -95,7 +130,7 @@ KINDS: dict[Callable[[], object], int] = {
 
 def open_shop() -> None:
     """Start what shows at once what there is to see."""
-    for start in (whole_audit, order, order, order_too_much, small_audit):
+    for start in (whole_audit, order, order, order_too_much, small_audit, restock):
         start()
 
 

@@ -68,6 +68,8 @@ def test_it_starts_lets_both_users_in_and_ctrl_c_ends_everything_it_started(serv
     )
     assert "Content-Security-Policy" in browser.open(f"{serving.address}/workflow/", timeout=10).headers
     assert runs
+    loops = browser.open(f"{serving.address}/workflow/runs/?flow=several_entries", timeout=10).read().decode()
+    assert re.search(r'href="/workflow/runs/[0-9a-f-]{36}/"', loops), "a loop with a join can be looked at"
     children = serving.children()
     assert len(children) == 2
     assert all(psutil.pid_exists(pid) for pid in children)
