@@ -14,7 +14,7 @@ from string import Template
 from typing import Any
 
 from django_workflow import handler
-from example_project.pace import take_time
+from example_project import pace
 
 
 @handler("text.clean")
@@ -83,7 +83,7 @@ def read_page(items: list[Any], page: int, size: int) -> dict[str, Any]:
 @handler("spam.capitals")
 def capitals(text: str) -> bool:
     """Judge by how loud a message is."""
-    take_time(0.5)
+    pace.take_time(0.5)
     letters = [sign for sign in text if sign.isalpha()]
     return sum(sign.isupper() for sign in letters) * 2 > len(letters)
 
@@ -91,14 +91,14 @@ def capitals(text: str) -> bool:
 @handler("spam.links")
 def links(text: str) -> bool:
     """Judge by how many links it has."""
-    take_time(0.5)
+    pace.take_time(0.5)
     return len(re.findall(r"https?://", text)) > 2
 
 
 @handler("spam.promises")
 def promises(text: str) -> bool:
     """Judge by what it promises."""
-    take_time(0.5)
+    pace.take_time(0.5)
     return re.search(r"\b(free|winner|prize|million)\b", text.lower()) is not None
 
 
@@ -127,14 +127,14 @@ def total(rows: list[dict[str, str]], column: str) -> float:
 @handler("shop.stock")
 def stock(goods: dict[str, int], deliveries: int) -> dict[str, int]:
     """Count what is there; each delivery brings ten of everything."""
-    take_time(0.5)
+    pace.take_time(0.5)
     return {name: count + 10 * deliveries for name, count in goods.items()}
 
 
 @handler("shop.demand")
 def demand(orders: list[dict[str, Any]]) -> dict[str, int]:
     """Add up what was ordered."""
-    take_time(0.5)
+    pace.take_time(0.5)
     wanted: Counter[str] = Counter()
     for order in orders:
         wanted[order["good"]] += order["count"]
@@ -144,5 +144,5 @@ def demand(orders: list[dict[str, Any]]) -> dict[str, int]:
 @handler("shop.missing")
 def missing(stock: dict[str, int], demand: dict[str, int]) -> dict[str, int]:
     """Return how many of each good are missing."""
-    take_time(0.5)
+    pace.take_time(0.5)
     return {name: count - stock.get(name, 0) for name, count in demand.items() if count > stock.get(name, 0)}
