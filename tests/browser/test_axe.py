@@ -98,3 +98,14 @@ def test_admin_pages_have_no_fault_that_the_stock_user_list_does_not_have(visit,
     found = faults(visitor, sorted(paths | details), looks=LOOKS[:1])  # the others are Django's own
     more = {place: {rule: told[rule] for rule in told if rule not in known} for place, told in found.items()}
     assert {place: told for place, told in more.items() if told} == {}
+
+
+def test_a_long_word_makes_no_page_of_the_admin_wider(visit, superuser):
+    handle = chain.start({"value": "v" * 150}, title="t" * 150, labels={"name": "n" * 150}, idempotency_key="k" * 150)
+    handle.cancel(reason="r" * 150, by="b" * 100)
+    visitor = visit("root")
+    pages = [f"/admin/django_workflow/run/{handle.id}/{part}/" for part in ("change", "history")]
+    event = handle.run.events.order_by("number").last()
+    pages += [f"/admin/django_workflow/event/{event.pk}/change/", "/admin/django_workflow/run/"]
+    told = faults(visitor, pages)
+    assert not [place for place, found in told.items() if "wide" in found]
