@@ -219,7 +219,7 @@ def act_on_letters(request: HttpRequest, name: str) -> HttpResponse:
     subject = counted(letters.count, "dead letter")
     question = Question(
         verb, f"{verb.label}: {subject}", subject, form, previews.of_letters(verb, letters),
-        next_url(request, fallback), ids=ids, sentence=letters.sentence(verb),
+        next_url(request, fallback), ids=[str(item) for item in ids], sentence=letters.sentence(verb),
         noun=counted(len(letters.fit), "dead letter"),
     )  # fmt: skip
     return ask(request, question)

@@ -488,6 +488,22 @@ class TestDeadLetters:
         assert "are no dead letters, or are no more" in told(again)[-1]
         assert Dismissal.objects.get().reason == "refunded by hand"
 
+    @pytest.mark.parametrize("language", ["en-us", "de"])
+    def test_the_letter_that_was_asked_about_is_dismissed_where_numbers_have_separators(
+        self, client, flow, settings, language
+    ):
+        settings.USE_THOUSAND_SEPARATOR = True
+        settings.LANGUAGE_CODE = language
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT setval(pg_get_serial_sequence('django_workflow_task', 'id'), 5100500)")
+        letter = self.letters(failed_run(flow)).get()
+        url = reverse("django_workflow:letters_action", args=["dismiss"])
+        page = client.get(url, {"ids": str(letter.pk)})
+        given = re.findall(r'name="ids" value="([^"]*)"', page.content.decode())
+        assert given == [str(letter.pk)]
+        client.post(url, {"ids": given, "confirm": "yes", "reason": "refunded by hand"})
+        assert Dismissal.objects.get().task_id == letter.pk
+
     def test_retry_retries_each_run_once(self, client, flow):
         runs = [failed_run(flow), failed_run(flow)]
         url = reverse("django_workflow:letters_action", args=["retry"])

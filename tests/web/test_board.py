@@ -214,3 +214,10 @@ def test_no_statement_reads_all_runs(transactional_db, viewing):
     for sql in found:
         plan = "\n".join(row[0] for row in db.rows("EXPLAIN " + sql))
         assert "Seq Scan on django_workflow_run" not in plan, plan
+
+
+def test_progress_is_a_plain_number_where_the_site_writes_separators(one, viewing, settings):
+    settings.USE_THOUSAND_SEPARATOR = True
+    run = one(started_at=timezone.now())
+    StepRun.objects.create(run=run, step="work", status="running", task_count=5_000, open_tasks=2_000)
+    assert '<progress value="3000" max="5001"' in viewing.get(URL).text

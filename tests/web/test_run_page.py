@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import re
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 
 from django_workflow import pause, pause_flow, testing
 from django_workflow.models import Run, StepRun, Task, TaskLog
@@ -32,6 +34,33 @@ def see(client_of, operator):
 @pytest.fixture
 def rich(make_flow, db):
     return rich_run(make_flow)
+
+
+def machine_read(response):
+    """Return the tags of a page without what is told to people, and without what differs each time."""
+    tags = re.findall(
+        r"<[a-z][^>]*>", re.sub(r'(aria-label|title|data-since|name="csrf[^"]*" value)="[^"]*"', "", response.text)
+    )
+    return [tag for tag in tags if not tag.startswith("<html")]
+
+
+@pytest.mark.parametrize("language", ["en-us", "de"])
+@pytest.mark.parametrize("path", ["", "?step=pack&activation={step}&task={task}", "?step=charge&task={first}"])
+def test_what_forms_and_scripts_read_is_the_same_in_every_language(
+    make_flow, client_of, operator, settings, path, language
+):
+    with connection.cursor() as cursor:
+        for table in ("task", "steprun"):
+            cursor.execute(f"SELECT setval(pg_get_serial_sequence('django_workflow_{table}', 'id'), 5100500)")
+    handle = rich_run(make_flow, items=60)
+    task = Task.objects.of_run(handle.id).filter(step_run__step="pack").last()
+    first = Task.objects.of_run(handle.id).get(step_run__step="charge")
+    url = f"/workflow/runs/{handle.id}/" + path.format(step=task.step_run_id, task=task.pk, first=first.pk)
+    client = client_of(operator)
+    plain = machine_read(client.get(url))
+    settings.USE_THOUSAND_SEPARATOR = True
+    settings.LANGUAGE_CODE = language
+    assert machine_read(client.get(url)) == plain
 
 
 def section(page, name):
