@@ -143,14 +143,23 @@ class RunHandle:
         request = RetryRequest(mode, from_step, input, version, reason, by)
         return RunHandle(retrying.retry(self.id, request))
 
-    def skip_step(self, step: str, reason: str = "", by: str = "") -> RunHandle:
-        """End a step that waits or runs as skipped; what follows it runs without its output."""
-        steps.skip_step(self.id, step, reason=reason, by=by)
+    def skip_step(self, step: str, reason: str = "", by: str = "", *, step_run_id: int | None = None) -> RunHandle:
+        """End a step that waits or runs as skipped; what follows it runs without its output.
+
+        step_run_id: which activation of a step that runs several times; else the latest that waits or runs.
+        Raises `AlreadySettled` where it has ended otherwise, also where another one still runs.
+        """
+        steps.skip_step(self.id, step, reason=reason, by=by, step_run_id=step_run_id)
         return self.refresh()
 
-    def complete_step(self, step: str, value: Any = None, reason: str = "", by: str = "") -> RunHandle:
-        """End a step that waits or runs as succeeded with `value` as its output, of a map step the whole list."""
-        steps.complete_step(self.id, step, value, reason=reason, by=by)
+    def complete_step(
+        self, step: str, value: Any = None, reason: str = "", by: str = "", *, step_run_id: int | None = None
+    ) -> RunHandle:
+        """End a step that waits or runs as succeeded with `value` as its output, of a map step the whole list.
+
+        step_run_id: as of `skip_step`.
+        """
+        steps.complete_step(self.id, step, value, reason=reason, by=by, step_run_id=step_run_id)
         return self.refresh()
 
     arefresh = twin(refresh)
@@ -205,14 +214,16 @@ def retry(
     return handle(run).retry(mode, from_step=from_step, input=input, version=version, reason=reason, by=by)
 
 
-def skip_step(run: AnyRun, step: str, reason: str = "", by: str = "") -> RunHandle:
+def skip_step(run: AnyRun, step: str, reason: str = "", by: str = "", *, step_run_id: int | None = None) -> RunHandle:
     """End a step as skipped; see `RunHandle.skip_step`."""
-    return handle(run).skip_step(step, reason, by)
+    return handle(run).skip_step(step, reason, by, step_run_id=step_run_id)
 
 
-def complete_step(run: AnyRun, step: str, value: Any = None, reason: str = "", by: str = "") -> RunHandle:
+def complete_step(
+    run: AnyRun, step: str, value: Any = None, reason: str = "", by: str = "", *, step_run_id: int | None = None
+) -> RunHandle:
     """End a step as succeeded; see `RunHandle.complete_step`."""
-    return handle(run).complete_step(step, value, reason, by)
+    return handle(run).complete_step(step, value, reason, by, step_run_id=step_run_id)
 
 
 def retry_dead_letters(task_ids: Sequence[int], by: str = "", reason: str = "") -> list[RunHandle]:

@@ -38,15 +38,16 @@ class _Target:
     variables_id: int | None
 
 
-def skip_step(run_id: UUID, step: str, *, reason: str = "", by: str = "") -> None:
+def skip_step(run_id: UUID, step: str, *, reason: str = "", by: str = "", step_run_id: int | None = None) -> None:
     """End a step that waits or runs as skipped; the run goes on as after any skip.
 
+    step_run_id: which activation of it is meant; else the latest one that waits or runs.
     reason, by: recorded with its event.
     Raises `RunNotFound`; `NotSupported` for a step that the flow does not have or the run has not
     reached; `AlreadySettled`. A step that an operator has skipped already stays as it is.
     """
     with db.together():
-        target = _find(run_id, step)
+        target = _find(run_id, step, step_run_id)
         if target.status in STEP_TERMINAL:
             if (target.status, target.reason) == (SKIPPED, OPERATOR):
                 return
@@ -54,7 +55,9 @@ def skip_step(run_id: UUID, step: str, *, reason: str = "", by: str = "") -> Non
         _end(target, SKIPPED, None, reason, by)
 
 
-def complete_step(run_id: UUID, step: str, value: Any = None, *, reason: str = "", by: str = "") -> None:
+def complete_step(
+    run_id: UUID, step: str, value: Any = None, *, reason: str = "", by: str = "", step_run_id: int | None = None
+) -> None:
     """End a step that waits or runs as succeeded with an output of the operator's; the run goes on with it.
 
     value: what the step gives, of a map step the whole list. Raises as `skip_step`, and `PayloadError`.
@@ -62,7 +65,7 @@ def complete_step(run_id: UUID, step: str, value: Any = None, *, reason: str = "
     """
     text = payload.dump_output(value, step=step)
     with db.together():
-        target = _find(run_id, step)
+        target = _find(run_id, step, step_run_id)
         if target.status in STEP_TERMINAL:
             if db.rows(HAS_GIVEN, [target.id, text])[0][0]:
                 return
@@ -75,22 +78,25 @@ HAS_GIVEN = """
 """
 FIND_STEP_RUN = """
     SELECT id, status, reason, scope, iteration, variables_id FROM django_workflow_steprun
-    WHERE run_id = %s AND step = %s ORDER BY status IN ('waiting', 'running') DESC, id DESC LIMIT 1
+    WHERE run_id = %s AND step = %s AND (%s::bigint IS NULL OR id = %s::bigint)
+    ORDER BY status IN ('waiting', 'running') DESC, id DESC LIMIT 1
 """
 
 
-def _find(run_id: UUID, step: str) -> _Target:
-    """Lock the run and find the step's latest activation."""
+def _find(run_id: UUID, step: str, step_run_id: int | None) -> _Target:
+    """Lock the run and find the activation that is meant: the step's latest one, if none is named."""
     run = lock_runs([run_id], wait_ms=WAIT_MS).get(run_id)
     if run is None:
         raise RunNotFound(f"There is no run {run_id}.", run_id=run_id)
     spec = publish.spec_of(run.version_id)
     if step not in spec.steps:
         raise NotSupported(f"Flow {spec.slug!r} has no step {step!r}, only {', '.join(spec.steps)}.")
-    for columns in db.rows(FIND_STEP_RUN, [run_id, step]):
+    for columns in db.rows(FIND_STEP_RUN, [run_id, step, step_run_id, step_run_id]):
         return _Target(run, spec, step, *columns)
     if run.status in RUN_TERMINAL:
         raise AlreadySettled(f"Run {run_id} has already ended {run.status}.", run_id=run_id, status=run.status)
+    if step_run_id is not None:
+        raise NotSupported(f"Run {run_id} has no activation {step_run_id} of step {step!r}.", run_id=run_id)
     raise NotSupported(
         f"Run {run_id} has not reached step {step!r} yet; a step can be ended once it waits or runs.", run_id=run_id
     )

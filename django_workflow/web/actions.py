@@ -100,7 +100,8 @@ def known(table: dict[str, Verb], name: str) -> Verb:
 def act_on_run(request: HttpRequest, run_id: UUID, name: str) -> HttpResponse:
     """Pause, resume, cancel or retry a run, or end one of its steps.
 
-    In the address: `step` of skip_step and complete_step; `mode`, `from_step` and `version` of retry; `next`.
+    In the address: `step` and `activation` of skip_step and complete_step; `mode`, `from_step` and `version` of retry;
+    `next`.
     """
     verb = known(verbs.RUN_VERBS, name)
     run = run_or_404(request, run_id)
@@ -112,8 +113,9 @@ def act_on_run(request: HttpRequest, run_id: UUID, name: str) -> HttpResponse:
         return answer(request, performing.on_run(request, verb, run, form), url)
     step = form.cleaned("step") or request.GET.get("step", "")
     asked = form.request("", "") if isinstance(form, forms.RetryForm) else None
+    activation = form.step_run_id if isinstance(form, forms.StepForm) else None
     shows_payload = permissions.may(request.user, permissions.VIEW_PAYLOAD, run.flow)
-    preview = previews.of_run(verb, run, step=step, request=asked, shows_payload=shows_payload)
+    preview = previews.of_run(verb, run, step=step, activation=activation, request=asked, shows_payload=shows_payload)
     subject = f"step {step} of {run}" if step else str(run)
     question = Question(verb, f"{verb.label}: {subject}", subject, form, preview, next_url(request, ""))
     question.subject_url = url
@@ -124,7 +126,7 @@ def act_on_run(request: HttpRequest, run_id: UUID, name: str) -> HttpResponse:
 def _run_form(request: HttpRequest, verb: Verb, run: Run) -> forms.ReasonForm:
     """Return the form of an action: bound to what was posted, else to what the address says."""
     data: Any = request.POST if request.method == "POST" else None
-    initial = {name: request.GET[name] for name in ("step", "reason") if name in request.GET}
+    initial = {name: request.GET[name] for name in ("step", "activation", "reason") if name in request.GET}
     if verb.name == verbs.RETRY:
         shows_input = permissions.may(request.user, permissions.VIEW_PAYLOAD, run.flow)
         if data is None:

@@ -43,16 +43,16 @@ class Address:
         status, kind, whole = query.get("status", ""), query.get("kind", ""), query.get("whole", "")
         return cls(
             step=_name(query.get("step")),
-            item=_number(query.get("item"), least=-1),
-            task=_number(query.get("task")),
-            activation=_number(query.get("activation")),
-            turns=_number(query.get("turns"), least=1) or 1,
+            item=number(query.get("item"), least=-1),
+            task=number(query.get("task")),
+            activation=number(query.get("activation")),
+            turns=number(query.get("turns"), least=1) or 1,
             status=status if status in TASK_STATUSES else "",
-            page=_number(query.get("page"), least=1) or 1,
+            page=number(query.get("page"), least=1) or 1,
             kind=kind if kind in EVENT_KINDS else "",
             of=_name(query.get("of")),
-            before=_number(query.get("before")),
-            lines=_number(query.get("lines")),
+            before=number(query.get("before")),
+            lines=number(query.get("lines")),
             whole=whole if whole in PAYLOADS else "",
         )
 
@@ -85,7 +85,7 @@ NOTHING_CHOSEN: dict[str, Any] = {
 MOST = 2**63 - 1
 
 
-def _number(text: str | None, *, least: int = 0) -> int | None:
+def number(text: str | None, *, least: int = 0) -> int | None:
     """Return a whole number within what the database knows."""
     try:
         value = int(text or "")

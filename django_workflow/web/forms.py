@@ -12,6 +12,7 @@ from django_workflow.conf import conf
 from django_workflow.engine.retry_request import ALL_STEPS, FAILED_STEPS, KEPT, LATEST, RetryRequest
 from django_workflow.flow import MAX_KEY
 from django_workflow.models import FlowVersion, Run
+from django_workflow.web.address import number
 
 #: Longest reason, in characters.
 MAX_REASON = 2_000
@@ -105,6 +106,13 @@ class StepForm(ReasonForm):
     """A step that is ended by hand."""
 
     step = forms.CharField(max_length=128, widget=forms.HiddenInput)
+    activation = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    @property
+    def step_run_id(self) -> int | None:
+        """The activation that is meant, if one is named; 0, which none has, for what is no id."""
+        text = self["activation"].value() or ""
+        return number(text) or 0 if text else None
 
 
 class CompleteForm(StepForm):
@@ -114,7 +122,7 @@ class CompleteForm(StepForm):
         label="Output", rows=6, help_text="JSON; of a map step the whole list. Blank is null.",
     )  # fmt: skip
 
-    field_order = ("step", "value", "reason")
+    field_order = ("step", "activation", "value", "reason")
 
 
 class RetryForm(ReasonForm):

@@ -84,12 +84,14 @@ def on_run(request: HttpRequest, verb: Verb, run: Run, form: forms.ReasonForm) -
         return _on_refusal(lambda: _retry(request, run, asked), hides_input=is_hidden)
     step = form.cleaned("step")
 
+    activation = form.step_run_id if isinstance(form, forms.StepForm) else None
+
     def act() -> Outcome:
         match verb.name:
             case verbs.SKIP_STEP:
-                runs.skip_step(run, step, **words)
+                runs.skip_step(run, step, step_run_id=activation, **words)
             case verbs.COMPLETE_STEP:
-                runs.complete_step(run, step, form.cleaned("value", None), **words)
+                runs.complete_step(run, step, form.cleaned("value", None), step_run_id=activation, **words)
             case _:
                 _ACTS[verb.name](run, **words)
         what = f"Step {step} of {_name(run)}" if step else _name(run)

@@ -56,11 +56,17 @@ class Preview:
 
 
 def of_run(
-    verb: Verb, run: Run, *, step: str = "", request: RetryRequest | None = None, shows_payload: bool = False
+    verb: Verb,
+    run: Run,
+    *,
+    step: str = "",
+    activation: int | None = None,
+    request: RetryRequest | None = None,
+    shows_payload: bool = False,
 ) -> Preview:
     """Return what an action on one run will touch.
 
-    step: that is skipped or completed. request: how a run is to be retried.
+    step, activation: that is skipped or completed. request: how a run is to be retried.
     shows_payload: whether the user may see parts of the input.
     """
     if verb.name == verbs.RETRY:
@@ -70,7 +76,7 @@ def of_run(
     if not verb.fits(run):
         return Preview(problem=unfit(verb, run))
     if verb.name in (verbs.SKIP_STEP, verbs.COMPLETE_STEP):
-        return _of_step(verb, run, step)
+        return _of_step(verb, run, step, activation)
     return Preview(lines=task_lines(verb, [run.pk]), notes=_notes(verb, run))
 
 
@@ -147,13 +153,17 @@ def _of_retry(run: Run, request: RetryRequest, *, shows_payload: bool) -> Previe
     return Preview(lines=lines, maps=maps, rehearsal=rehearsal)
 
 
-def _of_step(verb: Verb, run: Run, step: str) -> Preview:
+def _of_step(verb: Verb, run: Run, step: str, activation: int | None) -> Preview:
     steps = run.version.compiled.steps
     if step not in steps:
         return Preview(problem=f"Flow {run.flow.slug} has no step {step!r}.")
     activations = StepRun.objects.using(conf.DATABASE).filter(run=run, step=step)
+    if activation is not None:
+        activations = activations.filter(pk=activation)
     # the one that the engine would end
     found = activations.order_by(Case(When(status__in=(WAITING, RUNNING), then=0), default=1), "-id").first()
+    if found is None and activation is not None:
+        return Preview(problem=f"The run has no such pass of step {step}.")
     if found is None:
         return Preview(problem=f"The run has not reached step {step} yet; a step can be ended once it waits or runs.")
     if found.status in STEP_TERMINAL:

@@ -44,12 +44,12 @@ def run(request: HttpRequest, run_id: UUID) -> HttpResponse:
     left = tallies.seconds_left(run_id)
     context = context_of(found, Address.of_query(request.GET), sight)
     context["buttons"] = verbs.buttons(request.user, found)
-    if (panel := context["panel"]) and not panel.is_past:
-        # what can be done is done to the activation that goes on
+    if panel := context["panel"]:
         status = panel.step.status if panel.step.id is not None else None
         context["step_buttons"] = verbs.step_buttons(
-            request.user, found, panel.step.step, status, is_plain=context["facts"].spec.is_plain
-        )
+            request.user, found, panel.step.step, status,
+            activation=panel.step.id, is_plain=context["facts"].spec.is_plain,
+        )  # fmt: skip
     answer = render(request, "django_workflow/run.html", context)
     if left:
         # the page shows what was counted a while ago: loaded once more then, it shows the last of it

@@ -160,10 +160,13 @@ def _of_verb(verb: Verb, run: Run) -> Iterator[Button]:
         yield Button("retry_all", "Retry all", _url(run, RETRY, mode="all"))
 
 
-def step_buttons(user: Any, run: Run, step: str, status: str | None, *, is_plain: bool = True) -> list[Button]:
+def step_buttons(
+    user: Any, run: Run, step: str, status: str | None, *, activation: int | None = None, is_plain: bool = True
+) -> list[Button]:
     """Return what a user may do with a step of a run.
 
-    status: of its latest step run; None where the run has not reached it.
+    status: of the step run that is shown; None where the run has not reached it.
+    activation: its id, so that no other one is ended than the one somebody looked at.
     is_plain: no condition or loop decides where the flow goes on; only such a run can be repeated from its middle.
     """
     if not permissions.may(user, permissions.RETRY, run.flow):
@@ -172,8 +175,9 @@ def step_buttons(user: Any, run: Run, step: str, status: str | None, *, is_plain
         return [Button(RETRY, "Rerun from here", _url(run, RETRY, from_step=step))] if is_plain else []
     if status is None or status in STEP_TERMINAL:
         return []
+    query = {"step": step} | ({"activation": str(activation)} if activation is not None else {})
     return [
-        Button(name, RUN_VERBS[name].label, _url(run, name, step=step), is_dangerous=True)
+        Button(name, RUN_VERBS[name].label, _url(run, name, **query), is_dangerous=True)
         for name in (SKIP_STEP, COMPLETE_STEP)
     ]
 

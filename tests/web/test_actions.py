@@ -14,12 +14,26 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.messages import get_messages
 from django.db import connection
 from django.urls import reverse
+from django.utils import timezone
 
-from django_workflow import FlowBuilder, Retry, pause_flow, pause_queue, resume_flow, retry, testing  # fmt: skip
-from django_workflow.models import Dismissal, Event, FlowDefinition, FlowVersion, Queue, Run, Task
+from django_workflow import (  # fmt: skip
+    FlowBuilder,
+    Retry,
+    complete_step,
+    pause_flow,
+    pause_queue,
+    resume_flow,
+    retry,
+    testing,
+)
+from django_workflow.engine import claim
+from django_workflow.engine.settle import settle
+from django_workflow.models import Dismissal, Event, FlowDefinition, FlowVersion, Queue, Run, StepRun, Task
 from django_workflow.permissions import PAUSE, RETRY, START, VIEW
 from django_workflow.web import actions, previews, verbs
+from django_workflow.worker.local import perform
 from tests.web.conftest import user_with
+from tests.web.loops import split_flow
 
 ONCE = Retry(max_attempts=1)
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
@@ -237,6 +251,57 @@ class TestSteps:
             assert expected in text_of(client.get(url_of(run, "skip_step", step=step)))
             answer = client.post(url_of(run, "skip_step"), {"confirm": "yes", "step": step})
             assert step in told(answer)[-1]
+
+
+class TestActivations:
+    """A step of which three activations are open at once."""
+
+    @pytest.fixture
+    def run(self, make_flow):
+        run = split_flow(make_flow).start()
+        settle([perform(task) for task in claim.claim("default", 10, slots=10, lease=60.0)])
+        return run
+
+    @pytest.fixture
+    def open_ones(self, run):
+        return list(run.run.step_runs.filter(step="take").order_by("pk"))
+
+    def buttons(self, client, run, query):
+        page = client.get(reverse("django_workflow:run", args=[run.id]), query)
+        found = re.findall(r'href="([^"]*)" data-action="(\w+)"', unescape(page.content.decode()))
+        return {name: url for url, name in found}
+
+    @pytest.mark.parametrize(("name", "ends"), [("skip_step", "skipped"), ("complete_step", "succeeded")])
+    def test_the_activation_that_the_panel_shows_is_ended(self, client, run, open_ones, name, ends):
+        for shown in open_ones[:2]:
+            url = self.buttons(client, run, {"step": "take", "activation": shown.pk})[name]
+            page = client.get(url)
+            hidden = dict(re.findall(r'type="hidden" name="(step|activation)" value="([^"]*)"', page.content.decode()))
+            assert hidden == {"step": "take", "activation": str(shown.pk)}
+            client.post(url, {"confirm": "yes", **hidden})
+        statuses = run.run.step_runs.filter(step="take").order_by("pk").values_list("status", flat=True)
+        assert list(statuses) == [ends, ends, "running"]
+
+    def test_the_newest_is_no_other_one_than_the_panel_shows_without_being_asked_for_one(self, client, run, open_ones):
+        StepRun.objects.filter(pk=open_ones[0].pk).update(created_at=timezone.now())
+        url = self.buttons(client, run, {"step": "take"})["skip_step"]
+        assert f"activation={open_ones[0].pk}" in url
+
+    def test_one_that_settled_meanwhile_is_refused_while_others_go_on(self, client, run, open_ones):
+        url = self.buttons(client, run, {"step": "take", "activation": open_ones[0].pk})["skip_step"]
+        complete_step(run.id, "take", 1, step_run_id=open_ones[0].pk)
+        assert "Step take has already ended succeeded." in text_of(client.get(url))
+        data = {"confirm": "yes", "step": "take", "activation": open_ones[0].pk}
+        assert "has already ended succeeded" in told(client.post(url, data))[-1]
+        assert run.run.step_runs.filter(step="take", status="running").count() == 2
+
+    @pytest.mark.parametrize("activation", ["x", "0", "-1", str(2**70), "1"])
+    def test_one_that_the_step_does_not_have_is_told(self, client, run, activation):
+        url = url_of(run, "skip_step", step="take", activation=activation)
+        assert "The run has no such pass of step take." in text_of(client.get(url))
+        answer = client.post(url, {"confirm": "yes", "step": "take", "activation": activation})
+        assert "has no activation" in told(answer)[-1]
+        assert run.run.step_runs.filter(step="take", status="running").count() == 3
 
 
 class TestRetry:

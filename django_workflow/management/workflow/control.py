@@ -173,7 +173,7 @@ def add_step(parser: ArgumentParser) -> None:
     arguments.add_author(parser)
 
 
-def _words(options: Any) -> dict[str, str]:
+def _words(options: Any) -> dict[str, Any]:
     return {"reason": options.reason, "by": arguments.author(options.by)}
 
 
