@@ -94,18 +94,18 @@ def unfit(verb: Verb, run: Run) -> str:
     return f"It is {status}; that has to come to an end first."
 
 
-def open_tasks(run_ids: Sequence[UUID], step: str = "") -> Counter[str]:
-    """Count the tasks of runs that are not over, by status."""
+def open_tasks(run_ids: Sequence[UUID], step_run_id: int | None = None) -> Counter[str]:
+    """Count the tasks of runs, or of one activation, that are not over, by status."""
     tasks = Task.objects.using(conf.DATABASE).filter(step_run__run__in=run_ids, step_run__status=RUNNING)
-    if step:
-        tasks = tasks.filter(step_run__step=step)
+    if step_run_id is not None:
+        tasks = tasks.filter(step_run=step_run_id)
     found = tasks.unsettled().order_by().values_list("status").annotate(count=Count("id"))
     return Counter(dict(found))
 
 
-def task_lines(verb: Verb, run_ids: Sequence[UUID], step: str = "") -> list[Line]:
-    """Return what becomes of the tasks of runs."""
-    count = open_tasks(run_ids, step)
+def task_lines(verb: Verb, run_ids: Sequence[UUID], step_run_id: int | None = None) -> list[Line]:
+    """Return what becomes of the tasks of runs, or of one activation."""
+    count = open_tasks(run_ids, step_run_id)
     waiting = count[QUEUED] + count[HELD] + count[SUSPENDED]
     if verb.name == verbs.PAUSE:
         return [
@@ -174,7 +174,7 @@ def _of_step(verb: Verb, run: Run, step: str, activation: int | None) -> Preview
     notes = [f"{word}: {', '.join(followers)}." if followers else "No step follows it."]
     if found.iteration > 1 or found.scope:
         notes.insert(0, f"It is pass {found.iteration:,} of the step{' in its scope' if found.scope else ''}.")
-    return Preview(lines=task_lines(verb, [run.pk], step), notes=notes)
+    return Preview(lines=task_lines(verb, [run.pk], found.pk), notes=notes)
 
 
 @dataclass(slots=True)

@@ -287,6 +287,11 @@ class TestActivations:
         url = self.buttons(client, run, {"step": "take"})["skip_step"]
         assert f"activation={open_ones[0].pk}" in url
 
+    def test_the_tasks_of_the_others_are_not_counted(self, client, run, open_ones):
+        text = text_of(client.get(url_of(run, "skip_step", step="take", activation=open_ones[1].pk)))
+        assert "1 waiting task is cancelled" in text
+        assert "1 waiting task is cancelled" in text_of(client.get(url_of(run, "skip_step", step="take")))
+
     def test_one_that_settled_meanwhile_is_refused_while_others_go_on(self, client, run, open_ones):
         url = self.buttons(client, run, {"step": "take", "activation": open_ones[0].pk})["skip_step"]
         complete_step(run.id, "take", 1, step_run_id=open_ones[0].pk)
