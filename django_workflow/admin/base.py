@@ -19,9 +19,10 @@ from django.utils.safestring import SafeString
 
 from django_workflow import permissions
 from django_workflow.conf import conf
-from django_workflow.models import FlowDefinition, Run
+from django_workflow.models import Event, FlowDefinition, Run
 from django_workflow.templatetags.django_workflow import pretty, status
 from django_workflow.web.graph import Graph
+from django_workflow.web.narrative import SENTENCES
 from django_workflow.web.verbs import Button
 
 MASKED = SafeString('<span class="masked">hidden: needs the permission to view payloads</span>')
@@ -209,11 +210,14 @@ def error_payload(value: Any, shows: bool) -> Any:  # noqa: FBT001
     return format_html("{} {}", told, MASKED)
 
 
-def event_payload(value: Any, shows: bool) -> Any:  # noqa: FBT001
-    """Show an event's data; who did it and why may be seen by all."""
+def event_payload(event: Event, shows: bool) -> Any:  # noqa: FBT001
+    """Show an event's data; who did it and why may be seen by all, of events that the engine wrote."""
+    value = event.data
     if shows or not isinstance(value, dict):
         return json_block(value) if shows or value is None else MASKED
-    known = {key: value[key] for key in ("by", "reason", "why") if key in value}
+    # a handler's own events may have the same keys, and the engine's types, but always a task
+    is_engine = event.task_id is None and event.type in SENTENCES
+    known = {key: value[key] for key in ("by", "reason", "why") if is_engine and key in value}
     return json_block(known) if known == value else format_html("{} {}", json_block(known) if known else "", MASKED)
 
 

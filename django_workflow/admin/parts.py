@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -243,6 +244,15 @@ class AttemptAdmin(PartAdmin):
         return link(change_url("worker", attempt.worker_id), str(attempt.worker)) if attempt.worker_id else "–"
 
 
+@cache
+def _data_of_event(shows: bool) -> Any:  # noqa: FBT001
+    @admin.display(description="data")
+    def data(event: Event) -> Any:
+        return event_payload(event, shows)
+
+    return data
+
+
 @admin.register(Event)
 class EventAdmin(PartAdmin):
     """Events, newest first."""
@@ -252,8 +262,12 @@ class EventAdmin(PartAdmin):
     large = ("data", "run__input", "run__output", "run__error", "run__flow__draft")
     ordering = ("-id",)
     list_display = ("type_shown", "step_shown", "run_name", "number_shown", "at")
-    payload = {"data": event_payload}
+    payload = {"data": json_payload}
     shown = ("type_shown", "step_shown", "run_name", "number_shown", "at", "data")
+
+    def payload_field(self, name: str, shows: bool) -> Any:  # noqa: FBT001
+        """Return the field that shows the data: how much of it may be seen depends on who wrote the event."""
+        return _data_of_event(shows)
 
     @admin.display(description="event")
     def type_shown(self, event: Event) -> str:

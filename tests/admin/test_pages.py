@@ -113,11 +113,28 @@ class TestPayloads:
             assert MASKED in body, name
             assert "alert" not in body, name
             assert "s3cret" not in body, name
-        event = Event.objects.create(run_id=story.failed.id, number=99, type="mine", data={"s": "s3cret", "by": "ann"})
+        event = Event.objects.create(
+            run_id=story.failed.id, number=99, type="run.cancelled", data={"s": "s3cret", "by": "ann"}
+        )
         body = unescape(looker.get(page_of("event", event.pk)).content.decode())
         assert '"by": "ann"' in body
         assert "s3cret" not in body
         assert "s3cret" not in looker.get(list_of("event")).content.decode()
+
+    @pytest.mark.parametrize("type", ["note", "run.cancelled", "task.failed"])
+    def test_what_handlers_call_reason_is_hidden_in_their_events(self, looker, story, type):
+        data = dict.fromkeys(("by", "reason", "why"), "s3cret")
+        event = Event.objects.create(
+            run_id=story.failed.id, number=99, type=type, data=data, task_id=story.rows["task"].pk
+        )
+        assert "s3cret" not in looker.get(page_of("event", event.pk)).content.decode()
+
+    def test_who_paused_a_run_and_why_is_shown(self, looker, story):
+        story.live.pause(reason="stock-taking", by="ann")
+        event = Event.objects.get(run_id=story.live.id, type="run.paused")
+        body = text_of(looker.get(page_of("event", event.pk)))
+        assert "stock-taking" in body
+        assert "ann" in body
 
     def test_an_operator_sees_them(self, staff, story):
         text = text_of(staff.get(page_of("run", story.failed.id)))
