@@ -51,6 +51,8 @@ TASK_STATUSES: Final = (QUEUED, HELD, RUNNING, SUSPENDED, SUCCEEDED, FAILED, SKI
 ATTEMPT_OUTCOMES: Final = (SUCCEEDED, FAILED, TIMED_OUT, LOST, RELEASED, CANCELLED)
 #: Why a task was born settled: its output was carried over from the run that is retried, or an operator gave it.
 TASK_ORIGINS: Final = ("carried", "override")
+#: Why the engine, or an operator, skips a step; any other reason is what its handler said, which may hold anything.
+SKIP_REASONS: Final = frozenset({"condition_unmet", "dependency_skipped", "handler_failed", "operator"})
 HOLD_REASONS: Final = (PAUSED, "parallel")
 
 

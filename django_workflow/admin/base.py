@@ -20,6 +20,7 @@ from django.utils.safestring import SafeString
 from django_workflow import permissions
 from django_workflow.conf import conf
 from django_workflow.models import Event, FlowDefinition, Run
+from django_workflow.statuses import SKIP_REASONS
 from django_workflow.templatetags.django_workflow import pretty, status
 from django_workflow.web.graph import Graph
 from django_workflow.web.narrative import SENTENCES
@@ -210,6 +211,11 @@ def error_payload(value: Any, shows: bool) -> Any:  # noqa: FBT001
     return format_html("{} {}", told, MASKED)
 
 
+def reason_payload(value: Any, shows: bool) -> Any:  # noqa: FBT001
+    """Show why a step was skipped; what its handler said may hold anything."""
+    return (value or "–") if shows or not value or value in SKIP_REASONS else MASKED
+
+
 def event_payload(event: Event, shows: bool) -> Any:  # noqa: FBT001
     """Show an event's data; who did it and why may be seen by all, of events that the engine wrote."""
     value = event.data
@@ -218,6 +224,8 @@ def event_payload(event: Event, shows: bool) -> Any:  # noqa: FBT001
     # a handler's own events may have the same keys, and the engine's types, but always a task
     is_engine = event.task_id is None and event.type in SENTENCES
     known = {key: value[key] for key in ("by", "reason", "why") if is_engine and key in value}
+    if event.type == "step.skipped" and known.get("reason") not in SKIP_REASONS:
+        known.pop("reason", None)
     return json_block(known) if known == value else format_html("{} {}", json_block(known) if known else "", MASKED)
 
 

@@ -21,11 +21,13 @@ from django_workflow.admin.base import (
     list_url,
     live_url,
     pill,
+    reason_payload,
     run_link,
     text_payload,
 )
 from django_workflow.conf import conf
 from django_workflow.models import Attempt, Event, Run, StepRun, Task, Variables
+from django_workflow.statuses import SKIP_REASONS
 from django_workflow.templatetags.django_workflow import elapsed, moment
 
 
@@ -87,9 +89,9 @@ class StepRunAdmin(PartAdmin):
     ordering = ("-id",)
     list_display = ("__str__", "run_name", "state", "tasks", "started", "took", "why")
     list_filter: ClassVar[Any] = (filters.RunFilter, filters.StepStatusFilter)
-    payload = {"error": error_payload, "variables": variables_payload}
+    payload = {"reason": reason_payload, "error": error_payload, "variables": variables_payload}
     shown = (
-        *("step", "iteration", "scope", "led_by", "run_name", "state", "tasks", "started", "took", "why", "error"),
+        *("step", "iteration", "scope", "led_by", "run_name", "state", "tasks", "started", "took", "reason", "error"),
         "variables",
     )
 
@@ -128,8 +130,9 @@ class StepRunAdmin(PartAdmin):
 
     @admin.display(description="why skipped")
     def why(self, step: StepRun) -> str:
-        """Return why it was skipped."""
-        return step.reason or "–"
+        """Return why it was skipped; what a handler said only the step's own page shows."""
+        is_said = step.reason and step.reason not in SKIP_REASONS
+        return "said by its handler" if is_said else step.reason or "–"
 
 
 @admin.register(Task)

@@ -28,6 +28,7 @@ from django_workflow.statuses import (
     QUEUED,
     RELEASED,
     RUNNING,
+    SKIP_REASONS,
     SKIPPED,
     SUCCEEDED,
     TASK_TERMINAL,
@@ -319,6 +320,11 @@ def _read_counts(over: dict[int, list[Ending]]) -> dict[int, _Count]:
     return counts
 
 
+def _as_said(reason: str) -> str:
+    """Return why a handler skips, as it is stored: in quotes where it says a word of the engine's."""
+    return f"“{reason}”" if reason in SKIP_REASONS else reason[:200]
+
+
 def _end_step_run(
     step_run_id: int, items: list[Ending], count: _Count, result: StepEnds, events: EventLog
 ) -> tuple[Any, ...]:
@@ -335,7 +341,7 @@ def _end_step_run(
         end = _exhausted(task, error)
         reason = HANDLER_FAILED if end.status == SKIPPED else ""
     elif step.kind != MAP and items[0].status == SKIPPED:
-        end, reason = _step_end(task, SKIPPED), items[0].outcome.reason[:200]
+        end, reason = _step_end(task, SKIPPED), _as_said(items[0].outcome.reason)
     elif count.open_tasks == 0:
         end = _step_end(task, SUCCEEDED)
     if end is None:

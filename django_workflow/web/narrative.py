@@ -12,6 +12,7 @@ from django_workflow import db, payload
 from django_workflow.templatetags.django_workflow import duration, short
 from django_workflow.web.address import Address
 from django_workflow.web.graph import REASONS
+from django_workflow.web.payloads import reason_of_skip
 from django_workflow.web.run_facts import Facts
 from django_workflow.web.waiting import clock, names
 
@@ -147,7 +148,7 @@ def _happening(facts: Facts, row: _Row, address: Address, *, has_payload: bool) 
         before, step, after, tone = _of_run(row)
         data, is_operator = "", bool(row.by)
     else:
-        before, after, tone = _of_step(row)
+        before, after, tone = _of_step(row, has_payload=has_payload)
         step, data, is_operator = row.step, "", bool(row.by)
     begin = facts.run.started_at or facts.run.created_at
     known = step in facts.steps
@@ -182,7 +183,7 @@ def _of_run(row: _Row) -> tuple[str, str, str, str]:
     return text + (f": {row.reason}" if row.reason else ""), "", "", tone
 
 
-def _of_step(row: _Row) -> tuple[str, str, str]:
+def _of_step(row: _Row, *, has_payload: bool) -> tuple[str, str, str]:
     alone, done_by, tone = SENTENCES[row.type]
     if row.type.startswith("task."):
         return f"Attempt {row.attempt or '?'} of ", alone, tone
@@ -196,7 +197,8 @@ def _of_step(row: _Row) -> tuple[str, str, str]:
         parts = [f"pass {row.iteration}"] if row.iteration else []
         parts += [f"scope {row.scope}"] if row.scope else []
         return "", f"{alone}, {', '.join(parts)}", tone
-    reason = REASONS.get(row.reason or "", row.reason or "")
+    reason = (row.reason or "") if has_payload else reason_of_skip(row.reason or "")
+    reason = REASONS.get(reason, reason)
     if reason:
         return "", f"{alone}: {reason[0].lower()}{reason[1:].rstrip('.')}", tone
     return "", alone + _because(row), tone

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django_workflow import db
+from django_workflow.statuses import SKIP_REASONS
 from django_workflow.web.address import Address
 from django_workflow.web.run_facts import Facts, StepFacts
 
@@ -69,6 +70,15 @@ def _cut(shown: int, size: int) -> str:
 def limit_for(address: Address, name: str) -> int:
     """Return how many characters of a value are to be read."""
     return LONG if address.whole == name else SHORT
+
+
+#: What is shown instead of what a handler said when it skipped.
+HIDDEN_REASON: Final = "Its handler said why: hidden, needs the permission to view payloads."
+
+
+def reason_of_skip(reason: str) -> str:
+    """Return why a step was skipped as all may read it: the engine's reasons, and no handler's words."""
+    return reason if not reason or reason in SKIP_REASONS else HIDDEN_REASON
 
 
 READ_OUTPUTS = """

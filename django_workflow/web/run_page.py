@@ -66,6 +66,9 @@ def context_of(run: Run, address: Address, sight: Sight) -> dict[str, Any]:
     spec = readable_spec(run.version)
     steps = read_steps(run.pk, spec)
     chosen, detail = _chosen(run, steps, address, sight)
+    if not sight.payload:
+        for step in (*steps.values(), *([chosen] if chosen is not None else [])):
+            step.reason = payloads.reason_of_skip(step.reason)
     facts = Facts(run, spec, steps, read_around(run, spec), read_course(run.pk, spec, steps))
     if chosen is not None and chosen is not steps[chosen.step]:
         facts.chosen = chosen

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from django_workflow import pause_flow, pause_queue, testing
+from django_workflow import Skip, pause_flow, pause_queue, testing
 from django_workflow.admin.base import MASKED, BoundedPaginator
 from django_workflow.models import Event, Run, StepRun, Task
 from django_workflow.permissions import PERMISSIONS, VIEW
@@ -128,6 +128,17 @@ class TestPayloads:
             run_id=story.failed.id, number=99, type=type, data=data, task_id=story.rows["task"].pk
         )
         assert "s3cret" not in looker.get(page_of("event", event.pk)).content.decode()
+
+    def test_what_a_handler_says_when_it_skips_is_hidden(self, looker, staff, make_flow, db):
+        flow = make_flow("skipping")
+        flow.step(name="charge")(lambda: Skip("s3cret"))
+        run = flow.start()
+        testing.run_until_idle()
+        step, event = run.run.step_runs.get(), Event.objects.get(run_id=run.id, type="step.skipped")
+        for url in (list_of("steprun"), page_of("steprun", step.pk), page_of("event", event.pk)):
+            assert "s3cret" not in looker.get(url).text
+        for url in (page_of("steprun", step.pk), page_of("event", event.pk)):
+            assert "s3cret" in staff.get(url).text
 
     def test_who_paused_a_run_and_why_is_shown(self, looker, story):
         story.live.pause(reason="stock-taking", by="ann")

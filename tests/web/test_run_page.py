@@ -10,8 +10,9 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 
-from django_workflow import pause, pause_flow, testing
+from django_workflow import Skip, pause, pause_flow, testing
 from django_workflow.models import Run, StepRun, Task, TaskLog
+from django_workflow.statuses import SKIP_REASONS
 from tests.web.markup import read
 from tests.web.pages import shown_runs
 from tests.web.stories import ONCE, order_flow, rich_run
@@ -388,6 +389,37 @@ def test_viewer_sees_the_class_of_an_error_and_not_its_message(flow, see, viewer
     assert "4711" not in page.text
     assert "ValueError" in section(page, "notices").text
     assert MASKED in section(page, "notices").text
+
+
+def test_what_a_handler_says_when_it_skips_needs_the_permission_to_view_payloads(flow, see, viewer, operator, db):
+    @flow.step
+    def charge():
+        return Skip("card 4711 is blocked")
+
+    handle = flow.start()
+    testing.run_until_idle()
+    for query in ("", "?step=charge", "?kind=step"):
+        assert "4711" not in see(handle, query, viewer).text
+        assert "4711" in see(handle, query, operator).text
+    assert "needs the permission to view payloads" in section(see(handle, "", viewer), "steps").text
+
+
+@pytest.mark.parametrize("word", sorted(SKIP_REASONS))
+def test_a_handler_that_says_a_word_of_the_engine_is_not_taken_for_it(flow, see, viewer, operator, word, db):
+    flow.step(name="charge")(lambda: Skip(word))
+    handle = flow.start()
+    testing.run_until_idle()
+    assert f"“{word}”" in section(see(handle, "", operator), "steps").text
+    page = see(handle, "", viewer)
+    assert "hidden" in section(page, "steps").text
+    assert "Somebody skipped" not in section(page, "events").text
+
+
+def test_the_engines_reasons_for_a_skip_are_shown_to_all(flow, see, viewer, db):
+    flow.step(name="first", when="input == 1")(lambda: 1)
+    handle = flow.start(2)
+    testing.run_until_idle()
+    assert "Its condition was not met." in section(see(handle, "", viewer), "steps").text
 
 
 # size
