@@ -81,14 +81,18 @@ def reason_of_skip(reason: str) -> str:
     return reason if not reason or reason in SKIP_REASONS else HIDDEN_REASON
 
 
+# of many long items only as much is sent as will be shown: together they may be larger than a process
 READ_OUTPUTS = """
-    SELECT s.step, t.index, left(t.output::text, %s::int), length(t.output::text)
+    SELECT s.step, t.index, left(t.output::text, (%s::bigint - t.before)::int), t.size
     FROM unnest(%s::bigint[]) AS w(id)
     JOIN django_workflow_steprun s ON s.id = w.id
     CROSS JOIN LATERAL (
-        SELECT index, output FROM django_workflow_task
-        WHERE step_run_id = s.id AND status = 'succeeded' ORDER BY index LIMIT %s::int
+        SELECT *, sum(size) OVER (ORDER BY index) - size AS before FROM (
+            SELECT index, output, length(output::text) AS size FROM django_workflow_task
+            WHERE step_run_id = s.id AND status = 'succeeded' ORDER BY index LIMIT %s::int
+        ) o
     ) t
+    WHERE t.before < %s::bigint
     ORDER BY s.id, t.index
 """
 WHOLE_OUTPUT: Final = "output"
@@ -106,7 +110,7 @@ def read_outputs(facts: Facts, names: Iterable[str], address: Address) -> dict[s
     limit = limit_for(address, WHOLE_OUTPUT)
     items = LONG if limit == LONG else MOST_ITEMS
     parts: dict[str, list[tuple[int, str, int]]] = {step.step: [] for step in steps}
-    for name, index, text, size in db.rows(READ_OUTPUTS, [limit, [step.outer_id for step in steps], items]):
+    for name, index, text, size in db.rows(READ_OUTPUTS, [limit, [step.outer_id for step in steps], items, limit]):
         parts[name].append((index, text, size))
     return {step.step: _output(step, parts[step.step], address) for step in steps}
 

@@ -13,6 +13,7 @@ from django.db import connection
 from django_workflow import Skip, pause, pause_flow, testing
 from django_workflow.models import Run, StepRun, Task, TaskLog
 from django_workflow.statuses import SKIP_REASONS
+from django_workflow.web import payloads
 from tests.web.markup import read
 from tests.web.pages import shown_runs
 from tests.web.stories import ONCE, order_flow, rich_run
@@ -444,6 +445,19 @@ def test_output_of_a_large_map_is_a_part_of_it(flow, see, db):
     assert "19000" in data.text
     assert "20000" not in data.text
     assert "180 more items" in data.text
+
+
+def test_of_many_long_items_no_more_is_read_than_is_shown(flow, see, db, monkeypatch):
+    monkeypatch.setattr(payloads, "LONG", 50_000)
+    flow.map(name="each", count=30)(lambda index: "x" * 20_000)
+    handle = flow.start()
+    testing.run_until_idle()
+    read = []
+    rows = payloads.db.rows
+    monkeypatch.setattr(payloads.db, "rows", lambda *args: read.extend(found := rows(*args)) or found)
+    data = section(see(handle, "?whole=output"), "data")
+    assert sum(len(row[2]) for row in read if row[0] == "each") == 50_000
+    assert "27 more items, listed with the step" in data.text
 
 
 def test_version_that_cannot_be_read_leaves_a_page(flow, see, db, monkeypatch):
