@@ -132,8 +132,7 @@ def _run_form(request: HttpRequest, verb: Verb, run: Run) -> forms.ReasonForm:
         if data is None:
             # an address may say how; a form that is bound to it tells what is wrong with that
             data = {name: request.GET.get(name, "") for name in ("mode", "from_step", "version")}
-            if shows_input:
-                data["input"] = forms.readable(run.input)
+            data["input"] = forms.kept_input(run, shows_input=shows_input)
         return forms.RetryForm(data, run=run, shows_input=shows_input)
     kinds: dict[str, type[forms.ReasonForm]] = {
         verbs.SKIP_STEP: forms.StepForm,

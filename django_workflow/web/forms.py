@@ -18,6 +18,8 @@ from django_workflow.web.address import number
 MAX_REASON = 2_000
 #: Characters of the offending line that are shown with an error in JSON.
 SHOWN = 60
+#: Characters of an input that a form sends back as it was; a longer one might be more than a request may have.
+MOST_INPUT = 200_000
 
 
 class JSONInput(forms.CharField):
@@ -125,6 +127,12 @@ class CompleteForm(StepForm):
     field_order = ("step", "activation", "value", "reason")
 
 
+def kept_input(run: Run, *, shows_input: bool) -> str:
+    """Return a run's input to be edited; nothing, which keeps it, where it is hidden or long."""
+    text = readable(run.input) if shows_input else ""
+    return text if len(text) <= MOST_INPUT else ""
+
+
 class RetryForm(ReasonForm):
     """How a run is retried."""
 
@@ -150,13 +158,15 @@ class RetryForm(ReasonForm):
         self.fields["from_step"].choices = [  # type: ignore[attr-defined]
             ("", "–"), *((name, name) for name in run.version.compiled.steps),
         ]  # fmt: skip
-        self.fields["input"].help_text = (
-            "As it was. Edit it to execute with another one."
-            if shows_input
-            else "The input is hidden: you may not view payloads. Blank keeps it as it was."
-        )
-        if shows_input:
-            self.fields["input"].initial = readable(run.input)
+        text = kept_input(run, shows_input=shows_input)
+        self.fields["input"].initial = text
+        if not shows_input:
+            told = "The input is hidden: you may not view payloads. Blank keeps it as it was."
+        elif not text:
+            told = "The input is too long to be edited here. Blank keeps it as it was."
+        else:
+            told = "As it was. Edit it to execute with another one."
+        self.fields["input"].help_text = told
 
     @property
     def options(self) -> list[forms.BoundField]:

@@ -400,6 +400,18 @@ class TestRetry:
         assert "[1]" in page.content.decode()
         assert not Run.objects.filter(retry_of=run.id).exists()
 
+    def test_a_run_with_a_large_input_is_retried_with_the_input_as_it_was(self, client, flow, settings):
+        settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 400_000
+        flow.broken = {1}
+        run = flow.start({"text": "x" * 500_000})
+        testing.run_until_idle()
+        page = client.get(url_of(run, "retry"))
+        assert "too long to be edited here. Blank keeps it as it was." in text_of(page)
+        given = re.search(r'(?s)<textarea name="input".*?>(.*?)</textarea>', page.content.decode())[1]
+        assert not given.strip()
+        confirm(client, url_of(run, "retry"), input=given)
+        assert Run.objects.get(retry_of=run.id).input == run.run.input
+
     def test_everything_and_a_step_is_refused(self, client, flow):
         run = failed_run(flow)
         page = client.post(url_of(run, "retry"), {"confirm": "yes", "mode": "all", "from_step": "last"})
