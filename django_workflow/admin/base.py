@@ -18,6 +18,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from django_workflow import permissions
+from django_workflow.admin.confirming import spread
 from django_workflow.conf import conf
 from django_workflow.models import Event, FlowDefinition, Run
 from django_workflow.statuses import SKIP_REASONS
@@ -147,6 +148,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Refuse an action that the user has not: Django would only say that none was chosen."""
+        spread(request)
         wanted = {name for name in request.POST.getlist("action") if name}
         if request.method == "POST" and not wanted <= set(self.get_actions(request)):
             raise PermissionDenied

@@ -14,6 +14,17 @@ from django_workflow.web import forms, performing, previews, verbs
 from django_workflow.web.actions import MAX_SELECTED, Question, counted, is_confirmed
 from django_workflow.web.verbs import Verb
 
+#: The field of a confirmation that has all keys; one field each would be more than a form may have.
+CHOSEN = "chosen"
+
+
+def spread(request: HttpRequest) -> None:
+    """Give what a confirmation says in one field to Django's actions, which take a field for each key."""
+    if request.method == "POST" and CHOSEN in request.POST:
+        data = request.POST.copy()
+        data.setlist(ACTION_CHECKBOX_NAME, [key for key in data.pop(CHOSEN)[-1].split(",") if key])
+        request.POST = data  # type: ignore[assignment]
+
 
 def confirm_runs(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any], verb: Verb) -> HttpResponse | None:
     """Ask about chosen runs, or do what was asked; None leads back to the list."""
@@ -72,7 +83,7 @@ def _ask(model_admin: Any, request: HttpRequest, question: Question) -> HttpResp
         "media": model_admin.media,
         "question": question,
         "action": request.POST.get("action", ""),
-        "checkbox": ACTION_CHECKBOX_NAME,
+        "chosen": CHOSEN,
         "asked_at": request.POST.get("asked_at") or performing.now().isoformat(),
     }
     return TemplateResponse(request, "admin/django_workflow/confirm.html", context)

@@ -56,7 +56,8 @@ class Question:
     form: forms.ReasonForm
     preview: Preview
     back: str
-    ids: Sequence[Any] = ()
+    #: As texts: a page writes them as they are, all in one field, for a form may have a thousand only.
+    ids: Sequence[str] = ()
     sentence: str = ""
     subject_url: str = ""
     #: What the verb is done to, in the words of its button: "the run", "3 runs".

@@ -42,7 +42,7 @@ def test_an_action_asks_with_numbers_before_it_acts(staff, runs):  # noqa: F811
     assert "3 of 4 will be cancelled; 1 settled." in text
     assert "3 waiting tasks are cancelled" in text
     assert {run.status for run in runs[:3]} == {"running"}
-    hidden = re.findall(r'name="_selected_action" value="([^"]+)"', page.content.decode())
+    hidden = re.search(r'name="chosen" value="([^"]+)"', page.content.decode())[1].split(",")
     answer = choose(staff, "cancel_runs", hidden, confirm="yes", reason="all wrong")
     assert answer.status_code == 302
     assert {run.status for run in runs[:3]} == {"cancelled"}
@@ -137,6 +137,17 @@ def test_too_many_at_once_are_refused(staff, runs, monkeypatch):  # noqa: F811
 def test_all_that_are_listed_can_be_chosen(staff, runs):  # noqa: F811
     choose(staff, "pause_runs", runs[:1], select_across="1", confirm="yes")
     assert {run.status for run in runs[:3]} == {"paused"}
+
+
+def test_a_confirmation_says_in_one_field_what_was_chosen(staff, runs):  # noqa: F811
+    page = choose(staff, "cancel_runs", runs[:2])
+    body = page.content.decode()
+    assert "_selected_action" not in body
+    given = re.search('name="chosen" value="([^"]*)"', body)[1]
+    assert set(given.split(",")) == {str(run.id) for run in runs[:2]}
+    answer = staff.post(list_of("run"), {"action": "cancel_runs", "chosen": given, "confirm": "yes"})
+    assert answer.status_code == 302
+    assert [run.status for run in runs[:3]] == ["cancelled", "cancelled", "running"]
 
 
 def test_confirmations_are_inert_and_strict(staff, story):  # noqa: F811
