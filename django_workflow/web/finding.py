@@ -61,9 +61,10 @@ def made_at(run_id: UUID) -> datetime | None:
     return datetime.fromtimestamp((run_id.int >> 80) / 1000, UTC)
 
 
-def lowest_at(when: datetime) -> int:
-    """Return the number that ids made at a time are not below."""
-    return max(0, int(when.timestamp() * 1000)) << 80
+def lowest_at(when: datetime, later: timedelta = timedelta(0)) -> int:
+    """Return the number that ids made at a time, or so much later, are not below."""
+    # as numbers: the first and the last day that there is have nothing before and behind them
+    return max(0, int((when.timestamp() + later.total_seconds()) * 1000)) << 80
 
 
 def find(filters: Filters, visible: Sequence[int] | None) -> Found:
@@ -173,9 +174,9 @@ class _Search:
     def _range(self) -> tuple[int, int]:
         filters, low, high = self.filters, LOWEST, HIGHEST
         if filters.since is not None:
-            low = lowest_at(filters.since - CLOCK_DIFFERENCE)
+            low = lowest_at(filters.since, -CLOCK_DIFFERENCE)
         if filters.until is not None:
-            high = lowest_at(filters.until + CLOCK_DIFFERENCE)
+            high = lowest_at(filters.until, CLOCK_DIFFERENCE)
         if filters.before is not None:
             high = min(high, filters.before.int - 1)
         if filters.after is not None:

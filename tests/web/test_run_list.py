@@ -291,3 +291,16 @@ def test_no_statement_reads_all_runs(transactional_db, viewing):
         for sql in found:
             plan = "\n".join(row[0] for row in db.rows("EXPLAIN " + sql.replace("%", "%%")))
             assert "Seq Scan on django_workflow_run" not in plan, f"{query}: {plan}"
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Auckland", "America/New_York"])
+@pytest.mark.parametrize(("query", "finds"), [
+    ("?to=9999-12-31", True), ("?from=0001-01-01", True), ("?from=0001-01-01&to=9999-12-31", True),
+    ("?to=0001-01-01", False), ("?from=9999-12-31", False), ("?to=9999-12-31T23:59:59-12:00", True),
+])  # fmt: skip
+def test_the_first_and_the_last_day_can_be_asked_for(viewing, settings, zone, query, finds, db):
+    settings.TIME_ZONE = zone
+    fill(5)
+    page = viewing.get(URL + query)
+    assert page.status_code == 200
+    assert bool(shown_runs(page)) is finds
