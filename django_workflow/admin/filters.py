@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -63,7 +64,7 @@ class StatusFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the runs of the status."""
-        return queryset if self.value() is None else queryset.filter(status=self.value())
+        return of_status(queryset, self.value(), statuses.RUN_STATUSES)
 
 
 class StartedFilter(admin.SimpleListFilter):
@@ -128,7 +129,7 @@ class StatusInRunFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the rows of the status."""
-        return queryset if self.value() is None else queryset.filter(status=self.value())
+        return of_status(queryset, self.value(), self.values)
 
 
 class StepStatusFilter(StatusInRunFilter):
@@ -141,6 +142,13 @@ class TaskStatusFilter(StatusInRunFilter):
     """Tasks of one status."""
 
     values = statuses.TASK_STATUSES
+
+
+def of_status(queryset: QuerySet[Any], status: str | None, known: Sequence[str]) -> QuerySet[Any]:
+    """Return the rows of a status that an address names; none of one that is unknown, which may be no text at all."""
+    if status is None:
+        return queryset
+    return queryset.filter(status=status) if status in known else queryset.none()
 
 
 def whole_id(text: str) -> UUID | None:

@@ -366,3 +366,12 @@ def test_a_get_of_any_page_changes_nothing(staff, story):
         staff.get(list_of(name))
         staff.get(page_of(name, story.rows[name].pk))
     assert before == [list(model.objects.order_by("pk").values()) for model in (Run, StepRun, Task, Event)]
+
+
+def test_an_address_with_a_nul_is_answered(looker, story):
+    looker.raise_request_exception = False
+    queries = [f"?{name}=%00" for name in ("status", "flow", "run", "within", "q", "id")]
+    queries += ["?q=a%3D%00", f"?run={story.failed.id}&status=%00"]
+    urls = [list_of(name) + query for name in NAMES for query in queries]
+    urls += [page_of(name, "x").replace("/x/", "/%00/") for name in NAMES]
+    assert [url for url in urls if looker.get(url).status_code >= 500] == []

@@ -561,6 +561,10 @@ class TestFlowsAndQueues:
         assert Queue.objects.get(name="default").paused_at is None
         assert client.get(reverse("django_workflow:queue_action", args=["nowhere", "pause"])).status_code == 404
 
+    def test_a_queue_that_no_text_can_name_is_not_found(self, client, db):
+        for name in ("pause", "resume"):
+            assert client.get(f"/workflow/queues/%00/actions/{name}/").status_code == 404
+
 
 class TestDeadLetters:
     def letters(self, *runs):
