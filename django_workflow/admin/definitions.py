@@ -25,8 +25,8 @@ from django_workflow.statuses import PAUSED
 from django_workflow.templatetags.django_workflow import moment
 from django_workflow.web import verbs
 from django_workflow.web.graph import Graph, draw_definition
-from django_workflow.web.run_page import readable_spec
 from django_workflow.web.verbs import Button
+from django_workflow.web.versions import readable_spec
 
 #: What a page with a picture is shown with.
 STYLES = {"all": ["django_workflow/graph.css"]}

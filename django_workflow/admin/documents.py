@@ -23,6 +23,7 @@ from django_workflow.definition.documents import Document
 from django_workflow.exceptions import DefinitionError, NotSupported, WorkflowError
 from django_workflow.models import FlowDefinition, FlowVersion
 from django_workflow.web.verbs import Button
+from django_workflow.web.versions import is_readable
 
 #: Django's own permissions of flows: storing a new one, and replacing the draft of one that is there.
 ADD: Final = "add_flowdefinition"
@@ -171,7 +172,7 @@ def download(model_admin: Any, request: HttpRequest, object_id: str, format: str
         if isinstance(obj, FlowDefinition) and obj.source == FlowDefinition.Source.STORED:
             name, text = obj.slug, StoredFlow(obj).to_document(format)
         elif version is not None:
-            name, text = f"{version.flow.slug}-v{version.number}", documents.write(version.compiled, format)
+            name, text = f"{version.flow.slug}-v{version.number}", _document(version, format)
         else:
             raise NotSupported("The flow has no version yet.")
     except WorkflowError as error:
@@ -180,6 +181,12 @@ def download(model_admin: Any, request: HttpRequest, object_id: str, format: str
     answer = HttpResponse(text, content_type=f"{FORMATS[format]}; charset=utf-8")
     answer["Content-Disposition"] = f'attachment; filename="{name}.{format}"'
     return answer
+
+
+def _document(version: FlowVersion, format: str) -> str:
+    if not is_readable(version):
+        raise NotSupported(f"This release cannot read version {version.number} of the flow.")
+    return documents.write(version.compiled, format)
 
 
 def _newest(flow: FlowDefinition) -> FlowVersion | None:

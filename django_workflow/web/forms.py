@@ -13,6 +13,7 @@ from django_workflow.engine.retry_request import ALL_STEPS, FAILED_STEPS, KEPT, 
 from django_workflow.flow import MAX_KEY
 from django_workflow.models import FlowVersion, Run
 from django_workflow.web.address import number
+from django_workflow.web.versions import readable_spec
 
 #: Longest reason, in characters.
 MAX_REASON = 2_000
@@ -156,7 +157,7 @@ class RetryForm(ReasonForm):
             ("", f"v{run.version.number}, as before"), (LATEST, "the latest"), *((str(n), f"v{n}") for n in others),
         ]  # fmt: skip
         self.fields["from_step"].choices = [  # type: ignore[attr-defined]
-            ("", "–"), *((name, name) for name in run.version.compiled.steps),
+            ("", "–"), *((name, name) for name in readable_spec(run.version).steps),
         ]  # fmt: skip
         text = kept_input(run, shows_input=shows_input)
         self.fields["input"].initial = text

@@ -27,6 +27,7 @@ from django_workflow.models import FlowDefinition, Queue, Run, Task
 from django_workflow.web import forms, verbs
 from django_workflow.web.previews import MISFIT, Letters, Selection
 from django_workflow.web.verbs import Verb
+from django_workflow.web.versions import check_readable
 
 BUSY = "It is being written by somebody else just now. Nothing was changed; try again."
 
@@ -87,6 +88,8 @@ def on_run(request: HttpRequest, verb: Verb, run: Run, form: forms.ReasonForm) -
     activation = form.step_run_id if isinstance(form, forms.StepForm) else None
 
     def act() -> Outcome:
+        if step:
+            check_readable(run)
         match verb.name:
             case verbs.SKIP_STEP:
                 runs.skip_step(run, step, step_run_id=activation, **words)
@@ -120,6 +123,7 @@ def retry_once(run: Run, asked: RetryRequest, asked_at: str) -> tuple[UUID, bool
 
     asked_at: when the page was made that is confirmed here; sent a second time it finds the first one's retry.
     """
+    check_readable(run)
     since = _moment(asked_at)
     with db.atomic():
         # whoever confirms at the same time waits here, and finds this one's retry below
@@ -226,6 +230,8 @@ def on_letters(request: HttpRequest, verb: Verb, letters: Letters, form: forms.R
             count = runs.dismiss_dead_letters(tasks, words["reason"], words["by"])
             text = f"{count} dead letters were dismissed." if count != 1 else "1 dead letter was dismissed."
         else:
+            for run in {task.run.version_id: task.run for task in letters.fit}.values():
+                check_readable(run)
             made = runs.retry_dead_letters(tasks, words["by"], words["reason"])
             text = f"{len(made)} runs are retried." if len(made) != 1 else "1 run is retried."
         _record_letters(request, verb, letters.fit, words["reason"])

@@ -19,6 +19,7 @@ from django_workflow.models import FlowDefinition, Queue, Run, StepRun, Task
 from django_workflow.statuses import HELD, QUEUED, RUN_TERMINAL, RUNNING, STEP_TERMINAL, SUCCEEDED, SUSPENDED, WAITING
 from django_workflow.web import verbs
 from django_workflow.web.verbs import Verb
+from django_workflow.web.versions import UNREADABLE, is_readable, readable_spec
 
 #: What somebody is told who may not see the input.
 MISFIT = "The input as it was does not fit what that version takes."
@@ -131,13 +132,16 @@ def _handlers(count: int, one: str, many: str) -> str:
 def _notes(verb: Verb, run: Run) -> list[str]:
     if verb.name != verbs.CANCEL:
         return []
+    steps = readable_spec(run.version).steps
     begun = StepRun.objects.using(conf.DATABASE).filter(run=run).exclude(status=WAITING)
     reached = set(begun.order_by().values_list("step", flat=True).distinct())
-    never = [name for name in run.version.compiled.steps if name not in reached]
+    never = [name for name in steps if name not in reached]
     return [f"Never started: {', '.join(never)}."] if never else []
 
 
 def _of_retry(run: Run, request: RetryRequest, *, shows_payload: bool) -> Preview:
+    if not is_readable(run.version):
+        return Preview(problem=UNREADABLE)
     rehearsal = rehearse(run.pk, request)
     if rehearsal.problem:
         is_hidden = rehearsal.is_about_input and not shows_payload and request.input is KEPT
@@ -154,6 +158,8 @@ def _of_retry(run: Run, request: RetryRequest, *, shows_payload: bool) -> Previe
 
 
 def _of_step(verb: Verb, run: Run, step: str, activation: int | None) -> Preview:
+    if not is_readable(run.version):
+        return Preview(problem=UNREADABLE)
     steps = run.version.compiled.steps
     if step not in steps:
         return Preview(problem=f"Flow {run.flow.slug} has no step {step!r}.")

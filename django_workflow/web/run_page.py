@@ -13,15 +13,15 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from django_workflow import permissions
-from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.outputs import run_output
-from django_workflow.models import FlowVersion, Run
+from django_workflow.models import Run
 from django_workflow.statuses import PAUSED, SUCCEEDED
 from django_workflow.web import graph, narrative, passes, payloads, task_panel, timeline, verbs, waiting
 from django_workflow.web.access import page, run_or_404
 from django_workflow.web.address import EVENT_KINDS, Address
 from django_workflow.web.run_facts import Facts, ItemPage, StepFacts, read_around, read_course, read_steps, read_tasks
 from django_workflow.web.tallies import tallies
+from django_workflow.web.versions import readable_spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +124,6 @@ def _chosen(
         if chosen.id != detail.task.step_run_id:
             chosen = passes.read_pass(run.pk, detail.task.step_run_id, steps) or chosen
     return chosen, detail
-
-
-def readable_spec(version: FlowVersion) -> FlowSpec:
-    """Return a version's definition; an empty one where a later release of this package wrote it in other words."""
-    try:
-        return version.compiled
-    except (KeyError, TypeError, ValueError):
-        return FlowSpec(version.flow.slug, {}, (), ())
 
 
 def _items_of(chosen: StepFacts | None, address: Address) -> ItemPage:

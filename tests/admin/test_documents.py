@@ -196,3 +196,14 @@ def test_what_may_not_be_seen_is_not_sent(looker, client_of, stranger, settings)
     settings.DJANGO_WORKFLOW = {"OBJECT_PERMISSION": lambda user, permission, flow: flow.slug != "shop"}
     assert looker.get(url).status_code in (403, 404)
     assert looker.get(url.replace(".yaml", ".exe")).status_code == 404
+
+
+@pytest.mark.parametrize("format", ["yaml", "json"])
+def test_a_version_that_this_release_cannot_read_is_told(flow, looker, format):
+    flow.step(name="only")(lambda: 1)
+    version = flow.start().run.version
+    FlowVersion.objects.filter(pk=version.pk).update(spec={"nodes": []})
+    for name, key in (("flowversion", version.pk), ("flowdefinition", version.flow_id)):
+        url = reverse(f"admin:django_workflow_{name}_download", args=[key, format])
+        answer = looker.get(url, follow=True)
+        assert "This release cannot read version 1 of the flow." in answer.text
