@@ -25,7 +25,7 @@ from django_workflow.engine.settle import lock_runs
 from django_workflow.exceptions import PayloadError, WorkflowError
 from django_workflow.models import FlowDefinition, Queue, Run, Task
 from django_workflow.web import forms, verbs
-from django_workflow.web.previews import MISFIT, Letters, Selection
+from django_workflow.web.previews import MISFIT, Letters, Selection, in_page_words
 from django_workflow.web.verbs import Verb
 from django_workflow.web.versions import check_readable
 
@@ -262,7 +262,7 @@ def _on_refusal(act: Callable[[], Outcome], *, hides_input: bool = False) -> Out
     except PayloadError as error:
         return Outcome(messages.WARNING, MISFIT if hides_input else error.message)
     except WorkflowError as error:
-        return Outcome(messages.WARNING, error.message)
+        return Outcome(messages.WARNING, in_page_words(error.message))
     except OperationalError as error:
         if not db.is_lock_timeout(error):
             raise

@@ -23,6 +23,18 @@ from django_workflow.web.versions import UNREADABLE, is_readable, readable_spec
 
 #: What somebody is told who may not see the input.
 MISFIT = "The input as it was does not fit what that version takes."
+#: What refusals of the engine advise those who write Python, and the same by what pages offer.
+ADVICE = (
+    ("Repeat everything with mode='all'", "Choose to execute everything again"),
+    (
+        "Say from_step= to repeat a part of it, or mode='all'",
+        "Choose a step from which on to execute it, or everything",
+    ),
+    (
+        "Begin before these steps with from_step=, or repeat everything with mode='all'",
+        "Choose a step before these from which on to execute it, or everything",
+    ),
+)
 #: Counts that would take long stop here.
 MOST = 10_000
 
@@ -145,7 +157,7 @@ def _of_retry(run: Run, request: RetryRequest, *, shows_payload: bool) -> Previe
     rehearsal = rehearse(run.pk, request)
     if rehearsal.problem:
         is_hidden = rehearsal.is_about_input and not shows_payload and request.input is KEPT
-        return Preview(problem=MISFIT if is_hidden else rehearsal.problem)
+        return Preview(problem=MISFIT if is_hidden else in_page_words(rehearsal.problem))
     if rehearsal.existing is not None:
         return Preview(rehearsal=rehearsal, problem="A retry of this run is still under way.")
     executed, carried = rehearsal.executed_count, rehearsal.carried_count
@@ -181,6 +193,13 @@ def _of_step(verb: Verb, run: Run, step: str, activation: int | None) -> Preview
     if found.iteration > 1 or found.scope:
         notes.insert(0, f"It is pass {found.iteration:,} of the step{' in its scope' if found.scope else ''}.")
     return Preview(lines=task_lines(verb, [run.pk], found.pk), notes=notes)
+
+
+def in_page_words(text: str) -> str:
+    """Return a refusal of the engine with advice that can be followed on a page."""
+    for python, words in ADVICE:
+        text = text.replace(python, words)
+    return text
 
 
 @dataclass(slots=True)

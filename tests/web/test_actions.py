@@ -383,6 +383,19 @@ class TestRetry:
         assert "Nothing failed" in text_of(client.get(url_of(run, "retry")))
         assert "Nothing failed" in told(client.post(url_of(run, "retry"), {"confirm": "yes"}))[0]
 
+    def test_what_to_do_instead_is_told_in_the_words_of_the_page(self, client, flow, make_flow):
+        done = flow.start({})
+        testing.run_until_idle()
+        failed = failed_run(flow)
+        cancelled = split_flow(make_flow).start()
+        cancelled.cancel()
+        for run, data in ((done, {}), (failed, {"input": "[1]"}), (cancelled, {})):
+            page = client.post(url_of(run, "retry"), {"show": "yes", **data})
+            answer = client.post(url_of(run, "retry"), {"confirm": "yes", **data})
+            for text in (text_of(page), told(answer)[-1]):
+                assert "everything" in text
+                assert not re.search(r"mode=|from_step=", text)
+
     def test_an_edited_input_is_executed_and_one_that_is_not_edited_is_kept(self, client, flow):
         run = failed_run(flow)
         same = json.dumps({"secret": EVIL}, indent=3)
