@@ -8,8 +8,10 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from django_workflow import payload
 from django_workflow.conf import conf
 from django_workflow.engine.retry_request import ALL_STEPS, FAILED_STEPS, KEPT, LATEST, RetryRequest
+from django_workflow.exceptions import PayloadError
 from django_workflow.flow import MAX_KEY
 from django_workflow.models import FlowVersion, Run
 from django_workflow.web.address import number
@@ -126,6 +128,15 @@ class CompleteForm(StepForm):
     )  # fmt: skip
 
     field_order = ("step", "activation", "value", "reason")
+
+    def clean_value(self) -> Any:
+        """Refuse what cannot be stored here, where it can be mended, and not after the page is gone."""
+        value = self.cleaned_data["value"]
+        try:
+            payload.dump_output(value, step=self.data.get("step", ""))
+        except PayloadError as error:
+            raise ValidationError(error.message, code="payload") from error
+        return value
 
 
 def kept_input(run: Run, *, shows_input: bool) -> str:

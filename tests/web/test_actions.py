@@ -245,6 +245,17 @@ class TestSteps:
         assert '"b" 2}' in unescape(page.content.decode())
         assert run.run.step_runs.get(step="first").status == "running"
 
+    @pytest.mark.parametrize("value", ["[NaN]", '{"a": "\\ud800"}', '"\\u0000"'])
+    def test_a_value_that_cannot_be_stored_is_told_and_kept(self, client, flow, value):
+        run = flow.start({})
+        data = {"confirm": "yes", "step": "first", "value": value, "reason": "by hand"}
+        page = client.post(url_of(run, "complete_step"), data)
+        assert page.status_code == 200
+        assert "The output of step 'first'" in text_of(page)
+        assert value in unescape(page.content.decode())
+        assert "by hand" in text_of(page)
+        assert run.run.step_runs.get(step="first").status == "running"
+
     def test_steps_that_do_not_fit_are_told(self, client, flow):
         run = flow.start({})
         for step, expected in (("last", "has not reached step last"), ("nowhere", "has no step 'nowhere'")):
