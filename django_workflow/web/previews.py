@@ -32,7 +32,7 @@ ADVICE = (
     ),
     (
         "Begin before these steps with from_step=, or repeat everything with mode='all'",
-        "Choose a step before these from which on to execute it, or everything",
+        "Choose a step before these to begin from, or everything",
     ),
 )
 #: Counts that would take long stop here.

@@ -92,6 +92,16 @@ def confirm(client, url, **data):
     return client.post(url, {"confirm": "yes", **hidden, **data})
 
 
+def rewrite(version_id, spec):
+    """Store a version in other words, which a trigger refuses to all but its owner."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(
+            "UPDATE django_workflow_flowversion SET spec = %s::jsonb WHERE id = %s", [json.dumps(spec), version_id]
+        )
+        cursor.execute("SET LOCAL session_replication_role = origin")
+
+
 def failed_run(flow):
     flow.broken = {1}
     handle = flow.start({"secret": EVIL})
@@ -245,7 +255,7 @@ class TestSteps:
         assert '"b" 2}' in unescape(page.content.decode())
         assert run.run.step_runs.get(step="first").status == "running"
 
-    @pytest.mark.parametrize("value", ["[NaN]", '{"a": "\\ud800"}', '"\\u0000"'])
+    @pytest.mark.parametrize("value", ["[NaN]", '{"a": "\\ud800"}'])
     def test_a_value_that_cannot_be_stored_is_told_and_kept(self, client, flow, value):
         run = flow.start({})
         data = {"confirm": "yes", "step": "first", "value": value, "reason": "by hand"}
@@ -398,9 +408,9 @@ class TestRetry:
         done = flow.start({})
         testing.run_until_idle()
         failed = failed_run(flow)
-        cancelled = split_flow(make_flow).start()
-        cancelled.cancel()
-        for run, data in ((done, {}), (failed, {"input": "[1]"}), (cancelled, {})):
+        with_loop = split_flow(make_flow).start()
+        testing.run_until_idle()
+        for run, data in ((done, {}), (failed, {"input": "[1]"}), (with_loop, {})):
             page = client.post(url_of(run, "retry"), {"show": "yes", **data})
             answer = client.post(url_of(run, "retry"), {"confirm": "yes", **data})
             for text in (text_of(page), told(answer)[-1]):
@@ -478,7 +488,7 @@ class TestUnreadableVersions:
 
     @pytest.fixture
     def unreadable(self):
-        return lambda run: FlowVersion.objects.filter(pk=run.run.version_id).update(spec={"nodes": []})
+        return lambda run: rewrite(run.run.version_id, {"nodes": []})
 
     @pytest.mark.parametrize("query", [{}, {"mode": "all"}, {"from_step": "each"}, {"version": "latest"}])
     def test_a_retry_is_refused_in_words(self, client, flow, unreadable, query):
