@@ -456,7 +456,7 @@ def test_of_many_long_items_no_more_is_read_than_is_shown(flow, see, db, monkeyp
     rows = payloads.db.rows
     monkeypatch.setattr(payloads.db, "rows", lambda *args: read.extend(found := rows(*args)) or found)
     data = section(see(handle, "?whole=output"), "data")
-    assert sum(len(row[2]) for row in read if row[0] == "each") == 50_000
+    assert sum(len(row[2]) for row in read if row[0] == "each" and len(row) == 4) == 50_000
     assert "27 more items, listed with the step" in data.text
 
 
