@@ -16,9 +16,13 @@ def check_size(value: Mapping[str, Any], place: str, limit: int) -> None:
 
     A decision says so, for the run can then fail for it; once it is written there is nobody left to decide.
     """
-    size = len(json.dumps(dict(value), ensure_ascii=False, separators=(",", ":")).encode())
-    if size > limit:
+    if (size := size_of(value)) > limit:
         raise ExpressionError(f"{place}: {size:,} bytes of JSON are too many; {limit:,} are allowed")
+
+
+def size_of(value: Mapping[str, Any]) -> int:
+    """Return how many bytes of JSON a value has."""
+    return len(json.dumps(dict(value), ensure_ascii=False, separators=(",", ":")).encode())
 
 
 class Branches:

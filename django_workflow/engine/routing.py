@@ -17,7 +17,7 @@ from django_workflow.definition.language import Language, assign, language_of
 from django_workflow.definition.names import CONTINUE, FAIL, RETRY
 from django_workflow.definition.spec import DEPENDENCY_OUTCOMES, MAP, MATCH_FIRST, NATIVE, FlowSpec, StepSpec
 from django_workflow.definition.spec import TransitionSpec as Transition
-from django_workflow.engine.branches import Branches, check_size
+from django_workflow.engine.branches import Branches, check_size, size_of
 from django_workflow.engine.decisions import (
     FINAL,
     FOLLOW,
@@ -550,11 +550,12 @@ class _Routing:
                 decision.output = self.partial_output(names)
 
     def partial_output(self, names: Names) -> dict[str, Any] | None:
-        """Return what can be evaluated of the declared output; None where nothing can."""
+        """Return what can be evaluated of the declared output; None where nothing can, or it is too large."""
         output = self.language.outputs(self.spec, names, is_partial=True)
         if names.failure is not None:
             raise names.failure
-        return {name: value for name, value in output.items() if schema.is_json(value)} or None
+        found = {name: value for name, value in output.items() if schema.is_json(value)}
+        return found if found and size_of(found) <= self.facts.max_output else None
 
     def fail_run(self, error: Error, culprit: StepEnd | None = None) -> None:
         """Fail fast: what has not started yet will not start. culprit: the end that a retry executes anew."""

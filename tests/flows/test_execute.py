@@ -18,7 +18,7 @@ from django_workflow.models import Attempt, Run, Task
 from tests.flows.test_failure import spin_until_stopped
 
 SOON = timedelta(milliseconds=1)
-SHORT = timedelta(milliseconds=80)
+SHORT = timedelta(milliseconds=300)
 
 
 def test_handlers_run_in_the_calling_thread_on_its_connection(flow, db):

@@ -82,7 +82,7 @@ def test_statements_find_by_index(make_flow, db):
             (run_facts.READ_TASKS, ["{1,2}", 3, "", "", 50, 0, True, 5]),
             (task_panel.READ_TASK, [True, 9, True, 9, True, 9, True, 9, 5, run.pk, None, 3, None, None]),
             (task_panel.READ_LINES, [1, 9, 9]),
-            (payloads.READ_OUTPUTS, [9, "{1,2}", 9]),
+            (payloads.READ_OUTPUTS, [9, "{1,2}", 9, 9]),
             (narrative.READ_EVENTS, [True, True, run.pk, 99, "", "", "", "", 9]),
         ]
         for sql, params in statements:
