@@ -13,7 +13,7 @@ from uuid import UUID
 from django_workflow import db, queue
 from django_workflow.conf import conf
 from django_workflow.definition.registry import registry
-from django_workflow.definition.retry import RetryPolicy
+from django_workflow.definition.retry import NUMBERS, RetryPolicy
 from django_workflow.definition.spec import CALLABLE_PREFIX, LONGEST_TIME, MAP, NATIVE, StepSpec
 from django_workflow.engine.advance import LockedRun
 from django_workflow.engine.claim import ClaimedTask
@@ -43,9 +43,11 @@ MAX_LOSSES = 3
 def policy_of(step: StepSpec) -> RetryPolicy:
     """Return a step's retry policy: the settings', with what the flow and the step declare."""
     default = conf.RETRY.declared() if conf.RETRY is not None else {}
-    # with a condition for another attempt the worker has judged already whether there is one
-    declared = {**step.retry, "max_attempts": UNLIMITED} if step.retry_when is not None else step.retry
-    return RetryPolicy.of(default, declared)
+    if step.retry_when is None:
+        return RetryPolicy.of(default, step.retry)
+    # the worker has judged already whether there is another attempt, and when; what it evaluated for that is text here
+    declared = {name: value for name, value in step.retry.items() if name not in NUMBERS}
+    return RetryPolicy.of(default, declared, {"max_attempts": UNLIMITED})
 
 
 @dataclass(slots=True)

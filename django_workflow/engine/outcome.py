@@ -104,9 +104,13 @@ def failed(task: ClaimedTask, error: ErrorRecord, **more: Any) -> Outcome:
 
 
 def timed_out(task: ClaimedTask, seconds: float, **more: Any) -> Outcome:
-    """The attempt ran longer than its timeout."""
+    """The attempt ran longer than its timeout.
+
+    It is the last one where a condition decides about another: that is asked when a handler ends, and this one has not.
+    """
     message = f"step {task.step.name!r} ran longer than its timeout of {seconds:g} s"
-    return Outcome(task, TIMED_OUT, error=ErrorRecord("TimedOut", message, classes=("TimedOut",)), **more)
+    error = ErrorRecord("TimedOut", message, classes=("TimedOut",))
+    return Outcome(task, TIMED_OUT, error=error, is_retryable=task.step.retry_when is None, **more)
 
 
 def lost(task: ClaimedTask) -> Outcome:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from django_workflow import DefinitionError, Flow, testing
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec
+from django_workflow.models import FlowDefinition
 from django_workflow.orquesta import ActionFailed
 
 TEXT = """
@@ -242,3 +245,11 @@ def test_output_of_a_run_that_failed_has_what_can_be_evaluated(unique, run):
     result = run(Flow.from_orquesta(text, actions={"call": unreachable}, slug=unique()))
     assert (result.status, result.output) == ("failed", {"q": 1, "y": 2})
     assert "no luck" in result.error["message"]
+
+
+def test_a_timeout_that_an_operator_sets_ends_a_task_whose_condition_decides_about_another_attempt(db, unique):
+    text = "tasks: {a: {action: wait, retry: {count: '<% 5 %>', delay: '<% 0 %>', when: <% failed() %>}}}"
+    flow = Flow.from_orquesta(text, actions={"wait": lambda ctx: time.sleep(30)}, slug=unique("slow"))
+    FlowDefinition.objects.create(slug=flow.slug, overrides={"a": {"timeout": 0.05}})
+    result = flow.execute()
+    assert (result.status, result.errors[0]["class"], result.counts) == ("failed", "TimedOut", {"a": 1})
