@@ -1,7 +1,7 @@
 """The example project with one more app, for worker processes that tests start."""
 
 from example_project.settings import *  # noqa: F403  settings are built like this
-from example_project.settings import INSTALLED_APPS
+from tests.lean import lean
 
-INSTALLED_APPS = [*INSTALLED_APPS, "tests.worker.site"]
+INSTALLED_APPS = lean("tests.worker.site")
 DJANGO_WORKFLOW = {"EXECUTORS": {"pool": "tests.worker.site.pools.processes"}}

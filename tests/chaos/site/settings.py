@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 from example_project.settings import *  # noqa: F403
-from example_project.settings import INSTALLED_APPS
+from tests.lean import lean
 
-INSTALLED_APPS = [*INSTALLED_APPS, "tests.chaos.site"]
+INSTALLED_APPS = lean("tests.chaos.site")
 DJANGO_WORKFLOW = {
     # so that a rolling deploy takes no half minute
     "UNKNOWN_HANDLER_DELAY": timedelta(seconds=0.3),

@@ -23,7 +23,7 @@ def check(count, seed):
     """Read so many broken documents and return how many were refused; of those that are flows each tenth is written."""
     refused = 0
     for number, text in enumerate(texts(count, seed)):
-        began = time.perf_counter()
+        began = time.thread_time()
         document = documents.parse(text)
         try:
             spec = document.compile()
@@ -33,7 +33,7 @@ def check(count, seed):
         else:
             if number % 10 == 0:
                 check_round_trips(document.draft, spec)
-        assert time.perf_counter() - began < LONGEST, text
+        assert time.thread_time() - began < LONGEST, text
     return refused
 
 
