@@ -132,6 +132,7 @@ def shell(monkeypatch):
         process.communicate()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_following_of_all_with_code_0(workflow_queues, two_steps, shell):
     handle = two_steps.start()
     process = shell(
@@ -146,6 +147,7 @@ def test_ctrl_c_ends_following_of_all_with_code_0(workflow_queues, two_steps, sh
     assert (process.returncode, out, err) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_reader_that_has_read_enough_is_no_error(workflow_queues, two_steps, shell):
     two_steps.start_many(range(200))
     process = shell("list", "--limit", 200)

@@ -156,6 +156,7 @@ def thousand(make_flow, story):
     return flow
 
 
+@pytest.mark.slow
 def test_of_a_thousand_items_the_seven_that_failed_run_again(thousand, story, db, django_assert_max_num_queries):
     failed = range(993, 1000)
     fails_on(story, *failed)
@@ -550,6 +551,7 @@ def graphs(draw):
     return steps
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(graph=graphs())
 def test_a_retry_executes_what_did_not_succeed_and_what_follows_and_comes_to_the_same(db, graph):

@@ -407,6 +407,7 @@ def test_keys_cost_what_texts_of_their_length_cost(expression, monkeypatch):
     evaluate(expression, {"input": wide | {"wide": {"k": 1}, "same": {"k": 1}, "key": "k"}})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["equal lists compared", "lists without repeats"])
 def test_the_work_that_is_allowed_takes_a_second_or_two_at_most(name):
     before = time.thread_time()
@@ -533,6 +534,7 @@ def combined(part):
     )
 
 
+@pytest.mark.slow
 @given(st.one_of(st.recursive(LEAVES, combined, max_leaves=12), st.text(max_size=40)))
 @settings(max_examples=200, deadline=None)
 def test_whatever_the_text_only_expression_errors_come_out_and_the_data_stay(expression):

@@ -4,6 +4,7 @@ import json
 import random
 from datetime import timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -108,6 +109,7 @@ def graphs(draw):
     return compile_flow("orders", drafts, options=FlowOptions(entry=steps[:1], max_iterations=9, **own))
 
 
+@pytest.mark.slow
 @given(graphs())
 @settings(max_examples=60, deadline=None)
 def test_any_graph_comes_back_from_json_as_it_was(spec):
@@ -122,6 +124,7 @@ def test_any_graph_comes_back_from_json_as_it_was(spec):
     assert [item.name for item in (*back.vars, *back.output)] == [item.name for item in (*spec.vars, *spec.output)]
 
 
+@pytest.mark.slow
 @given(graphs())
 @settings(max_examples=60, deadline=None)
 def test_splits_are_those_of_their_definition(spec):

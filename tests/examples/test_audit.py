@@ -23,6 +23,7 @@ def damage(info):
     (info / "RECORD").write_bytes(b"\xff\xfe\x00")
 
 
+@pytest.mark.slow
 def test_everything_installed_is_in_the_report():
     result = audit.execute().raise_for_status()
     report = report_of(result)

@@ -15,7 +15,7 @@ from tests.waiting import eventually
 T = TypeVar("T")
 
 #: How long a test waits for what must happen; with a guard removed it waits in vain.
-SECONDS = 5.0
+SECONDS = 30.0
 
 WAITS = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
 

@@ -113,6 +113,7 @@ def test_cancel_ends_a_running_handler_within_a_second(flow, worker, spy, kind):
     assert_superseded(handle, "failed", 3)
 
 
+@pytest.mark.slow
 def test_cancel_kills_the_process_of_a_running_handler_within_a_second(site, worker):
     handle = workflows.spinning.start()
     worker(concurrency=1)

@@ -64,6 +64,7 @@ def test_lines_of_every_logger_are_stored_with_their_task(flow, drain, settings,
         ]
 
 
+@pytest.mark.slow
 def test_lines_of_child_processes_are_stored_too(site, drain):
     handle = workflows.apart.start(1)
     drain(executor="process", concurrency=1)
@@ -71,6 +72,7 @@ def test_lines_of_child_processes_are_stored_too(site, drain):
     assert lines(handle) == [(1, 30, "from the child")]
 
 
+@pytest.mark.slow
 def test_child_that_is_killed_leaves_what_it_logged_before(site, work):
     handle = workflows.spinning.start()
     work(concurrency=1)
@@ -333,6 +335,7 @@ def test_python_prints_what_nobody_handles_also_while_we_listen(monkeypatch, cap
     assert capsys.readouterr().err == "nobody handles this\n"
 
 
+@pytest.mark.slow
 def test_worker_without_any_logging_configuration_prints_warnings_once(command):
     handle = workflows.apart.start(1)
     code, output = command("--drain", "--quiet", "--concurrency", "1").end()

@@ -66,6 +66,7 @@ def test_large_documents_take_a_short_time():
     assert time.thread_time() - began < LONGEST
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["  s{}: {{handler: text.clean, timeuot: 1}}\n", "  's {}': 3\n"])
 def test_large_documents_with_very_many_mistakes_take_a_short_time(step):
     text = "slug: large\nsteps:\n" + "".join(step.format(number) for number in range(4000))
