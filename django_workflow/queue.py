@@ -99,22 +99,27 @@ def _after(send: str, sql: str) -> str:
     return f"WITH sent AS MATERIALIZED ({send}) {sql}"
 
 
-# the flush is left to the claim that follows: a read lost in a crash only shows the message again
+# The flush is left to the claim that follows: a read lost in a crash only shows the message again. pgmq.read does the
+# same from the front only, and what it walks over there grows with each deletion while an older transaction is open
 READ = """
     SELECT msg_id, (message->>'task')::bigint
     FROM (SELECT set_config('synchronous_commit', 'off', true)) AS s,
-         pgmq.read(%s, %s::int, CASE WHEN EXISTS (
-             SELECT 1 FROM django_workflow_queue WHERE name = %s AND paused_at IS NOT NULL
-         ) THEN 0 ELSE %s::int END)
+         pgmq.set_vt(%s, ARRAY(
+             SELECT msg_id FROM pgmq.{table}
+             WHERE msg_id > %s::bigint AND vt <= clock_timestamp() AND NOT EXISTS (
+                 SELECT 1 FROM django_workflow_queue WHERE name = %s AND paused_at IS NOT NULL)
+             ORDER BY msg_id LIMIT %s::int FOR UPDATE SKIP LOCKED
+         ), %s::int)
 """
 
 
-def read(queue: str, lease: float, limit: int) -> list[tuple[int, int | None]]:
-    """Read up to `limit` visible messages and hide them for `lease` seconds.
+def read(queue: str, lease: float, limit: int, *, after: int = 0) -> list[tuple[int, int | None]]:
+    """Read up to `limit` visible messages behind the message `after`, and hide them for `lease` seconds.
 
     Returns pairs of message id and task id, oldest first; of a paused queue none.
     """
-    found = db.rows(READ, [PREFIX + queue, max(1, round(lease)), queue, limit])
+    params = [PREFIX + queue, after, queue, limit, max(1, round(lease))]
+    found = db.rows(READ.format(table=_table(queue)), params)
     return sorted((message, task) for message, task in found)
 
 

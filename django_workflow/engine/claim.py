@@ -101,17 +101,26 @@ VERSION = 16
 READ_UNTAKEN = "SELECT id, status, message_id FROM django_workflow_task WHERE id = ANY(%s::bigint[])"
 
 
-def claim(queue_name: str, limit: int, *, slots: int, lease: float, worker_id: int | None = None) -> list[ClaimedTask]:
+def claim(
+    queue_name: str,
+    limit: int,
+    *,
+    slots: int,
+    lease: float,
+    worker_id: int | None = None,
+    read: Callable[[str, float, int], list[tuple[int, int | None]]] | None = None,
+) -> list[ClaimedTask]:
     """Take up to `limit` tasks of a queue, oldest message first.
 
     slots: how many of them begin at once; these are marked begun by the claim itself.
     lease: seconds until a message reappears unless a heartbeat extends it.
+    read: how messages are read where that is not done from the front of the queue, as `queue.read` does.
     Messages whose task can never be claimed by them are dropped.
 
     The caller flushes, now or by what it commits next. Should the server crash before, the claim has not been: the
     tasks are claimed again, and the random lease fences whoever held them.
     """
-    messages = queue.read(queue_name, lease, limit)
+    messages = (read or queue.read)(queue_name, lease, limit)
     if not messages:
         return []
     lease_id = new_lease_id()

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from math import inf
 from uuid import UUID
 
 from django_workflow import db, queue
@@ -30,6 +31,7 @@ from django_workflow.worker.hand import PATIENCE, Hand
 from django_workflow.worker.job import Job
 from django_workflow.worker.options import Tally, WorkerOptions
 from django_workflow.worker.pile import Pile, Unsettleable
+from django_workflow.worker.source import Source
 
 logger = logging.getLogger("django_workflow.worker")
 
@@ -55,7 +57,7 @@ class Dispatcher:
         self._finished: deque[tuple[Job, Outcome | Settled]] = deque()
         self._pile = Pile()
         self._runners = Runners(options.concurrency, options.executor, self._report)
-        self._may_hold_more = dict.fromkeys(options.queues, True)
+        self._sources = {name: Source(name) for name in options.queues}
         self._next_poll = 0.0
         self._controlled: set[UUID | str] = set()
         self._ended_elsewhere: deque[tuple[ClaimedTask, str]] = deque()
@@ -74,8 +76,8 @@ class Dispatcher:
 
     def hear(self, queue_name: str) -> None:
         """A notification says that a queue has messages."""
-        if queue_name in self._may_hold_more:
-            self._may_hold_more[queue_name] = True
+        if queue_name in self._sources:
+            self._sources[queue_name].may_hold_more = True
             self.wake.set()
 
     def hear_control(self, paused_or_ended: UUID | str) -> None:
@@ -186,7 +188,7 @@ class Dispatcher:
     def _taker(self) -> Taker | None:
         """Take successors at once where this worker has free slots and found the queues empty."""
         slots = self.options.concurrency - self.hand.count()
-        queues = frozenset(name for name, may in self._may_hold_more.items() if not may)
+        queues = frozenset(source.name for source in self._sources.values() if not source.may_hold_more)
         if self.is_stopping or slots <= 0 or not queues:
             return None
         return Taker(self.worker_id, self.options.lease.total_seconds(), queues, slots, self._knows)
@@ -214,10 +216,10 @@ class Dispatcher:
         for delay in result.delays:
             self._next_poll = min(self._next_poll, time.monotonic() + delay)
         for name in result.queues:
-            if name in self._may_hold_more:
-                self._may_hold_more[name] = True
+            if name in self._sources:
+                self._sources[name].may_hold_more = True
         messages = notifications(
-            queues=[name for name in result.queues if name not in self._may_hold_more],
+            queues=[name for name in result.queues if name not in self._sources],
             runs=result.runs,
             cancelled=result.cancelled,
         )
@@ -236,33 +238,25 @@ class Dispatcher:
 
     # claiming
 
-    def _room(self) -> int:
-        """How many tasks may be claimed now."""
-        prefetch = self.options.prefetch if self.hand.is_quick() else 0
-        return self.options.concurrency + prefetch - self.hand.count()
-
     def _claim(self) -> None:
         now = time.monotonic()
         if now >= self._next_poll:
             self._next_poll = now + conf.POLL_INTERVAL.total_seconds()
-            self._may_hold_more = dict.fromkeys(self._may_hold_more, True)
-        room = self._room()
-        for name, may in self._may_hold_more.items():
-            if not may or room <= 0:
+            for source in self._sources.values():
+                source.may_hold_more = True
+        room = self.hand.room(self.options.prefetch)
+        for source in self._sources.values():
+            if room <= 0 or source.due_at() > now:
                 continue
-            # before the claim: what is heard from here on may be of messages that it does not see
-            self._may_hold_more[name] = False
             slots = max(0, self.options.concurrency - self.hand.count())
             lease = self.options.lease.total_seconds()
-            tasks = claim.claim(name, room, slots=slots, lease=lease, worker_id=self.worker_id)
+            tasks = source.claim(room, slots=slots, lease=lease, worker_id=self.worker_id)
             self.tally.last_claim_at = time.monotonic()
             self.tally.claimed += len(tasks)
             if tasks:
                 self._flush_at = self._flush_at or self.tally.last_claim_at + FLUSH_AFTER
-            if len(tasks) >= room:
-                # a full claim means that there may be more, for us when there is room again and for others now
-                self._may_hold_more[name] = True
-                self._share(name)
+            if source.may_hold_more:
+                self._share(source.name)
             room -= len(tasks)
             self._accept(tasks)
 
@@ -359,8 +353,8 @@ class Dispatcher:
         if self._stop_at is not None:
             due.append(self._stop_at)
         due += self.hand.due(now)
-        if any(may for may in self._may_hold_more.values()) and not self.is_stopping and self._room() > 0:
-            return 0.0
+        if not self.is_stopping and self.hand.room(self.options.prefetch) > 0:
+            due += [source.due_at() for source in self._sources.values()]
         return max(0.0, min(due) - now)
 
     def _is_over(self) -> bool:
@@ -378,7 +372,9 @@ class Dispatcher:
 
     def _is_drained(self) -> bool:
         """Say whether nothing is in hand and the queues hold nothing, not even for later; paused ones do not count."""
-        if self.hand.jobs or self._pile or self._finished or any(self._may_hold_more.values()):
+        if self.hand.jobs or self._pile or self._finished:
+            return False
+        if any(source.due_at() < inf for source in self._sources.values()):
             return False
         self._next_poll = min(self._next_poll, time.monotonic() + DRAIN_POLL)
         paused = pausing.paused_queues()

@@ -14,6 +14,10 @@ from django_workflow.worker.job import Job
 PATIENCE = 1.0
 #: Handlers slower than this end prefetching.
 QUICK = 1.0
+#: Seconds of work that may wait for slots: less than the patience, or much would be claimed to be handed back.
+AHEAD = 0.5
+#: How much of the average the last duration makes.
+LAST_COUNTS = 0.1
 #: A handler that ran so long is marked as begun, so that losing it counts.
 MARK_AFTER = 0.02
 
@@ -31,6 +35,7 @@ class Hand:
         self.overtime: set[Job] = set()
         self.suspects: deque[Job] = deque()
         self._slowest = 0.0
+        self._average: float | None = None
 
     def add(self, task: ClaimedTask, handler: Handler) -> Job:
         """Take a claimed task in hand."""
@@ -76,7 +81,10 @@ class Hand:
         job.ended_at = job.ended_at or time.monotonic()
         self.overtime.discard(job)
         if job.begun_at is not None:
-            self._slowest = max(job.ended_at - job.begun_at, self._slowest * 0.99)
+            seconds = job.ended_at - job.begun_at
+            self._slowest = max(seconds, self._slowest * 0.99)
+            before = seconds if self._average is None else self._average
+            self._average = before + LAST_COUNTS * (seconds - before)
 
     def withdraw_waiting(self, is_meant: Callable[[Job], bool]) -> Iterator[Job]:
         """Withdraw those of the jobs meant that have not begun."""
@@ -97,7 +105,19 @@ class Hand:
         """How many jobs have or want a slot."""
         return len(self.overtime) + sum(1 for job in self.jobs.values() if job.ended_at is None)
 
-    def is_quick(self) -> bool:
+    def room(self, prefetch: int) -> int:
+        """Return how many tasks may be claimed now, at most `prefetch` of them to wait for a slot.
+
+        None waits before it is known how long handlers take, nor behind slow ones. While more than half of what may
+        wait does, there is no room: few large claims cost less than many small ones.
+        """
+        ahead = 0
+        if self._average is not None and self._is_quick():
+            ahead = int(min(prefetch, self.concurrency * AHEAD / max(self._average, 1e-6)))
+        count = self.count()
+        return self.concurrency + ahead - count if count <= self.concurrency + ahead // 2 else 0
+
+    def _is_quick(self) -> bool:
         """Say whether handlers have been quick of late, and those that run are not old."""
         now = time.monotonic()
         return self._slowest <= QUICK and all(now - (job.begun_at or now) <= QUICK for job in self.running())

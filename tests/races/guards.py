@@ -50,18 +50,19 @@ def without(text: str, part: str, instead: str = "") -> str:
 # claiming
 
 
-@guard("queue.READ: pgmq.read hides what it returns", "a plain SELECT of the visible messages")
+@guard("queue.READ hides what it returns", "a plain SELECT of the visible messages")
 def reading_hides(put: Put) -> None:
     from django_workflow import queue
 
     plain = """
-        SELECT msg_id, (message->>'task')::bigint FROM pgmq.q_wfq_default, (SELECT %s, %s, %s) AS unused
-        WHERE vt <= clock_timestamp() ORDER BY msg_id LIMIT %s
+        SELECT msg_id, (message->>'task')::bigint FROM pgmq.{table}, (SELECT %s AS name, %s::bigint AS after) AS q,
+               (SELECT %s, %s::int AS most, %s) AS p
+        WHERE msg_id > after AND vt <= clock_timestamp() ORDER BY msg_id LIMIT 16
     """
     put(queue, "READ", plain)
 
 
-@guard("claim: pgmq.read and TAKE are two statements, so that TAKE's snapshot is the younger one", "TAKE reads itself")
+@guard("claim: queue.read and TAKE are two statements, so that TAKE's snapshot is the younger one", "TAKE reads itself")
 def read_before_take(put: Put) -> None:
     from django_workflow import queue
     from django_workflow.engine import claim
@@ -76,7 +77,7 @@ def read_before_take(put: Put) -> None:
     )
     assert count == 1, "TAKE has changed"
     put(claim, "TAKE", merged)
-    put(queue, "read", lambda name, lease, limit: [(0, 0)])
+    put(queue, "read", lambda *_, **__: [(0, 0)])
 
 
 @guard("claim.TAKE: SKIP LOCKED", "dropped")
@@ -434,17 +435,18 @@ def stuck_runs_take_turns(put: Put) -> None:
     put(Pile, "settle_one_stuck", same_again)
 
 
-@guard("dispatcher._claim forgets hints before the claim, not after it", "after it")
+@guard("source.claim forgets hints before the claim, not after it", "after it")
 def hint_outlives_the_claim(put: Put) -> None:
-    from django_workflow.worker.dispatcher import Dispatcher
+    from django_workflow.worker.source import Source
 
-    accept = Dispatcher._accept
+    claim = Source.claim
 
-    def forget(self: Any, tasks: Any) -> None:
-        self._may_hold_more = dict.fromkeys(self._may_hold_more, False)
-        accept(self, tasks)
+    def forget(self: Any, *args: Any, **kwargs: Any) -> Any:
+        tasks = claim(self, *args, **kwargs)
+        self.may_hold_more = False
+        return tasks
 
-    put(Dispatcher, "_accept", forget)
+    put(Source, "claim", forget)
 
 
 @guard("hand.let_go_of stops an older attempt of a task in this process", "it goes on unnoticed")

@@ -18,7 +18,7 @@ from django_workflow.engine import claim
 from django_workflow.models import Attempt, Run, Task
 from django_workflow.worker.context import Cancelled
 from django_workflow.worker.heart import Heart
-from tests.chaos.site.workflows import GATE, deploy, gated, record
+from tests.chaos.site.workflows import GATE, deploy, gated, quick, record
 from tests.races import sessions as sessions_module
 from tests.races.verbs import assert_nothing_is_left_open, expire_leases, is_settled, lock_run, messages, task_of
 from tests.races.workers import ROOT, SITE
@@ -71,6 +71,8 @@ def test_tasks_of_a_killed_worker_run_again_after_the_lease(workers, gate, effec
 @pytest.mark.guard("stopping_releases", "sigterm_is_graceful")
 def test_at_sigterm_what_runs_finishes_and_the_rest_is_handed_back(workers, gate):
     worker = workers.process("--concurrency", "1", "--prefetch", "10")
+    known = quick.start()
+    soon(lambda: is_settled(known), "it knows handlers to be quick")
     runs = gated.start_many(range(5))
     soon(lambda: at_the_gate() == 1 and Task.objects.filter(status="running").count() == 5, "one runs, four wait")
     worker.terminate()

@@ -9,6 +9,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 
 from django_workflow import Retry, To, db, testing
 from django_workflow.definition.registry import registry
@@ -205,24 +206,26 @@ def test_progress_is_stored_with_a_heartbeat(flow, work, gate):
 
 
 def test_stop_lets_running_handlers_finish_and_hands_the_rest_back_uncounted(flow, work, gate):
-    @flow.map(count=5)
+    @flow.map(count=8)
     def each(index):
-        gate.enter(index)
+        if index:  # the first tells that handlers are quick
+            gate.enter(index)
         return index
 
     handle = flow.start()
     worker = work(concurrency=2, prefetch=10)
+    tasks = Task.objects.of_run(handle.id)
+    eventually(lambda: tasks.filter(status="running").count() == 7, "two run, five wait for a slot")
     gate.wait_until_begun(2)
     worker.process.stop()
-    eventually(lambda: Task.objects.of_run(handle.id).filter(status="queued").count() == 3, "tasks handed back")
+    eventually(lambda: tasks.filter(status="queued").count() == 5, "tasks handed back")
     gate.open.set()
     worker.join()
-    tasks = Task.objects.of_run(handle.id)
-    assert sorted(task.status for task in tasks) == ["queued"] * 3 + ["succeeded"] * 2
-    assert [task.failure_count for task in tasks] == [0] * 5
+    assert sorted(tasks.values_list("status", flat=True)) == ["queued"] * 5 + ["succeeded"] * 3
+    assert set(tasks.values_list("failure_count", flat=True)) == {0}
     assert not Attempt.objects.filter(is_counted=True).exists()
     testing.run_until_idle()
-    assert handle.result()["each"] == list(range(5))
+    assert handle.result()["each"] == list(range(8))
 
 
 def test_handler_that_outlives_the_grace_time_is_handed_back_uncounted(flow, work):
@@ -293,16 +296,27 @@ def test_prefetched_task_that_cannot_begin_is_left_to_others(flow, make_flow, wo
 
     quick = make_flow()
     quick.step(name="only")(lambda: None)
-    slow = flow.start()
-    handles = quick.start_many(range(5))
+    first = quick.start()
     work(concurrency=1, prefetch=20)
+    assert first.wait(20).is_success
+    with transaction.atomic():
+        slow = flow.start()
+        handles = quick.start_many(range(5))
     gate.wait_until_begun()
+    assert set(Task.objects.exclude(status="succeeded").values_list("status", flat=True)) == {"running"}
     work(concurrency=1)
     for handle in handles:
         assert handle.wait(20).is_success
     gate.open.set()
     assert slow.wait(20).is_success
     assert not Attempt.objects.filter(is_counted=True).exists()
+
+
+def test_no_more_is_claimed_ahead_than_begins_in_time(flow, drain):
+    flow.step(name="only")(lambda: time.sleep(0.2))
+    flow.start_many([None] * 60)
+    drain(concurrency=8)
+    assert not Attempt.objects.exists(), "none was handed back because it did not begin"
 
 
 def test_worker_row_tells_who_it_is_and_how_it_ended(flow, drain):
