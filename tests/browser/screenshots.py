@@ -83,6 +83,15 @@ def failed(pages: Sequence[Page]) -> None:
     look_at(newest(pages, "status=failed"))(pages)
 
 
+def newest_of(flow: str) -> View:
+    """Return a view: the newest run of a flow that the site starts by itself."""
+
+    def view(pages: Sequence[Page]) -> None:
+        look_at(newest(pages, f"flow={flow}"))(pages)
+
+    return view
+
+
 def rerun(pages: Sequence[Page]) -> None:
     """What a rerun from a step would do."""
     look_at(newest(pages, "flow=orders&status=succeeded") + "actions/retry/?from_step=pack")(pages)
@@ -95,6 +104,9 @@ VIEWS: dict[str, View] = {
     "panel": panel,
     "failed": failed,
     "rerun": rerun,
+    "loop": newest_of("monitoring_loop"),
+    "entries": newest_of("several_entries"),
+    "join": newest_of("join_two_of_three"),
     "start": look_at("/workflow/flows/orders/start/"),
     "queues": look_at("/workflow/queues/"),
     "workers": look_at("/workflow/workers/"),

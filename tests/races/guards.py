@@ -443,7 +443,7 @@ def hint_outlives_the_claim(put: Put) -> None:
 
     def forget(self: Any, *args: Any, **kwargs: Any) -> Any:
         tasks = claim(self, *args, **kwargs)
-        self.may_hold_more = False
+        self.may_hold_more = self._has_passed = False
         return tasks
 
     put(Source, "claim", forget)

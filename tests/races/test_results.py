@@ -12,6 +12,7 @@ from django_workflow.engine.settle import settle
 from django_workflow.models import Attempt, Run, Task
 from tests.races.verbs import (
     assert_nothing_is_left_open,
+    assert_nothing_was_refused,
     attempts_of,
     expire_leases,
     lock_run,
@@ -126,7 +127,7 @@ def test_a_result_that_comes_after_the_timeout_is_late_even_in_the_same_pile(sin
 
 
 @pytest.mark.guard("ended_is_ended")
-def test_a_settle_that_is_repeated_after_a_lost_answer_is_applied_once(flow):
+def test_a_settle_that_is_repeated_after_a_lost_answer_is_applied_once(flow, caplog):
     @flow.step(retry=AT_ONCE)
     def begin():
         return 1
@@ -147,6 +148,7 @@ def test_a_settle_that_is_repeated_after_a_lost_answer_is_applied_once(flow):
     (attempt,) = Attempt.objects.all()
     assert (attempt.run_id, attempt.outcome, attempt.superseded_at) == (bad.id, "failed", None)
     assert task_of(bad).failure_count == 1
+    assert_nothing_was_refused(caplog)
 
 
 @pytest.mark.guard("one_row_per_attempt")

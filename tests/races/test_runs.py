@@ -10,7 +10,7 @@ from django.db.utils import OperationalError
 from django_workflow import AlreadySettled, db
 from django_workflow.engine.start import StartRequest, start
 from django_workflow.models import Run, StepRun, Task
-from tests.races.verbs import assert_nothing_is_left_open, succeed, take
+from tests.races.verbs import assert_nothing_is_left_open, assert_nothing_was_refused, succeed, take
 
 WAIT = 10_000
 
@@ -64,7 +64,7 @@ def test_the_last_arrivals_at_a_join_at_once_activate_it_once(flow, session):
 
 
 @pytest.mark.guard("ended_is_ended")
-def test_a_completion_that_waits_for_a_cancel_is_late(flow, session):
+def test_a_completion_that_waits_for_a_cancel_is_late(flow, session, caplog):
     @flow.step
     def only():
         return 1
@@ -78,6 +78,7 @@ def test_a_completion_that_waits_for_a_cancel_is_late(flow, session):
     canceller.commit()
     assert settling.result(5).superseded
     assert run.status == "cancelled"
+    assert_nothing_was_refused(caplog)
     assert_nothing_is_left_open()
 
 

@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from django_workflow import db, queue
 from django_workflow.engine import claim, outcome
 from django_workflow.engine.claim import ClaimedTask
@@ -84,3 +86,8 @@ def lock_task(task_id: int) -> None:
 def is_settled(run: Any) -> bool:
     """Say whether a run is settled."""
     return run.status in RUN_TERMINAL
+
+
+def assert_nothing_was_refused(caplog: pytest.LogCaptureFixture) -> None:
+    """Check that no outcome met a refusal of the database: that would hide what was not prevented before."""
+    assert "outcome refused" not in caplog.messages, "the database had to refuse an outcome"
