@@ -7,13 +7,13 @@ never at the whole graph, and works through chains of skips and empty maps in a 
 
 from __future__ import annotations
 
-from collections import ChainMap, deque
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from django_workflow.definition import schema
-from django_workflow.definition.language import Language, assign, language_of
+from django_workflow.definition.language import Language, assign
 from django_workflow.definition.names import CONTINUE, FAIL, RETRY
 from django_workflow.definition.spec import DEPENDENCY_OUTCOMES, MAP, MATCH_FIRST, NATIVE, FlowSpec, StepSpec
 from django_workflow.definition.spec import TransitionSpec as Transition
@@ -23,7 +23,6 @@ from django_workflow.engine.decisions import (
     FOLLOW,
     LEAVE,
     NO_VARIABLES,
-    NOTHING,
     OUTERMOST,
     REDO,
     Activation,
@@ -33,17 +32,16 @@ from django_workflow.engine.decisions import (
     Error,
     Generation,
     NewArrival,
-    Renewed,
     RunFacts,
     RunState,
     StepEnd,
     Unfired,
-    Visible,
     Waiting,
     error_of,
     storable,
 )
-from django_workflow.engine.seeing import Names, evaluated, seconds
+from django_workflow.engine.expansion import condition_holds, expand, max_parallel
+from django_workflow.engine.seeing import Names, Sight, evaluated, seconds
 from django_workflow.exceptions import ExpressionError, TypeViolation, UnregisteredHandler
 from django_workflow.statuses import FAILED, RUNNING, SKIPPED, SUCCEEDED
 
@@ -90,11 +88,6 @@ class _Routing:
         self.generations: dict[tuple[str, int, int], Generation] = {}
         self.arrivals_of: dict[tuple[str, int, str], int] = {}
         self.iterations: dict[tuple[str, int], int] = {}
-        # scopes opened here, each with the one around it, and steps settled here, those that gave an empty list with
-        # it: no row tells of them yet
-        self.opened: dict[int, int] = {}
-        self.settled: dict[int, dict[str, Any]] = {}
-        self.empty_maps: set[int] = set()
         self.decision = Decision(
             open_steps=facts.open_steps - len(ends) - len(arrivals),
             task_count=facts.task_count,
@@ -102,6 +95,7 @@ class _Routing:
             failing=facts.failing,
         )
         self.branches = Branches(facts.state, self.decision.variables, facts.max_output)
+        self.sight = Sight(spec, facts, self.branches)
         # why what the branches that ended know cannot be kept, where it cannot
         self.excess: Error | None = None
 
@@ -146,7 +140,7 @@ class _Routing:
     def first_variables(self) -> int | None:
         if not (self.spec.vars or self.spec.language != NATIVE):
             return None
-        names = self.names(OUTERMOST, None)
+        names = self.sight.names(OUTERMOST, None)
         values = evaluated("variables of the flow", names, lambda: self.language.variables(self.spec, names))
         return self.branches.keep(values, NO_VARIABLES, place="variables of the flow") if values else None
 
@@ -191,7 +185,7 @@ class _Routing:
         chosen = {id(item) for item in ways if item.on == DEPENDENCY_OUTCOMES}
         following = [item for item in ways if id(item) not in chosen]
         is_first = self.spec.steps[end.step].match == MATCH_FIRST
-        names = self.names_after(end) if following else None
+        names = self.sight.names_after(end) if following else None
         has_fired = False
         for item in following:
             if item.is_otherwise or (is_first and has_fired):
@@ -213,14 +207,14 @@ class _Routing:
         """Return the variables behind a transition, and its delay in seconds."""
         if not item.publish and not isinstance(item.delay, str):
             return end.variables, item.delay or 0.0
-        names = self.names_after(end)
+        names = self.sight.names_after(end)
         variables = end.variables
         if item.publish:
             known = self.branches.variables(end.variables)
             place = f"publish of {self.place_of(item)}"
             values = evaluated(place, names, lambda: assign(item.publish, known.values, self.language, names))
             variables = self.branches.keep(values, known, {entry.name for entry in item.publish}, place)
-            names = self.names_after(end, variables)
+            names = self.sight.names_after(end, variables)
         delay = seconds(item.delay, f"delay of {self.place_of(item)}", names, self.language)
         return variables, delay
 
@@ -291,7 +285,7 @@ class _Routing:
         if is_split and self.last_iteration(target, end.scope):
             own = self.state.new_step_run()
             self.iterations[target, own] = 0
-            self.opened[own] = end.scope
+            self.sight.open(own, end.scope)
             return own, own
         return end.scope, None
 
@@ -364,13 +358,13 @@ class _Routing:
             self.settle_at_once(activation, SKIPPED, DEPENDENCY_SKIPPED, is_cascade=True)
             return
         try:
-            if step.when is not None and not self.condition_holds(step, scope, variables):
+            if not condition_holds(self.sight, step, scope, variables):
                 self.unmet(activation)
                 return
-            items, count = self.expand(step, scope, variables)
-            activation.max_parallel = self.max_parallel(step, scope, variables)
+            items, count = expand(self.sight, step, scope, variables)
+            activation.max_parallel = max_parallel(self.sight, step, scope, variables)
             if step.delay is not None:
-                names = self.names(scope, variables)
+                names = self.sight.names(scope, variables)
                 activation.delay += seconds(step.delay, f"delay of step {step.name!r}", names, self.language)
         except MISTAKES as error:
             failure = error_of(step.name, type(error).__name__, error.message)
@@ -379,7 +373,6 @@ class _Routing:
             self.fail_run(failure)
             return
         if step.kind == MAP and count == 0:
-            self.empty_maps.add(activation.id)
             self.settle_at_once(activation, SUCCEEDED)
             return
         if not self.fits(activation, count):
@@ -429,8 +422,7 @@ class _Routing:
             # where steps multiply, one that is skipped counts as a task: it may lead on to any number of others
             self.decision.task_count += 1
         activation.status, activation.reason, activation.error = status, reason, error
-        given = [] if status == SUCCEEDED else NOTHING
-        self.settled.setdefault(activation.scope, {})[activation.step.name] = given
+        self.sight.settle(activation)
         self.decision.activations.append(activation)
         self.pending.append(
             StepEnd(
@@ -438,61 +430,6 @@ class _Routing:
                 activation.iteration, activation.variables,
             )
         )  # fmt: skip
-
-    def condition_holds(self, step: StepSpec, scope: int, variables: int | None) -> bool:
-        condition = step.when
-        assert condition is not None
-        names = self.names(scope, variables)
-        # never silently false: the author's mistake ends the run with its words
-        return evaluated(f"condition of step {step.name!r}", names, lambda: self.language.holds(condition, names))
-
-    def expand(self, step: StepSpec, scope: int, variables: int | None) -> tuple[Sequence[Any] | None, int]:
-        """Return a step's items and how many tasks it gets."""
-        if step.kind != MAP:
-            return None, 1
-        if step.count is not None:
-            return None, step.count
-        if self.spec.language != NATIVE:
-            names = self.names(scope, variables)
-            value = evaluated(f"items of step {step.name!r}", names, lambda: self.language.value(step.over, names))
-            return self.as_items(step, step.over, value)
-        source, *keys = step.over_path
-        outputs = self.outputs(scope)
-        if source == "input":
-            value = self.facts.input
-        elif source == "vars":
-            value = self.branches.variables(variables).values
-        elif source in outputs:
-            value = outputs[source]
-        else:
-            return [], 0  # a skipped source maps to []
-        for depth, key in enumerate(keys, start=1):
-            if not isinstance(value, Mapping) or key not in value:
-                path = ".".join(step.over_path[: depth + 1])
-                raise TypeViolation(
-                    f"step {step.name!r} maps over {step.over!r}, but {source!r} gave no {path!r} "
-                    f"({type(value).__name__} found)"
-                )
-            value = value[key]
-        return self.as_items(step, source, value)
-
-    def max_parallel(self, step: StepSpec, scope: int, variables: int | None) -> int | None:
-        """Return how many tasks of a map may be in flight; text is an expression of another language."""
-        if not isinstance(step.max_parallel, str):
-            return step.max_parallel
-        names, place = self.names(scope, variables), f"concurrency of step {step.name!r}"
-        value = evaluated(place, names, lambda: self.language.value(step.max_parallel, names))
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise ExpressionError(f"{place}: a whole number is needed, not {value!r}", expression=step.max_parallel)
-        return max(1, value)
-
-    def as_items(self, step: StepSpec, source: Any, value: Any) -> tuple[Sequence[Any], int]:
-        if not isinstance(value, list):
-            raise TypeViolation(
-                f"step {step.name!r} maps over {step.over!r}, which needs a list from {source!r}; "
-                f"{type(value).__name__} found"
-            )
-        return value, len(value)
 
     # how the run ends
 
@@ -535,7 +472,7 @@ class _Routing:
         if not self.spec.output:
             return
         decision = self.decision
-        names = self.names(OUTERMOST, decision.final_variables)
+        names = self.sight.names(OUTERMOST, decision.final_variables)
         try:
             output = evaluated("output of the flow", names, lambda: self.language.outputs(self.spec, names))
             if not schema.is_json(output):
@@ -651,54 +588,9 @@ class _Routing:
         self.arrivals_of[key] += 1
         return self.arrivals_of[key]
 
-    # expressions
-
     @property
     def language(self) -> Language:
-        return language_of(self.spec)
-
-    def outputs(self, scope: int) -> Mapping[str, Any]:
-        settled = [self.settled[place] for place in self.scopes(scope) if place in self.settled]
-        known = self.state.outputs(self.stored_scope(scope))
-        return Renewed(ChainMap(*settled), known) if settled else known
-
-    def statuses(self, scope: int) -> Mapping[str, str]:
-        return self.state.statuses(self.stored_scope(scope))
-
-    def scopes(self, scope: int) -> list[int]:
-        """Return a scope and those around it, up to the first that was there before this decision."""
-        chain = [scope]
-        while chain[-1] in self.opened:
-            chain.append(self.opened[chain[-1]])
-        return chain
-
-    def stored_scope(self, scope: int) -> int:
-        """Return the innermost scope around one that has rows: one opened here has none yet."""
-        return self.scopes(scope)[-1]
-
-    def names(self, scope: int, variables: int | None, **more: Any) -> Names:
-        """Return what an expression sees, read when it is asked for."""
-        return Names(
-            more,
-            input=lambda: self.facts.input,
-            vars=lambda: self.branches.variables(variables).values,
-            outputs=lambda: Visible(self.outputs(scope), self.spec.steps),
-            **({} if self.spec.language == NATIVE else {"statuses": lambda: self.statuses(scope)}),
-        )
-
-    def names_after(self, end: StepEnd, variables: int | None = None) -> Names:
-        """Return what the transitions of an ended step see."""
-        names = self.names(
-            end.scope, variables or end.variables, status=end.status, error=end.error, iteration=end.iteration
-        )
-        names.add_reader("result", lambda: self.result(end))
-        return names
-
-    def result(self, end: StepEnd) -> Any:
-        has_parts = self.spec.language != NATIVE and end.status == FAILED and self.spec.steps[end.step].kind == MAP
-        if end.status != SUCCEEDED and not has_parts:
-            return None
-        return [] if end.id in self.empty_maps else self.state.result(end)
+        return self.sight.language
 
     def place_of(self, item: Transition) -> str:
         place = self.spec.outbound[item.source].index(item) + 1

@@ -184,6 +184,7 @@ class Plan:
             tuple((way.source, way.to) for way in self.ways),
             labels,
             tuple((name, *self._margins(name)) for name in names),
+            self.spec.entry,
         )
 
     def _label_width(self, way: Way) -> float:

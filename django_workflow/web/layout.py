@@ -80,11 +80,13 @@ def layout(
     edges: tuple[tuple[str, str], ...],
     labels: tuple[tuple[tuple[str, str], float], ...] = (),
     margins: tuple[tuple[str, float, float], ...] = (),
+    entries: tuple[str, ...] = (),
 ) -> Picture:
     """Return the picture of a graph.
 
     nodes: name, width and height of each, in declared order. edges: pairs of names; loops may be among them.
     labels: how wide the labels of edges are. margins: room that nodes need above and below them.
+    entries: where it begins; a loop that passes there leads back there.
     """
     names = [name for name, _, _ in nodes]
     room = {name: (above, below) for name, above, below in margins}
@@ -93,7 +95,7 @@ def layout(
             above, below = room.get(source, (0.0, 0.0))
             room[source] = (max(above, ARC), below)
     sizes = {name: (width, height) for name, width, height in nodes}
-    graph = _Graph(sizes, list(dict.fromkeys(edges)), dict(labels), room)
+    graph = _Graph(sizes, list(dict.fromkeys(edges)), dict(labels), room, entries)
     parts = components(names, graph.edges)
     big = [part for part in parts if len(part) > 1]
     loners = [part[0] for part in parts if len(part) == 1]
@@ -125,14 +127,45 @@ def components(names: Sequence[str], edges: Iterable[tuple[str, str]]) -> list[l
     return list(parts.values())
 
 
-def back_edges(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Return edges whose removal leaves no cycle: those that a depth-first walk finds to lead back."""
+def back_edges(
+    names: Sequence[str], edges: Sequence[tuple[str, str]], entries: Sequence[str] = ()
+) -> set[tuple[str, str]]:
+    """Return edges whose removal leaves no cycle: those to an entry from behind it, then those that a walk finds.
+
+    The walk is depth-first, and begins where nothing leads to.
+    """
+    out = _followers(edges)
+    found: set[tuple[str, str]] = set()
+    for entry in entries:
+        behind = _behind(entry, out)
+        found.update((source, to) for source, to in edges if to == entry and source in behind)
+    rest = [edge for edge in edges if edge not in found]
+    return found | _walk(names, rest)
+
+
+def _followers(edges: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     out: dict[str, list[str]] = defaultdict(list)
-    has_source: set[str] = set()
     for source, to in edges:
         out[source].append(to)
-        if source != to:
-            has_source.add(to)
+    return out
+
+
+def _behind(name: str, out: Mapping[str, Sequence[str]]) -> set[str]:
+    """Return what a node leads to, itself included."""
+    found: set[str] = set()
+    pending = [name]
+    while pending:
+        current = pending.pop()
+        if current not in found:
+            found.add(current)
+            pending += out.get(current, ())
+    return found
+
+
+def _walk(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Return the edges that a depth-first walk finds to lead back to where it still is."""
+    out = _followers(edges)
+    has_source = {to for source, to in edges if source != to}
     found: set[tuple[str, str]] = set()
     is_open: dict[str, bool] = {}
     # where the flow begins first, so that what leads back there is what is drawn back
@@ -185,6 +218,7 @@ class _Graph:
     edges: list[tuple[str, str]]
     labels: Mapping[tuple[str, str], float]
     room: Mapping[str, tuple[float, float]]
+    entries: Sequence[str]
     boxes: dict[str, Box] = field(default_factory=dict)
     points: dict[tuple[str, str], list[tuple[float, float]]] = field(default_factory=dict)
     back: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
@@ -194,7 +228,7 @@ class _Graph:
         """Place one connected part below `top`; return where it ends."""
         members = set(part)
         edges = [edge for edge in self.edges if edge[0] in members and edge[0] != edge[1]]
-        back = back_edges(part, edges)
+        back = back_edges(part, edges, [name for name in self.entries if name in members])
         forward = [edge for edge in edges if edge not in back]
         layer = layers_of(part, forward)
         grid = _Grid(self, part, forward, layer)

@@ -26,6 +26,8 @@ SCHEMES = ("light", "dark")
 View = Callable[[Sequence[Page]], None]
 #: Seconds until there is something to see, and how long a step about takes.
 A_WHILE, PACE = 100, 3.0
+#: More than there is: the loop has to order until nothing is missing.
+ORDERS = [{"good": "pen", "count": 40}, {"good": "ink", "count": 9}]
 
 
 def look_at(path: str) -> View:
@@ -83,11 +85,12 @@ def failed(pages: Sequence[Page]) -> None:
     look_at(newest(pages, "status=failed"))(pages)
 
 
-def newest_of(flow: str) -> View:
-    """Return a view: the newest run of a flow that the site starts by itself."""
+def under_way(flow: str, value: object, seconds: float) -> View:
+    """Return a view: a run of a flow some seconds after its start."""
 
     def view(pages: Sequence[Page]) -> None:
-        look_at(newest(pages, f"flow={flow}"))(pages)
+        look_at(start(pages, flow, value))(pages)
+        pages[0].wait_for_timeout(1000 * seconds)
 
     return view
 
@@ -104,9 +107,9 @@ VIEWS: dict[str, View] = {
     "panel": panel,
     "failed": failed,
     "rerun": rerun,
-    "loop": newest_of("monitoring_loop"),
-    "entries": newest_of("several_entries"),
-    "join": newest_of("join_two_of_three"),
+    "loop": under_way("monitoring_loop", {"folder": "/", "least_free": 0, "checks": 12, "pause": PACE}, 20),
+    "entries": under_way("several_entries", {"goods": {"pen": 4, "ink": 2}, "orders": ORDERS}, 12),
+    "join": under_way("join_two_of_three", {"text": "See you at noon, by the fountain."}, 5),
     "start": look_at("/workflow/flows/orders/start/"),
     "queues": look_at("/workflow/queues/"),
     "workers": look_at("/workflow/workers/"),

@@ -86,10 +86,10 @@ def test_the_same_graph_is_always_drawn_the_same(graph):
 
 
 @settings(max_examples=40, deadline=None)
-@given(graphs())
-def test_without_back_edges_there_is_no_cycle(graph):
+@given(graphs(), st.integers(0, 5))
+def test_without_back_edges_there_is_no_cycle(graph, entries):
     names, edges = graph
-    forward = [edge for edge in edges if edge not in back_edges(names, edges)]
+    forward = [edge for edge in edges if edge not in back_edges(names, edges, names[:entries])]
     layers = layers_of(names, forward)
     assert all(layers[to] > layers[source] for source, to in forward)
 
@@ -99,6 +99,13 @@ def test_a_loop_leads_back_to_where_the_flow_begins():
     picture = draw(["probe", "decide", "report"], edges)
     assert [line.is_back for line in picture.lines] == [False, True, False]
     assert back_edges(["probe", "decide", "report"], edges) == {("decide", "probe")}
+
+
+def test_a_loop_leads_back_to_all_entries_on_its_way():
+    edges = [("stock", "compare"), ("demand", "compare"), ("compare", "stock"), ("compare", "demand")]
+    names = ["stock", "demand", "compare"]
+    assert back_edges(names, edges, ["stock", "demand"]) == {("compare", "stock"), ("compare", "demand")}
+    assert back_edges(names, [*edges[:2], ("stock", "demand")], ["stock", "demand"]) == set(), "no way leads back"
 
 
 def test_a_step_that_leads_to_itself_is_drawn_around():
