@@ -6,6 +6,7 @@ import time
 from math import inf
 
 from django_workflow import queue
+from django_workflow.conf import conf
 from django_workflow.engine import claim
 from django_workflow.engine.claim import ClaimedTask
 
@@ -18,8 +19,8 @@ class Source:
 
     As long as any transaction in the database is open that began before, a dump for example, PostgreSQL keeps the
     messages that were deleted since, and who reads from the front walks over all of them. So that is done as often as
-    it is cheap; in between reading goes on behind the last message. What comes back in front of it (a retry, the
-    message of a transaction that committed late) waits so long.
+    it is cheap, and once in each `POLL_INTERVAL` whatever it costs; in between reading goes on behind the last message.
+    What comes back in front of it (a retry, the message of a transaction that committed late) waits so long.
 
     may_hold_more: whether there may be messages that nobody has looked for.
     """
@@ -53,7 +54,7 @@ class Source:
         messages = queue.read(name, lease, limit, after=self._last_message if self._has_passed else 0)
         if not self._has_passed:
             ended = time.monotonic()
-            self._front_at = ended + (ended - began) / FRONT_SHARE
+            self._front_at = ended + min((ended - began) / FRONT_SHARE, conf.POLL_INTERVAL.total_seconds())
         if messages:
             self._last_message = messages[-1][0]
         return messages

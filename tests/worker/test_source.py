@@ -7,6 +7,7 @@ from math import inf
 import pytest
 
 from django_workflow import queue
+from django_workflow.conf import conf
 from django_workflow.worker.source import FRONT_SHARE, Source
 
 
@@ -15,7 +16,7 @@ class Clock:
 
     def __init__(self):
         self.now = 100.0
-        self.read_takes = 1.0
+        self.read_takes = 0.01
 
     def monotonic(self):
         return self.now
@@ -66,10 +67,20 @@ def test_what_comes_back_in_front_is_read_when_the_front_is_due(flow, source, cl
     queue.hide("default", [returned.message_id], [0.0])
     read_at = clock.now
     assert [task.id != returned.id for task in claim(source)] == [True], "reading goes on behind"
-    assert source.due_at() == read_at + clock.read_takes / FRONT_SHARE, "and it is known that something was passed by"
+    assert source.due_at() == pytest.approx(read_at + clock.read_takes / FRONT_SHARE), "something was passed by"
     clock.now = source.due_at()
     assert [task.id for task in claim(source)] == [returned.id]
     assert source.due_at() == inf
+
+
+def test_a_read_that_was_held_up_keeps_nobody_from_the_front_for_longer_than_a_poll(flow, source, clock):
+    clock.read_takes = 60.0
+    flow.start_many([None] * 3)
+    returned = claim(source, 2)[0]
+    queue.hide("default", [returned.message_id], [0.0])
+    clock.read_takes = 0.0
+    claim(source)
+    assert source.due_at() == clock.now + conf.POLL_INTERVAL.total_seconds()
 
 
 def test_a_front_that_is_quick_to_read_is_read_each_time(flow, source, clock):
