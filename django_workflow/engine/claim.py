@@ -322,7 +322,7 @@ def _read_dependencies(tasks: Sequence[ClaimedTask]) -> None:
     if not asking:
         return
     scopes = outer_scopes({task.scope for task, _ in asking})
-    wanted = [_wanted(task, name, scopes[task.scope]) for task, name in asking]
+    wanted = [wanted_by(task, name, scopes[task.scope]) for task, name in asking]
     found = read_outputs(wanted)
     for (task, name), key in zip(asking, wanted, strict=True):
         output = found.get(key)
@@ -330,7 +330,7 @@ def _read_dependencies(tasks: Sequence[ClaimedTask]) -> None:
             task.dependencies = {**task.dependencies, name: output}
 
 
-def _wanted(task: ClaimedTask, step: str, scopes: Scopes) -> Wanted:
+def wanted_by(task: ClaimedTask, step: str, scopes: Scopes) -> Wanted:
     """Return what is to be read for a task of a step; where that has one activation, it is the same for all tasks."""
     source = task.source_id if step in task.spec.repeating or step in task.spec.splits else None
     return task.run_id, step, task.spec.steps[step].kind == MAP, scopes, source

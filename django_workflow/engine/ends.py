@@ -83,7 +83,7 @@ class Ending:
             ending.status = FAILED
             return ending
         elif outcome.kind == LOST:
-            ending.keeps_lease = run.status != PAUSED
+            ending.keeps_lease = run.status != PAUSED and run.may_take(task.queue)
         else:
             ending.delay = ending.backoff()
         if run.status == PAUSED:

@@ -16,8 +16,21 @@ from django_workflow.statuses import SUCCEEDED
 WHOLE_STEP = -1
 
 # of a step that ran several times, the activation that led to the asking one counts where it is of this step, else the
-# latest that has settled, in the innermost scope where there is one; what an operator gave is read as it is
-READ_OUTPUTS = """
+# latest that has settled, in the innermost scope where there is one
+ACTIVATION = """
+    coalesce(
+        (SELECT id FROM django_workflow_steprun WHERE id = w.source_id AND step = w.step),
+        (SELECT latest.id
+         FROM unnest(w.scopes::bigint[]) WITH ORDINALITY AS o(scope, place)
+         CROSS JOIN LATERAL (
+             SELECT id FROM django_workflow_steprun
+             WHERE run_id = w.run_id AND step = w.step AND scope = o.scope AND status NOT IN ('waiting', 'running')
+             ORDER BY iteration DESC LIMIT 1
+         ) latest
+         ORDER BY o.place LIMIT 1))
+"""
+# what an operator gave is read as it is
+READ_OUTPUTS = f"""
     SELECT w.place, s.status,
            CASE WHEN s.status <> 'succeeded' THEN NULL
                 WHEN w.is_map THEN coalesce(
@@ -29,20 +42,8 @@ READ_OUTPUTS = """
            END
     FROM unnest(%s::int[], %s::uuid[], %s::text[], %s::bool[], %s::text[], %s::bigint[])
          AS w(place, run_id, step, is_map, scopes, source_id)
-    CROSS JOIN LATERAL (
-        SELECT id, status FROM django_workflow_steprun WHERE id = coalesce(
-            (SELECT id FROM django_workflow_steprun WHERE id = w.source_id AND step = w.step),
-            (SELECT latest.id
-             FROM unnest(w.scopes::bigint[]) WITH ORDINALITY AS o(scope, place)
-             CROSS JOIN LATERAL (
-                 SELECT id FROM django_workflow_steprun
-                 WHERE run_id = w.run_id AND step = w.step AND scope = o.scope AND status NOT IN ('waiting', 'running')
-                 ORDER BY iteration DESC LIMIT 1
-             ) latest
-             ORDER BY o.place LIMIT 1))
-        LIMIT 1
-    ) s
-"""
+    CROSS JOIN LATERAL (SELECT id, status FROM django_workflow_steprun WHERE id = {ACTIVATION} LIMIT 1) s
+"""  # noqa: S608  a constant
 
 #: A scope and those that enclose it, the innermost first.
 Scopes = tuple[int, ...]
@@ -193,19 +194,20 @@ def run_output(run_id: UUID, spec: FlowSpec, declared: Any = None) -> Any:
     return {step: output.value for (_, step, *_), output in found.items() if output.status == SUCCEEDED}
 
 
-READ_FAILURES = """
+READ_FAILURES = f"""
     SELECT t.index, a.error_class, a.message
-    FROM django_workflow_steprun s
-    JOIN django_workflow_task t ON t.step_run_id = s.id AND t.status = 'failed'
+    FROM (SELECT %s::uuid AS run_id, %s::text AS step, %s::bigint[] AS scopes, %s::bigint AS source_id) w
+    JOIN django_workflow_task t ON t.step_run_id = {ACTIVATION} AND t.status = 'failed'
     JOIN LATERAL (SELECT error_class, message FROM django_workflow_attempt
                   WHERE task_id = t.id ORDER BY number DESC, id DESC LIMIT 1) a ON true
-    WHERE s.run_id = %s AND s.step = %s ORDER BY s.iteration, t.index
-"""
+    ORDER BY t.index
+"""  # noqa: S608  a constant
 
 
-def read_failures(run_id: UUID, step: str) -> list[dict[str, Any]]:
+def read_failures(wanted: Wanted) -> list[dict[str, Any]]:
     """Return index, class and message of the tasks of a step that failed for good."""
+    run_id, step, _, scopes, source = wanted
     return [
         {"index": index, "class": error_class, "message": message}
-        for index, error_class, message in db.rows(READ_FAILURES, [run_id, step])
+        for index, error_class, message in db.rows(READ_FAILURES, [run_id, step, list(scopes), source])
     ]

@@ -10,9 +10,8 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 
 from django_workflow import payload
-from django_workflow.definition.spec import MAP
 from django_workflow.engine import outputs
-from django_workflow.engine.claim import ClaimedTask
+from django_workflow.engine.claim import ClaimedTask, wanted_by
 from django_workflow.engine.decisions import OUTERMOST
 from django_workflow.exceptions import WorkflowError
 from django_workflow.statuses import SKIPPED, SUCCEEDED
@@ -101,8 +100,8 @@ class Context:
         return found is not None and found.status == SKIPPED
 
     def failures(self, step: str) -> list[dict[str, Any]]:
-        """Return index, class and message of the failed items of a map step."""
-        return outputs.read_failures(self.run_id, step)
+        """Return index, class and message of the failed items of a map step; in a loop, of the pass that led here."""
+        return outputs.read_failures(self._wanted(step))
 
     async def aoutput(self, step: str) -> Any:
         """Async twin of `output`."""
@@ -116,12 +115,14 @@ class Context:
         known = self._task.dependencies.get(step)
         if known is not None and known.status != SUCCEEDED:
             return known
+        wanted = self._wanted(step)
+        return known or outputs.read_outputs([wanted]).get(wanted)
+
+    def _wanted(self, step: str) -> outputs.Wanted:
         spec = self._task.spec
         if step not in spec.steps:
             raise WorkflowError(f"Flow {spec.slug!r} has no step {step!r}; its steps: {', '.join(spec.steps)}.")
-        scopes = outputs.outer_scopes([self._task.scope])[self._task.scope]
-        wanted = (self.run_id, step, spec.steps[step].kind == MAP, scopes, None)
-        return known or outputs.read_outputs([wanted]).get(wanted)
+        return wanted_by(self._task, step, outputs.outer_scopes([self._task.scope])[self._task.scope])
 
 
 class Cancelled(BaseException):

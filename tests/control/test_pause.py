@@ -242,6 +242,17 @@ def test_what_is_released_or_lost_by_a_worker_is_held(chain, db):
     assert (tasks(handle), visible()) == ([("held", "paused")], 0)
 
 
+@pytest.mark.parametrize("hold", [lambda flow: pause_flow(flow.slug), lambda _: pause_queue("default")])
+def test_what_was_lost_does_not_begin_again_while_its_flow_or_queue_is_paused(chain, db, monkeypatch, hold):
+    handle = chain.start()
+    (task,) = take()
+    monkeypatch.setattr(pausing, "pause_with_flow", lambda: 0)  # somebody holds the run: the keeper will mark it
+    hold(chain)
+    settled = settle([outcome.lost(task)])
+    assert (settled.may_begin, tasks(handle)) == (set(), [("queued", "")])
+    assert take() == []
+
+
 def test_a_run_that_is_not_there_or_has_ended_is_refused(chain, db):
     handle = chain.start()
     testing.run_until_idle()

@@ -65,6 +65,21 @@ def test_a_step_takes_what_the_pass_gave_that_led_to_it(result_of):
     assert sorted(seen) == [1, 2, 3]
 
 
+def test_failures_are_those_of_the_pass_that_led_to_the_asking_step(result_of):
+    seen = []
+    flow = Flow("failing_passes", vars={"bad": 0})
+    again = When("vars.bad < 2", to="work", publish={"bad": "vars.bad + 1"})
+
+    @flow.map(over="input", tolerate=1, retry=ONCE, next=[To("report"), again])
+    def work(item, ctx):
+        if item == ctx.vars["bad"]:
+            raise ValueError(item)
+
+    flow.step(name="report")(lambda ctx: seen.append([failure["index"] for failure in ctx.failures("work")]))
+    assert result_of(flow, [0, 1, 2]).status == "succeeded"
+    assert sorted(seen) == [[0], [1], [2]]
+
+
 def test_a_step_that_runs_again_gives_what_it_gave_before():
     flow = Flow("meanwhile")
     flow.step(name="probe", next=[To("between"), When("iteration < 2", to="probe")])(lambda: None)
