@@ -20,6 +20,7 @@ from django.views.decorators.http import require_http_methods
 from django_workflow import permissions
 from django_workflow.conf import conf
 from django_workflow.models import FlowDefinition, Queue, Run
+from django_workflow.statuses import RUN_TERMINAL
 from django_workflow.web import forms, performing, previews, verbs
 from django_workflow.web.access import page, require, run_or_404
 from django_workflow.web.performing import Outcome
@@ -111,7 +112,10 @@ def act_on_run(request: HttpRequest, run_id: UUID, name: str) -> HttpResponse:
     form = _run_form(request, verb, run)
     is_valid = form.is_valid() if form.is_bound else False
     if is_confirmed(request) and is_valid:
-        return answer(request, performing.on_run(request, verb, run, form), url)
+        outcome = performing.on_run(request, verb, run, form)
+        if not outcome.is_refusal or (run.status in RUN_TERMINAL and verb.name != verbs.RETRY):
+            return answer(request, outcome, url)
+        performing.tell(request, outcome)  # and ask again: what was typed is not lost
     step = form.cleaned("step") or request.GET.get("step", "")
     asked = form.request("", "") if isinstance(form, forms.RetryForm) else None
     activation = form.step_run_id if isinstance(form, forms.StepForm) else None

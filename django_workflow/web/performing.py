@@ -43,6 +43,11 @@ class Outcome:
     text: str
     url: str = ""
 
+    @property
+    def is_refusal(self) -> bool:
+        """Whether nothing was done."""
+        return self.level == messages.WARNING
+
 
 def now() -> datetime:
     """Return the time of the database, by which rows are stamped."""

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db import connection
 
 from django_workflow import Otherwise, Retry, To, When, testing
+from tests.web.ids import raise_ids
 
 ONCE = Retry(max_attempts=1)
 SECOND = timedelta(seconds=1)
@@ -100,5 +101,5 @@ def turned(run_id: UUID, step: str, count: int) -> None:
         cursor.execute("DELETE FROM django_workflow_steprun WHERE run_id = %(run)s", values)
         cursor.execute(LONG, values)
         last = max(row[0] for row in cursor.fetchall())
-        cursor.execute("SELECT setval(pg_get_serial_sequence('django_workflow_steprun', 'id'), %s)", [last + 1])
+        raise_ids("steprun", last + 1)
         cursor.execute(TASKS, values)

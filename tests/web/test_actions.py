@@ -33,6 +33,7 @@ from django_workflow.permissions import PAUSE, RETRY, START, VIEW
 from django_workflow.web import actions, previews, verbs
 from django_workflow.worker.local import perform
 from tests.web.conftest import user_with
+from tests.web.ids import raise_ids
 from tests.web.loops import split_flow
 
 ONCE = Retry(max_attempts=1)
@@ -434,6 +435,13 @@ class TestRetry:
         assert "[1]" in page.content.decode()
         assert not Run.objects.filter(retry_of=run.id).exists()
 
+    def test_an_edited_input_that_is_refused_is_still_there_with_the_reason(self, client, flow):
+        run = failed_run(flow)
+        page = client.post(url_of(run, "retry"), {"confirm": "yes", "mode": "failed", "input": "[1]", "reason": "typo"})
+        assert "step 'first' has run with the input as it was" in text_of(page)
+        assert all(f">\n{text}</textarea>" in page.content.decode() for text in ("[1]", "typo"))
+        assert not Run.objects.filter(retry_of=run.id).exists()
+
     def test_a_run_with_a_large_input_is_retried_with_the_input_as_it_was(self, client, flow, settings):
         settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 400_000
         flow.broken = {1}
@@ -666,8 +674,7 @@ class TestDeadLetters:
     ):
         settings.USE_THOUSAND_SEPARATOR = True
         settings.LANGUAGE_CODE = language
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT setval(pg_get_serial_sequence('django_workflow_task', 'id'), 5100500)")
+        raise_ids("task", 5_100_500)
         letter = self.letters(failed_run(flow)).get()
         url = reverse("django_workflow:letters_action", args=["dismiss"])
         page = client.get(url, {"ids": str(letter.pk)})

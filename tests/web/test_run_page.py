@@ -8,12 +8,12 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from django.db import connection
 
 from django_workflow import Skip, pause, pause_flow, testing
 from django_workflow.models import Run, StepRun, Task, TaskLog
 from django_workflow.statuses import SKIP_REASONS
 from django_workflow.web import payloads
+from tests.web.ids import raise_ids
 from tests.web.markup import read
 from tests.web.pages import shown_runs
 from tests.web.stories import ONCE, order_flow, rich_run
@@ -51,9 +51,8 @@ def machine_read(response):
 def test_what_forms_and_scripts_read_is_the_same_in_every_language(
     make_flow, client_of, operator, settings, path, language
 ):
-    with connection.cursor() as cursor:
-        for table in ("task", "steprun"):
-            cursor.execute(f"SELECT setval(pg_get_serial_sequence('django_workflow_{table}', 'id'), 5100500)")
+    for table in ("task", "steprun"):
+        raise_ids(table, 5_100_500)
     handle = rich_run(make_flow, items=60)
     task = Task.objects.of_run(handle.id).filter(step_run__step="pack").last()
     first = Task.objects.of_run(handle.id).get(step_run__step="charge")
