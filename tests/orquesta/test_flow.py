@@ -248,8 +248,12 @@ def test_output_of_a_run_that_failed_has_what_can_be_evaluated(unique, run):
 
 
 def test_a_timeout_that_an_operator_sets_ends_a_task_whose_condition_decides_about_another_attempt(db, unique):
+    def wait(ctx):
+        for _ in range(3_000):  # a thread is stopped between two bytecodes
+            time.sleep(0.01)
+
     text = "tasks: {a: {action: wait, retry: {count: '<% 5 %>', delay: '<% 0 %>', when: <% failed() %>}}}"
-    flow = Flow.from_orquesta(text, actions={"wait": lambda ctx: time.sleep(30)}, slug=unique("slow"))
+    flow = Flow.from_orquesta(text, actions={"wait": wait}, slug=unique("slow"))
     FlowDefinition.objects.create(slug=flow.slug, overrides={"a": {"timeout": 0.05}})
     result = flow.execute()
     assert (result.status, result.errors[0]["class"], result.counts) == ("failed", "TimedOut", {"a": 1})
