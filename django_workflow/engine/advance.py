@@ -43,7 +43,7 @@ class LockedRun:
     is_flow_paused: bool = False
 
     def may_take(self, queue_name: str) -> bool:
-        """Say whether tasks of a queue may be claimed as they are made."""
+        """Say whether tasks of a queue may begin at once: as they are made, or again where they were lost."""
         return not (self.is_local or self.is_flow_paused or queue_name in (self.paused_queues or ()))
 
 
