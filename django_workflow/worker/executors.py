@@ -10,18 +10,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
 from typing import Any, Protocol
 
 from django.utils.module_loading import import_string
 
 from django_workflow.conf import conf
-from django_workflow.engine import outcome
-from django_workflow.engine.outcome import ErrorRecord, Outcome
+from django_workflow.engine.outcome import Outcome
 from django_workflow.engine.settle import Settled
 from django_workflow.exceptions import UnregisteredHandler
-from django_workflow.worker import apart, connections, invoke, remote
+from django_workflow.worker import connections, invoke, remote
 from django_workflow.worker.context import log_fields
+from django_workflow.worker.foreign import FuturesRunner
 from django_workflow.worker.job import Job
 
 logger = logging.getLogger("django_workflow.worker")
@@ -206,37 +205,6 @@ class ProcessRunner(ThreadRunner):
         super().stop()
         for child in list(self._children):
             child.close()
-
-
-class FuturesRunner:
-    """Any `concurrent.futures.Executor`, so that a site can hand heavy steps to an engine it already has.
-
-    What is submitted is a module-level function with one text, and one text comes back.
-    """
-
-    def __init__(self, executor: Executor, report: Report) -> None:
-        self._executor = executor
-        self._report = report
-
-    def submit(self, job: Job) -> None:
-        """Hand a job over; it counts as begun from here on."""
-        if not job.begin():
-            return
-        future = self._executor.submit(apart.perform, remote.describe(job))
-        job.stop = future.cancel
-        future.add_done_callback(lambda done: self._report(job, self._result(job, done)))
-
-    def stop(self) -> None:
-        """Shut the executor down without waiting."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
-
-    def _result(self, job: Job, future: Future[str]) -> Outcome:
-        if future.cancelled():
-            return outcome.released(job.task, "the executor cancelled it", **invoke.times(job))
-        error = future.exception()
-        if error is not None:
-            return outcome.failed(job.task, ErrorRecord.of(error), **invoke.times(job))
-        return remote.read_result(job, future.result())
 
 
 RUNNERS: dict[str, Any] = {THREAD: ThreadRunner, LOOP: LoopRunner, PROCESS: ProcessRunner}

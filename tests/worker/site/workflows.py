@@ -14,6 +14,7 @@ from django.contrib.auth.models import Group
 
 from django_workflow import Fail, Flow, Retry, RetryAfter, Skip
 from tests.waiting import eventually
+from tests.worker.site import heavy  # noqa: F401  its flows are found with this module
 
 SOON = timedelta(milliseconds=10)
 
