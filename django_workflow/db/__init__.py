@@ -1,6 +1,6 @@
 """The only place that opens a cursor: statements, transactions, sessions, notifications, drawn ids."""
 
-from django_workflow.db.channels import RUN_CHANNEL
+from django_workflow.db.channels import RUN_CHANNEL, is_run_id
 from django_workflow.db.drawing import draw_ids, draw_next, forget_drawn_ids
 from django_workflow.db.errors import is_lock_timeout, is_of_schema, is_retryable, sqlstate
 from django_workflow.db.sessions import (
@@ -54,6 +54,7 @@ __all__ = [
     "is_lock_timeout",
     "is_of_schema",
     "is_retryable",
+    "is_run_id",
     "listen",
     "lock_timeout",
     "notify",

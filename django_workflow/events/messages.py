@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -27,6 +28,8 @@ from django_workflow.events.following import (
 )
 from django_workflow.exceptions import WorkflowError
 from django_workflow.twins import twin
+
+logger = logging.getLogger("django_workflow.events")
 
 #: NOTIFY channel on which listeners hear of stored messages; the payload is "<channel> <id>".
 MESSAGE_CHANNEL = "django_workflow_message"
@@ -211,7 +214,13 @@ class _Messages:
         """Return a message that was not stored."""
         if channel == MESSAGE_CHANNEL:
             return None
-        return Received(None, self.channel, payload.loads(notification), None, self.position or START)
+        try:
+            message = payload.loads(notification)
+        except (ValueError, RecursionError):
+            # any role may notify; what is no JSON was not sent by `notify_only`
+            logger.warning("a notification on %s is left out: it is not JSON", channel)
+            return None
+        return Received(None, self.channel, message, None, self.position or START)
 
 
 def _own_channel(channel: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -27,7 +26,6 @@ INTERVAL = 1.0
 NAPS = (0.005, 0.05)
 #: Seconds until the next try to connect: they double up to the second number.
 RETRIES = (0.05, 5.0)
-RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Unwanted(Exception):
@@ -112,7 +110,7 @@ class Listening:
             found = listener.notifications(INTERVAL, self._bell)
             is_busy = time.monotonic() - heard_at < nap
             nap = min(NAPS[1], 2 * nap) if is_busy else NAPS[0]
-            runs = frozenset(told for channel, told in found if channel == db.RUN_CHANNEL and RUN_ID.fullmatch(told))
+            runs = frozenset(told for channel, told in found if channel == db.RUN_CHANNEL and db.is_run_id(told))
             is_in_queues = any(channel == queue.CHANNEL for channel, _ in found)
             self._tell(Told(Kind.CHANGED, runs, is_in_queues), True)
             if found:

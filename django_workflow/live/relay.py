@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from channels.layers import BaseChannelLayer
 
+from django_workflow import db
 from django_workflow.live.mailbox import RESYNC, STALE, WINDOW, Kind, Mailbox, Told
 
 logger = logging.getLogger("django_workflow.live")
@@ -106,8 +107,16 @@ class Relay:
 
     def _take(self, message: dict[str, Any]) -> None:
         """Deliver a message; where one is missing before it, which a full layer drops, ask for everything."""
-        sender, number = message["sender"], message["number"]
+        try:
+            sender, number = str(message["sender"]), int(message["number"])
+            told = Told(
+                Kind(message["kind"]), frozenset(filter(db.is_run_id, message["runs"])), bool(message["queues"])
+            )
+        except (KeyError, TypeError, ValueError):
+            # of another release, or of whoever else uses the layer
+            logger.warning("a message from the channel layer cannot be read; pages load themselves anew")
+            self._deliver(RESYNC)
+            return
         is_gap = bool(self._received) and number != self._received.get(sender, 0) + 1
         self._received = {sender: number}  # one speaks at a time
-        told = Told(Kind(message["kind"]), frozenset(message["runs"]), message["queues"])
         self._deliver(RESYNC if is_gap else told)

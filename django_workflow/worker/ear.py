@@ -55,4 +55,11 @@ class Ear:
             if channel == CHANNEL:
                 self._dispatcher.hear(payload)
             else:
-                self._dispatcher.hear_control(UUID(payload) if "-" in payload else payload)
+                self._obey(payload)
+
+    def _obey(self, payload: str) -> None:
+        """Obey what names a run or a queue; any role may notify, so anything else is left alone."""
+        if db.is_run_id(payload):
+            self._dispatcher.hear_control(UUID(payload))
+        elif payload in self._dispatcher.options.queues:
+            self._dispatcher.hear_control(payload)
