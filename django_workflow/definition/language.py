@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext, suppress
+from contextvars import copy_context
 from typing import Any, Protocol
 
 from django_workflow.definition.expressions import evaluate
@@ -145,7 +146,8 @@ def ask(name: str, names: Names) -> bool:
         elif item.name in names:
             arguments[item.name] = copy.deepcopy(names[item.name])
     try:
-        return bool(predicate(**arguments))
+        # what it sets in its context (variables, language, time zone) is for nobody else
+        return bool(copy_context().run(predicate, **arguments))
     except Exception as error:
         raise ExpressionError(f"{name}() raised {type(error).__name__}: {error}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any
@@ -91,7 +92,8 @@ class RetryPolicy:
         uniform between 0 and min(cap, base * factor^(failures - 1)).
         """
         if strategy is not None:
-            return max(0.0, strategy(failures).total_seconds())
+            # what it sets in its context (variables, language, time zone) is for nobody else
+            return max(0.0, copy_context().run(strategy, failures).total_seconds())
         computed = min(self.cap, self._growth(failures))
         return random.uniform(0.0, computed) if self.jitter else computed  # noqa: S311  not a secret
 

@@ -7,9 +7,18 @@ import select
 from asgiref.sync import sync_to_async
 from django.db import connections
 
+from django_workflow.worker import session_watch
+from django_workflow.worker.session_watch import SessionWatch
+
 
 def leave_healthy() -> None:
-    """Undo what a handler may leave behind on this thread's connections: open transactions, broken sockets."""
+    """Undo what a handler may leave behind on this thread's connections.
+
+    That are open transactions, broken sockets, and where the thread's sessions are watched, changed sessions.
+    """
+    watch = session_watch.of_thread()
+    if watch is not None:
+        watch.close_changed()
     for connection in connections.all(initialized_only=True):
         if connection.connection is None:
             continue
@@ -17,7 +26,7 @@ def leave_healthy() -> None:
             # closed inside a block, Django's wrapper refuses every further use: the next handler gets a new one
             connection.close()
             del connections[connection.alias]
-        elif not connection.autocommit:
+        elif not connection.autocommit or getattr(connection.connection, "closed", False):
             connection.close()
         elif connection.errors_occurred:
             connection.close_if_unusable_or_obsolete()
@@ -51,6 +60,11 @@ def close_obsolete() -> None:
 def close_all() -> None:
     """Close this thread's connections."""
     connections.close_all()
+
+
+async def awatch_sessions(watch: SessionWatch) -> None:
+    """Watch the sessions of the thread in which coroutines use the ORM."""
+    await sync_to_async(watch.begin, thread_sensitive=True)()
 
 
 #: For the thread in which coroutines use the ORM: all of a process share one.

@@ -22,6 +22,7 @@ from django_workflow.worker import connections, invoke, remote
 from django_workflow.worker.context import log_fields
 from django_workflow.worker.foreign import FuturesRunner
 from django_workflow.worker.job import Job
+from django_workflow.worker.session_watch import SessionWatch
 
 logger = logging.getLogger("django_workflow.worker")
 
@@ -81,6 +82,7 @@ class ThreadRunner:
         thread.start()
 
     def _work(self) -> None:
+        SessionWatch().begin()
         try:
             while (job := self._next()) is not None:
                 connections.close_ended()
@@ -109,6 +111,7 @@ class LoopRunner:
         self._arriving: deque[Job] = deque()
         self._waiting: deque[Job] = deque()
         self._running: set[asyncio.Task[None]] = set()
+        self._watch = SessionWatch()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="django_workflow-loop", daemon=True)
         self._thread.start()
@@ -136,6 +139,7 @@ class LoopRunner:
     def _run_loop(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
+            self._loop.run_until_complete(connections.awatch_sessions(self._watch))
             self._loop.run_forever()
             for task in self._running:
                 task.cancel()
@@ -162,7 +166,7 @@ class LoopRunner:
     async def _run(self, job: Job) -> None:
         result = await invoke.acall(job)
         try:
-            if result.error is not None:
+            if result.error is not None or self._watch.changed:
                 # only then: what costs a switch of threads is not for ten thousand handlers a second
                 await connections.aleave_healthy()
         finally:

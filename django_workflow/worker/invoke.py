@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from typing import Any
+
+from asgiref.sync import async_to_sync
 
 from django_workflow import db, payload
 from django_workflow.definition.outcomes import Fail, RetryAfter, Skip
@@ -44,7 +48,22 @@ def arguments(job: Job) -> dict[str, Any]:
 
 
 def call(job: Job) -> Outcome:
-    """Run a synchronous handler in this thread; never raises."""
+    """Run a synchronous handler in this thread; never raises.
+
+    It runs in a copy of the thread's context: what it sets there (variables, language, time zone) ends with it.
+    """
+    return copy_context().run(_call, job)
+
+
+def call_coroutine(job: Job, function: Callable[[Job], Awaitable[Outcome]]) -> Outcome:
+    """Run a coroutine handler from this thread, which has no loop; `function` calls it.
+
+    What it calls by `sync_to_async` runs in this thread, on its connections. Its context ends with it, too.
+    """
+    return copy_context().run(async_to_sync(function), job)
+
+
+def _call(job: Job) -> Outcome:
     try:
         with job.log:
             values = arguments(job)

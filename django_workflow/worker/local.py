@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from uuid import UUID
 
-from asgiref.sync import async_to_sync
 from django.db import transaction
 from psycopg.pq import TransactionStatus
 
@@ -113,8 +112,7 @@ def _call(job: Job) -> Outcome | Settled:
     if job.task.step.atomic:
         return invoke.call_atomic(job)
     with _usable_transaction():
-        # what a coroutine calls by `sync_to_async` runs in this thread, on its connection
-        return async_to_sync(_cancellable)(job) if job.handler.is_async else invoke.call(job)
+        return invoke.call_coroutine(job, _cancellable) if job.handler.is_async else invoke.call(job)
 
 
 @contextmanager

@@ -15,8 +15,6 @@ from contextlib import suppress
 from typing import Any, TextIO
 from uuid import UUID
 
-from asgiref.sync import async_to_sync
-
 from django_workflow import payload
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec
@@ -29,6 +27,7 @@ from django_workflow.worker import connections, invoke
 from django_workflow.worker.capture import LogLine, Sink, capturing
 from django_workflow.worker.job import Job
 from django_workflow.worker.logs import LogWriter
+from django_workflow.worker.session_watch import SessionWatch
 
 #: A child's first line.
 READY = "ready\n"
@@ -73,8 +72,7 @@ def perform(text: str, sink: Sink | None = None) -> str:
     job.log.sink = sink or lines.append
     job.begin()
     with capturing():
-        # what a coroutine calls by `sync_to_async` runs in this thread, on its connections
-        result = async_to_sync(invoke.acall)(job) if job.handler.is_async else invoke.call(job)
+        result = invoke.call_coroutine(job, invoke.acall) if job.handler.is_async else invoke.call(job)
     error = result.error
     return json.dumps(
         {
@@ -221,6 +219,7 @@ def serve(descriptor: int) -> None:
 
         writer = LogWriter(lambda batch: tell(f"{LOGGED}{json.dumps(_describe_lines(batch))}\n"), LOGGED_EVERY)
         writer.start()
+        SessionWatch().begin()
         tell(READY)
         while text := orders.readline():
             connections.close_ended()

@@ -10,11 +10,14 @@ import sys
 import time
 from datetime import timedelta
 
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Group
+from django.db import connection
 
 from django_workflow import Fail, Flow, Retry, RetryAfter, Skip
 from tests.waiting import eventually
 from tests.worker.site import heavy  # noqa: F401  its flows are found with this module
+from tests.worker.site.leaving import leave
 
 SOON = timedelta(milliseconds=10)
 
@@ -169,3 +172,25 @@ def breaks_its_pool(ctx):
     if ctx.attempt == 1:
         os._exit(7)
     return "alive"
+
+
+leaving = Flow("site_leaving", executor="process")
+
+
+def leave_all() -> list[object]:
+    """Return what is there, and leave something else behind: in the context and in the database's session."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('search_path')")
+        (path,) = cursor.fetchone()
+        cursor.execute("SET search_path TO pg_catalog")
+    return [os.getpid(), [leave(), path]]
+
+
+@leaving.map(count=3)
+def plain():
+    return leave_all()
+
+
+@leaving.map(count=3)
+async def coroutine():
+    return await sync_to_async(leave_all)()
