@@ -2,7 +2,7 @@
 
 from django_workflow.db.channels import RUN_CHANNEL, is_run_id
 from django_workflow.db.drawing import draw_ids, draw_next, forget_drawn_ids
-from django_workflow.db.errors import is_lock_timeout, is_of_schema, is_retryable, sqlstate
+from django_workflow.db.errors import is_for_good, is_lock_timeout, is_of_connection, is_retryable, sqlstate
 from django_workflow.db.sessions import (
     Bell,
     Listener,
@@ -51,8 +51,9 @@ __all__ = [
     "forget_drawn_ids",
     "in_test_transaction",
     "in_transaction",
+    "is_for_good",
     "is_lock_timeout",
-    "is_of_schema",
+    "is_of_connection",
     "is_retryable",
     "is_run_id",
     "listen",

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import psycopg
 from django.db.utils import DatabaseError, InterfaceError, OperationalError
 
-#: SQLSTATEs, or beginnings of them, after which the same statements may simply be tried again: lost connections,
-#: a server that is read-only for a failover, deadlocks and serialisation failures, lack of resources, shutdowns.
-RETRYABLE_STATES = ("08", "25006", "40", "53", "57P")
+#: SQLSTATEs, or beginnings of them, after which the session is gone or may not write: lost connections, a transaction
+#: that idled or took too long, refused logins, a server that is read-only for a failover, or shuts down.
+CONNECTION_STATES = ("08", "25006", "25P03", "25P04", "28", "3D", "57P")
+#: Those that are of the moment, not of the data: a statement in a transaction that had failed, a prepared statement
+#: that is gone, deadlocks and serialisation failures, lack of resources, a lock that was not to be had in time, an
+#: object in use, a cancelled statement or one that took too long, errors of the system, of its settings, and internal.
+PASSING_STATES = ("25P02", "26", "40", "53", "55", "57014", "58", "72", "F0", "XX")
 LOCK_NOT_AVAILABLE = "55P03"
-#: A table, column, function or right that this code expects is not there: another release is being deployed.
-UNFIT_STATES = "42"
+#: A table, column, function or right that this code expects is not there, or another type than when the statement was
+#: prepared: another release is being deployed.
+UNFIT_STATES = ("0A", "3F", "42")
 
 
 def is_retryable(error: BaseException) -> bool:
-    """Say whether `error` is of the connection, a deadlock or a serialisation, not of the data."""
-    if isinstance(error, InterfaceError):
+    """Say whether the same statements may be tried again, for `error` says nothing about the data."""
+    if is_of_connection(error) or isinstance(error, MemoryError):
+        return True
+    return (sqlstate(error) or "").startswith(PASSING_STATES)
+
+
+def is_of_connection(error: BaseException) -> bool:
+    """Say whether `error` ended the session, or is one that every statement of it would meet."""
+    if isinstance(error, InterfaceError | psycopg.InterfaceError):
         return True
     state = sqlstate(error)
     if state is None:
         # psycopg reports a broken connection without a state
-        return isinstance(error, OperationalError)
-    return state.startswith(RETRYABLE_STATES)
+        return isinstance(error, OperationalError | psycopg.OperationalError)
+    return state.startswith(CONNECTION_STATES)
 
 
 def is_lock_timeout(error: BaseException) -> bool:
@@ -31,6 +44,11 @@ def is_lock_timeout(error: BaseException) -> bool:
 def is_of_schema(error: BaseException) -> bool:
     """Say whether `error` is of the tables as they are now, not of the data."""
     return (sqlstate(error) or "").startswith(UNFIT_STATES)
+
+
+def is_for_good(error: BaseException) -> bool:
+    """Say whether what was refused once will always be: not where another try or another release may do."""
+    return not (is_retryable(error) or is_of_schema(error))
 
 
 def sqlstate(error: BaseException) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +14,11 @@ from django.db import transaction
 
 from django_workflow.conf import conf
 from django_workflow.db import wire
+from django_workflow.db.errors import is_retryable
 from django_workflow.db.sessions import connection, tune_for_worker
 from django_workflow.db.wire import Row
+
+logger = logging.getLogger("django_workflow")
 
 Statement = tuple[str, Sequence[Any]]
 
@@ -277,8 +281,19 @@ def notify(notifications: Sequence[tuple[str, str]]) -> None:
     PostgreSQL serialises notifying commits over the whole cluster through the flush, so this never
     runs inside a durable transaction, nor in one flight with it: sent behind the commit without waiting
     for its answer it cost eight concurrent callers a fifth of their rate. A lost notification costs
-    latency, never truth.
+    latency, never truth: one that cannot be sent now is no error of what has committed before it.
     """
+    try:
+        _notify(notifications)
+    except Exception as error:
+        if not is_retryable(error):
+            raise
+        logger.warning(
+            "%d notifications were not sent; who waits for them looks by itself: %s", len(notifications), error
+        )
+
+
+def _notify(notifications: Sequence[tuple[str, str]]) -> None:
     if len(notifications) == 1:
         rows(NOTIFY_ONE, notifications[0])
     elif notifications:

@@ -54,7 +54,7 @@ def arrive_in(run_ids: Sequence[UUID], *, wait_ms: int | None = None) -> int:
         with db.atomic():
             if run_id in lock_runs([run_id], wait_ms=wait_ms):
                 cancelled = refused.fail_run(run_id, error)
-        db.notify(notifications(runs=[run_id], cancelled=cancelled))
+        db.notify_after_commit(notifications(runs=[run_id], cancelled=cancelled))
 
     return refused.each_apart(run_ids, lambda ids: _arrive(ids, wait_ms), fail)
 
@@ -76,5 +76,5 @@ def _arrive(run_ids: Sequence[UUID], wait_ms: int | None) -> int:
             facts = facts_of(run, spec, StoredState(run_id, spec), inputs[run_id])
             advance.add(run, spec, decide(spec, facts, arrivals=arrivals))
         advance.write()
-    db.notify(notifications(queues=advance.queues, runs=list(due), cancelled=advance.cancelled))
+    db.notify_after_commit(notifications(queues=advance.queues, runs=list(due), cancelled=advance.cancelled))
     return sum(map(len, due.values()))

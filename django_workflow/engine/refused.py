@@ -27,11 +27,6 @@ FAIL_UNSETTLED_RUN = """
 """
 
 
-def is_for_good(error: Exception) -> bool:
-    """Say whether what was refused once will always be: not where another try or another release may do."""
-    return not (db.is_retryable(error) or db.is_lock_timeout(error) or db.is_of_schema(error))
-
-
 def fail_run(run_id: UUID, error: Exception) -> set[UUID]:
     """End a run whose lock the caller holds as failed with `error`; returns it where a handler was running in it.
 
@@ -53,19 +48,23 @@ def fail_run(run_id: UUID, error: Exception) -> set[UUID]:
 def each_apart(
     run_ids: Sequence[UUID], work: Callable[[Sequence[UUID]], int], fail: Callable[[UUID, Exception], None]
 ) -> int:
-    """Do the work for all runs at once; where that is refused, for each alone, so that only the culprit fails for it.
+    """Do the work for all runs at once; where that is refused, for each alone, so that only the culprit stays behind.
 
-    work: does it in a transaction of its own. fail: ends the culprit, as `fail_run` does.
-    Returns how much was done. Errors that say nothing about the data are raised.
+    work: does it in a transaction of its own. fail: ends a run whose data is refused, as `fail_run` does; any other
+    error leaves the run for the next time.
+    Returns how much was done. Errors of the connection are raised.
     """
     try:
         return work(run_ids) if run_ids else 0
     except Exception as error:
-        if not is_for_good(error):
+        if db.is_of_connection(error):
             raise
         refusal = error
     if len(run_ids) > 1:
         return sum(_alone(run_id, work, fail) for run_id in run_ids)
+    if not db.is_for_good(refusal):
+        logger.warning("run is left for the next time: %s", refusal, extra={"run_id": str(run_ids[0])})
+        return 0
     fail(run_ids[0], refusal)
     return 1
 
@@ -75,7 +74,7 @@ def _alone(run_id: UUID, work: Callable[[Sequence[UUID]], int], fail: Callable[[
     try:
         return each_apart([run_id], work, fail)
     except Exception as error:
-        if not is_for_good(error):
+        if db.is_of_connection(error):
             raise
         logger.exception("run cannot even fail", extra={"run_id": str(run_id)})
         return 0

@@ -86,8 +86,8 @@ def settle(outcomes: Sequence[Outcome], *, wait_ms: int | None = None, taker: Ta
     wait_ms: None skips runs that somebody else holds; a number waits so long for each.
     taker: the worker that claims successors at once; what it got is in the result.
     One bad outcome never blocks the pile: where the data is refused the pile is split until the
-    culprit alone fails with that error. Errors of the connection, deadlocks and serialisation
-    failures are raised; the same pile may be settled again.
+    culprit alone fails with that error. Errors that say nothing about the data are raised: of the
+    connection, deadlocks, cancelled statements. The same pile may be settled again.
     """
     if not outcomes:
         return Settled()
@@ -98,7 +98,7 @@ def settle(outcomes: Sequence[Outcome], *, wait_ms: int | None = None, taker: Ta
         return settling.finish()
     except Exception as error:
         # whatever one outcome causes must not keep the others from settling
-        if db.is_retryable(error) or db.is_lock_timeout(error):
+        if not db.is_for_good(error):
             raise
         return _settle_apart(outcomes, wait_ms, error)
 
@@ -118,7 +118,7 @@ def _settle_apart(outcomes: Sequence[Outcome], wait_ms: int | None, error: Excep
         try:
             result.add(settle(half, wait_ms=wait_ms))
         except Exception as refusal:
-            if db.is_retryable(refusal) or db.is_lock_timeout(refusal):
+            if not db.is_for_good(refusal):
                 raise
             result.left += half  # one outcome, logged; it waits while the others go on
     return result
@@ -129,8 +129,6 @@ IS_HELD = "SELECT id FROM django_workflow_task WHERE id = %s AND lease_id = %s A
 
 def _end_its_run(outcome: Outcome, wait_ms: int | None, error: Exception) -> Settled:
     """End the run in which nothing can follow from an outcome: else its handler would run again after each lease."""
-    if not refused.is_for_good(error):
-        raise error
     result, run_id = Settled(), outcome.task.run_id
     with db.atomic():
         if run_id not in lock_runs([run_id], wait_ms=wait_ms):

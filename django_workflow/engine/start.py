@@ -242,7 +242,7 @@ def _begin(run_ids: Sequence[UUID]) -> int:
             facts = entry_facts(run, spec, payload.loads(inputs[run.id]))
             advance.add(run, spec, decide(spec, facts, is_start=True))
         advance.write()
-    db.notify(notifications(queues=advance.queues, runs=[run.id for run in runs]))
+    db.notify_after_commit(notifications(queues=advance.queues, runs=[run.id for run in runs]))
     return len(runs)
 
 
@@ -252,4 +252,4 @@ def _fail(run_id: UUID, error: Exception) -> None:
     with db.atomic():
         if db.rows(LOCK_DUE_RUNS, [[run_id]]):
             cancelled = refused.fail_run(run_id, error)
-    db.notify(notifications(runs=[run_id], cancelled=cancelled))
+    db.notify_after_commit(notifications(runs=[run_id], cancelled=cancelled))

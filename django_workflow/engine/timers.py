@@ -105,7 +105,7 @@ def send_due_tasks() -> int:
     with db.atomic():
         found = db.rows(LOCK_DUE_TASKS, [BATCH])
         queues = _send_for([(task_id, name, 0.0) for task_id, name in found])
-    db.notify(notifications(queues=queues))
+    db.notify_after_commit(notifications(queues=queues))
     return len(found)
 
 
@@ -135,7 +135,7 @@ def end_overdue_runs() -> int:
             close.begin_scheduled(found)
         reason = "the run took longer than its max_duration"
         cancelled = end_runs(found, TIMED_OUT, "run.timed_out", reason=reason)
-    db.notify(notifications(runs=found, cancelled=cancelled))
+    db.notify_after_commit(notifications(runs=found, cancelled=cancelled))
     return len(found)
 
 
@@ -184,7 +184,7 @@ def reconcile(after: UUID | None = None, limit: int = BATCH) -> UUID | None:
                     if task_id in still
                 ]
             )
-        db.notify(notifications(queues=queues))
+        db.notify_after_commit(notifications(queues=queues))
     return runs[-1] if len(runs) == limit else None
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.apps import apps
 from django.contrib import messages
-from django.db import OperationalError, models
+from django.db import DatabaseError, models
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.dateparse import parse_datetime
@@ -29,6 +29,7 @@ from django_workflow.web.previews import MISFIT, Letters, Selection, in_page_wor
 from django_workflow.web.verbs import Verb
 from django_workflow.web.versions import check_readable
 
+CUT_SHORT = "The database could not finish this now. Try again."
 BUSY = "It is being written by somebody else just now. Nothing was changed; try again."
 
 
@@ -268,7 +269,7 @@ def _on_refusal(act: Callable[[], Outcome], *, hides_input: bool = False) -> Out
         return Outcome(messages.WARNING, MISFIT if hides_input else error.message)
     except WorkflowError as error:
         return Outcome(messages.WARNING, in_page_words(error.message))
-    except OperationalError as error:
-        if not db.is_lock_timeout(error):
+    except DatabaseError as error:
+        if db.is_of_connection(error) or not db.is_retryable(error):
             raise
-        return Outcome(messages.WARNING, BUSY)
+        return Outcome(messages.WARNING, BUSY if db.is_lock_timeout(error) else CUT_SHORT)

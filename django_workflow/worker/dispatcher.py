@@ -41,6 +41,10 @@ DRAIN_POLL = 0.1
 FLUSH_AFTER = 0.001
 #: Least time between two notifications of the same queue by this worker.
 NOTIFY_EVERY = 0.05
+#: How often a worker whose grace time is over tries to hand back what it has.
+LAST_TRIES = 5
+#: Seconds until the next round after one that failed.
+RECOVER_AFTER = 0.2
 
 
 class Dispatcher:
@@ -176,14 +180,15 @@ class Dispatcher:
             return
         try:
             settled = self._pile.settle(self._taker())
+            if settled.done:
+                self._flush_at = None  # it waited for the disk, which has all that was committed before as well
+            self._apply(settled)
+            for more in (self._pile.settle_one_stuck(), self._pile.settle_one_aside()):
+                if more is not None:
+                    self._apply(more)
         except Unsettleable as error:
             self._leave_to_lease(error.outcome)
             raise
-        if settled.done:
-            self._flush_at = None  # it waited for the disk, which has all that was committed before as well
-        self._apply(settled)
-        if (stuck := self._pile.settle_one_stuck()) is not None:
-            self._apply(stuck)
 
     def _taker(self) -> Taker | None:
         """Take successors at once where this worker has free slots and found the queues empty."""
@@ -298,7 +303,11 @@ class Dispatcher:
     def _start_suspects(self) -> None:
         """Begin tasks that were lost before, recorded first, so that they cannot kill for ever."""
         chosen = self.hand.choose_suspects()
-        begun = claim.begin([job.task for job in chosen])
+        try:
+            begun = claim.begin([job.task for job in chosen])
+        except Exception:
+            self.hand.suspects.extendleft(reversed(chosen))
+            raise
         for job in chosen:
             if job.task.id in begun:
                 self._runners.submit(job)
@@ -324,7 +333,11 @@ class Dispatcher:
         controlled, self._controlled = self._controlled, set()
         jobs = self.hand.jobs.values()
         tasks = [job.task for job in jobs if job.task.run_id in controlled and not job.task.is_lost]
-        pulse = claim.heartbeat(tasks, self.options.lease.total_seconds())
+        try:
+            pulse = claim.heartbeat(tasks, self.options.lease.total_seconds())
+        except Exception:
+            self._controlled |= controlled
+            raise
         self._ended_elsewhere.extend((task, pulse.ended[task.id]) for task in tasks if task.id in pulse.ended)
         self._stop_what_was_ended()
         self._release_unbegun(lambda job: not controlled.isdisjoint((job.task.run_id, job.task.queue)), "it was paused")
@@ -347,7 +360,7 @@ class Dispatcher:
         if self.options.drain:
             due.append(now + DRAIN_POLL)
         if self._pile:
-            due.append(now + 0.02)
+            due.append(self._pile.due_at())
         if self._flush_at is not None:
             due.append(self._flush_at)
         if self._stop_at is not None:
@@ -391,17 +404,26 @@ class Dispatcher:
                 job.is_reported = True
                 job.interrupt()
                 self._pile.add(outcome.released(job.task, "the worker stopped while it ran", begun_at=job.begun_at))
-        try:
-            self._settle_pile()
-        except Exception:
-            logger.exception("could not hand back %d tasks; they run again after their lease", len(self._pile))
+        for _ in range(LAST_TRIES):
+            if not self._pile:
+                return
+            try:
+                self._pile.hurry()
+                self._settle_pile()
+            except Exception as error:
+                logger.warning("what was left at the end could not be handed back: %s", error)
+                db.close()
+        if self._pile:
+            logger.error("could not hand back %d tasks; they run again after their lease", len(self._pile))
 
     def _recover(self, error: Exception) -> None:
-        if not db.is_retryable(error):
-            logger.error("a round of the worker failed; it goes on", exc_info=error)
-        else:
+        if db.is_of_connection(error):
             logger.warning("the database is not available: %s", error)
+        elif db.is_retryable(error):
+            logger.warning("a round of the worker is tried again: %s", error)
+        else:
+            logger.error("a round of the worker failed; it goes on", exc_info=error)
         db.close()
         self._next_poll = 0.0
-        self.wake.wait(0.2)
+        self.wake.wait(RECOVER_AFTER)
         self.wake.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
@@ -19,11 +20,19 @@ from django_workflow.engine.settle import Settled, settle
 from django_workflow.exceptions import ExpressionError, PayloadError
 from django_workflow.statuses import FAILED, SUCCEEDED
 from django_workflow.worker import expressions
-from django_workflow.worker.context import Cancelled
+from django_workflow.worker.context import Cancelled, log_fields
 from django_workflow.worker.job import Job
+
+logger = logging.getLogger("django_workflow.worker")
 
 #: How long an atomic step waits for its run, at its end, in milliseconds.
 ATOMIC_WAIT_MS = 5_000
+#: How often an atomic step's result is settled where PostgreSQL cannot do it now.
+SETTLE_TRIES = 3
+#: Seconds until an atomic step that could not commit is executed again: they double up to the second number.
+AGAIN = (1.0, 300.0)
+#: The SQLSTATE of a statement in a transaction that has failed: the handler passed over an error of its own.
+IN_FAILED_TRANSACTION = "25P02"
 
 
 def arguments(job: Job) -> dict[str, Any]:
@@ -101,7 +110,7 @@ def call_atomic(job: Job) -> Outcome | Settled:
             result = call(job)
             if result.kind != SUCCEEDED:
                 raise _RolledBack(result)
-            settled = settle([result], wait_ms=ATOMIC_WAIT_MS)
+            settled = _settle_with_its_writes(result)
             if settled.superseded:
                 raise Superseded
             if settled.done != [result]:
@@ -112,9 +121,24 @@ def call_atomic(job: Job) -> Outcome | Settled:
     except Superseded:
         return result
     except Exception as error:
-        if db.is_lock_timeout(error):
-            return outcome.released(job.task, "the run was locked too long", delay=1.0, **times(job))
-        return conclude_error(job, error)
+        if db.is_for_good(error) or db.sqlstate(error) == IN_FAILED_TRANSACTION:
+            return conclude_error(job, error)
+        # whether or not it has committed: this outcome is late if it has
+        reason = "the run was locked too long" if db.is_lock_timeout(error) else f"it could not be stored: {error}"
+        logger.warning("an atomic step is executed again: %s", reason, extra=log_fields(job.task))
+        delay = min(AGAIN[1], AGAIN[0] * 2.0 ** min(job.task.attempt - 1, 30))
+        return outcome.released(job.task, reason, delay=delay, **times(job))
+
+
+def _settle_with_its_writes(result: Outcome) -> Settled:
+    """Settle the result of an atomic step, in its transaction; tried again where that costs only a savepoint."""
+    for _ in range(SETTLE_TRIES - 1):
+        try:
+            return settle([result], wait_ms=ATOMIC_WAIT_MS)
+        except Exception as error:
+            if db.is_of_connection(error) or db.is_for_good(error) or db.is_lock_timeout(error):
+                raise
+    return settle([result], wait_ms=ATOMIC_WAIT_MS)
 
 
 class _RolledBack(Exception):

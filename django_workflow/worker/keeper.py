@@ -92,7 +92,7 @@ def _attempted(duty: Callable[[], int]) -> int:
     try:
         return duty()
     except Exception as error:
-        if db.is_retryable(error):
-            raise  # of the connection, and so of all duties
+        if db.is_of_connection(error):
+            raise  # and so one of all duties
         logger.exception("a duty of the keeper failed", extra={"duty": duty.__name__})
         return 0

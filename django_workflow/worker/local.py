@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TypeVar
 from uuid import UUID
 
 from django.db import transaction
@@ -26,11 +28,23 @@ from django_workflow.statuses import RUN_TERMINAL, SUCCEEDED, TIMED_OUT
 from django_workflow.worker import capture, invoke, logs
 from django_workflow.worker.job import Job
 
+T = TypeVar("T")
+
+logger = logging.getLogger("django_workflow")
+
 #: How long a settle waits for a run that an operator's request holds.
 WAIT_MS = 30_000
+#: Seconds between tries where PostgreSQL cannot do now what the execution needs.
+PAUSES = (0.01, 0.1, 1.0)
 HOLD_LEASE = "SELECT pg_advisory_lock(%s)"
 DROP_LEASE = "SELECT pg_advisory_unlock(%s)"
 IS_LOCAL = "SELECT is_local FROM django_workflow_run WHERE id = %s"
+# one task after the other is executed: what runs at the begin of a claim is known to nobody
+PUT_BACK = """
+    UPDATE django_workflow_task t SET status = 'queued', lease_id = NULL, begun_at = NULL
+    FROM django_workflow_steprun s
+    WHERE s.run_id = %s AND s.status = 'running' AND t.step_run_id = s.id AND t.status = 'running'
+"""
 NEXT_DUE = """
     SELECT extract(epoch FROM least(
         (SELECT min(t.due_at) FROM django_workflow_steprun s JOIN django_workflow_task t ON t.step_run_id = s.id
@@ -56,11 +70,11 @@ def execute_run(
     deadline = None if timeout is None else time.monotonic() + timeout.total_seconds()
     known: list[int] = []
     with local_lease(run_id):
-        while waiting.status_of(run_id) not in RUN_TERMINAL:
+        while _again(lambda: waiting.status_of(run_id)) not in RUN_TERMINAL:
             if deadline is not None and time.monotonic() >= deadline:
-                _end_timed_out(run_id)
+                _again(lambda: _end_timed_out(run_id))
                 return
-            task = claim.claim_local(run_id, known)
+            task = _claim(run_id, known)
             if task is not None:
                 known += _settle(perform(task, deadline, handlers))
             elif not arrivals.arrive_in([run_id], wait_ms=WAIT_MS):
@@ -75,7 +89,58 @@ def local_lease(run_id: UUID) -> Iterator[None]:
     try:
         yield
     finally:
-        db.rows(DROP_LEASE, [key])
+        _drop_lease(key)
+
+
+def _drop_lease(key: int) -> None:
+    """Drop a run's lock; where the session is gone, so is the lock."""
+    try:
+        _again(lambda: db.rows(DROP_LEASE, [key]))
+    except Exception as error:
+        if db.is_for_good(error):
+            raise
+        logger.warning("the lock of a run stays with its session: %s", error)
+
+
+def _again(work: Callable[[], T]) -> T:
+    """Do something of the engine's, a few times where PostgreSQL cannot do it now.
+
+    In the caller's transaction an error is the end of it, unless all that was done since is undone by a savepoint.
+    """
+    for pause in PAUSES:
+        try:
+            return work()
+        except Exception as error:
+            if db.is_of_connection(error) or not db.is_retryable(error) or _has_failed():
+                raise
+            logger.warning("what the execution of a run needs is tried again: %s", error)
+        time.sleep(pause)
+    return work()
+
+
+def _has_failed() -> bool:
+    """Say whether the caller has a transaction open in which PostgreSQL accepts no more statements."""
+    return db.in_transaction() and db.connection().connection.info.transaction_status == TransactionStatus.INERROR
+
+
+def _claim(run_id: UUID, known: list[int]) -> ClaimedTask | None:
+    """Take the next task; one that was taken without our knowing what it needs is put back first."""
+    return _again(lambda: _claim_or_put_back(run_id, known))
+
+
+def _claim_or_put_back(run_id: UUID, known: list[int]) -> ClaimedTask | None:
+    try:
+        return claim.claim_local(run_id, known)
+    except Exception as error:
+        if db.is_retryable(error) and not db.is_of_connection(error) and not _has_failed():
+            _again(lambda: _put_back(run_id))
+        raise
+
+
+def _put_back(run_id: UUID) -> None:
+    with db.atomic():
+        if run_id in lock_runs([run_id], wait_ms=WAIT_MS):
+            db.execute(PUT_BACK, [run_id])
 
 
 def perform(
@@ -105,7 +170,16 @@ def perform(
     finally:
         if alarm is not None:
             alarm.cancel()
-        logs.store(lines)
+        _store(lines)
+
+
+def _store(lines: Sequence[capture.LogLine]) -> None:
+    """Store what a handler logged; what became of it does not depend on that."""
+    try:
+        with db.together():
+            logs.store(lines)
+    except Exception as error:
+        logger.warning("%d lines that a handler logged cannot be stored: %s", len(lines), error)
 
 
 def _call(job: Job) -> Outcome | Settled:
@@ -147,13 +221,14 @@ def _judge(job: Job, result: Outcome | Settled) -> Outcome | Settled:
 
 def _settle(result: Outcome | Settled) -> list[int]:
     """Settle an outcome, unless its step was atomic; return the tasks that follow."""
-    settled = settle([result], wait_ms=WAIT_MS) if isinstance(result, Outcome) else result
-    return settled.local
+    if isinstance(result, Settled):
+        return result.local
+    return _again(lambda: settle([result], wait_ms=WAIT_MS)).local
 
 
 def _sleep_until_due(run_id: UUID, deadline: float | None) -> None:
     """Wait for a retry's time; without one the run is paused or waits for somebody, who notifies."""
-    seconds = db.rows(NEXT_DUE, [run_id])[0][0]
+    seconds = _again(lambda: db.rows(NEXT_DUE, [run_id]))[0][0]
     nap = waiting.POLL if seconds is None else max(0.0, seconds)
     if deadline is not None:
         nap = min(nap, max(0.0, deadline - time.monotonic()))

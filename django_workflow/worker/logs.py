@@ -87,15 +87,15 @@ class LogWriter:
         if self._wake.empty():
             self._wake.put(None)
 
-    def flush(self) -> None:
-        """Write all there is now."""
+    def flush(self, *, is_last: bool = False) -> None:
+        """Write all there is now; the last time what cannot be written is dropped."""
         with self._writing:
             while self._lines:
                 batch = [self._lines.popleft() for _ in range(min(BATCH, len(self._lines)))]
                 try:
                     self._write(batch)
                 except Exception as error:
-                    if not db.is_retryable(error) or self._stopping.is_set():
+                    if db.is_for_good(error) or is_last:
                         logger.warning("%d lines that handlers logged cannot be stored: %s", len(batch), error)
                         continue
                     self._lines.extendleft(reversed(batch))
@@ -109,15 +109,19 @@ class LogWriter:
             while not self._stopping.is_set():
                 self._wake.get()
                 self._collect()
-                try:
-                    self.flush()
-                except Exception as error:
-                    logger.warning("what handlers logged is stored later: %s", error)
-                    db.close()
-                    self._wake.put(None)
-            self.flush()
+                self._flush_or_later()
+            for is_last in (False, False, True):
+                self._flush_or_later(is_last=is_last)
         finally:
             db.close()
+
+    def _flush_or_later(self, *, is_last: bool = False) -> None:
+        try:
+            self.flush(is_last=is_last)
+        except Exception as error:
+            logger.warning("what handlers logged is stored later: %s", error)
+            db.close()
+            self._wake.put(None)
 
     def _collect(self) -> None:
         """Wait until there is a batch, or for as long as lines may wait."""
