@@ -58,40 +58,45 @@ def existing() -> list[str]:
     return sorted(name.removeprefix(PREFIX) for (name,) in found)
 
 
-# one message per task, and which task each belongs to. Message ids are drawn in the order of
-# insertion, which is the order of the array
+# one message per task, and which task each belongs to. Message ids are drawn in the order of insertion, which is that
+# of the array: the two are zipped, for a join of two sets without an index costs their sizes multiplied
 SEND_MANY = """
-    SELECT o.task_id, m.message_id
-    FROM (
-        SELECT sent AS message_id, row_number() OVER (ORDER BY sent) AS place
-        FROM pgmq.send_batch(
-            %s,
-            ARRAY(SELECT jsonb_build_object('task', id)
-                  FROM unnest(%s::bigint[]) WITH ORDINALITY AS t(id, o) ORDER BY o),
-            clock_timestamp() + make_interval(secs => %s::float8)
-        ) AS sent
-    ) m
-    JOIN unnest(%s::bigint[]) WITH ORDINALITY AS o(task_id, place) USING (place)
+    SELECT s.task_id, s.message_id, s.place
+    FROM unnest(
+        %s::bigint[],
+        ARRAY(
+            SELECT sent FROM pgmq.send_batch(
+                %s,
+                ARRAY(SELECT jsonb_build_object('task', id)
+                      FROM unnest(%s::bigint[]) WITH ORDINALITY AS t(id, o) ORDER BY o),
+                clock_timestamp() + make_interval(secs => %s::float8)
+            ) AS sent ORDER BY sent
+        )
+    ) WITH ORDINALITY AS s(task_id, message_id, place)
 """
 # a batch goes through five functions of pgmq, one message through one: 0.2 ms of an idle system's latency
 SEND_ONE = """
     SELECT %s::bigint AS task_id,
            (SELECT * FROM pgmq.send(%s, jsonb_build_object('task', %s::bigint), NULL::jsonb,
-                                    clock_timestamp() + make_interval(secs => %s::float8))) AS message_id
+                                    clock_timestamp() + make_interval(secs => %s::float8))) AS message_id,
+           1 AS place
 """
+#: The message of the row whose place in its set is `n.place`, within a statement that `sending` completes.
+MESSAGE_AT_PLACE = "(ARRAY(SELECT message_id FROM sent ORDER BY place))[n.place]"
 
 
 def sending(
     sql: str, params: Sequence[object], queue: str, task_ids: Sequence[int], delay: float = 0.0
 ) -> db.Statement:
-    """Return the statement `sql` after a CTE `sent(task_id, message_id)` that sends a message for each task.
+    """Return the statement `sql` after a CTE `sent(task_id, message_id, place)` that sends a message for each task.
 
-    delay: seconds before the messages become visible.
+    sql: joins no set with `sent`, but takes `MESSAGE_AT_PLACE`; tables may be joined by their keys.
+    delay: seconds before the messages become visible. place: of a task in `task_ids`, from 1.
     """
     if len(task_ids) == 1:
         return _after(SEND_ONE, sql), [task_ids[0], PREFIX + queue, task_ids[0], delay, *params]
     ids = list(task_ids)
-    return _after(SEND_MANY, sql), [PREFIX + queue, ids, delay, ids, *params]
+    return _after(SEND_MANY, sql), [ids, PREFIX + queue, ids, delay, *params]
 
 
 @functools.cache

@@ -33,7 +33,7 @@ def rows(sql: str, params: Sequence[Any] = ()) -> list[Row]:
 def execute(sql: str, params: Sequence[Any] = ()) -> None:
     """Execute one statement whose result does not matter; within `together` it may be sent later."""
     if _block.current is not None:
-        _block.current.pending.append((sql, params))
+        _block.current.add(sql, params)
     else:
         _run(sql, params, reads=False)
 
@@ -45,7 +45,8 @@ def together() -> Iterator[None]:
     Consecutive `execute`s are sent as one statement with a CTE for each: a settle that writes eight
     sets costs one round trip and one plan for them, and a block that only writes needs no
     transaction around it. They all see the state before the first of them, so they must not depend
-    on each other; `rows` sends what is pending before it reads.
+    on each other; `rows` sends what is pending before it reads. What comes to many rows is sent in
+    several statements, so that none of them takes long.
     """
     if _block.current is not None:
         yield
@@ -60,11 +61,16 @@ def together() -> Iterator[None]:
     notify_after_commit(block.notifications)
 
 
+#: Rows that are sent with one statement, as far as its parts allow.
+MOST_ROWS = 1_000
+
+
 class _Block:
     """What `together` collects, and the transaction it opens once more than one statement is sent."""
 
     def __init__(self) -> None:
         self.pending: list[Statement] = []
+        self._rows = 0
         self.notifications: list[tuple[str, str]] = []
         self._has_begun = False
         self._stack = ExitStack()
@@ -78,8 +84,16 @@ class _Block:
                 self._begin()  # at least a savepoint: what is refused must not end the caller's transaction
             self._flush()
 
+    def add(self, sql: str, params: Sequence[Any]) -> None:
+        """Keep a statement for later; those before it are sent now where they would come to many rows together."""
+        count = max((len(value) for value in params if isinstance(value, list)), default=1)
+        if self.pending and self._rows + count > MOST_ROWS:
+            self.send()
+        self.pending.append((sql, params))
+        self._rows += count
+
     def send(self) -> None:
-        """Send what is pending, because something is about to be read."""
+        """Send what is pending, because something is about to be read, or more than enough is pending."""
         self._begin()
         self._flush()
 
@@ -89,7 +103,7 @@ class _Block:
             self._stack.enter_context(atomic())
 
     def _flush(self) -> None:
-        pending, self.pending = self.pending, []
+        pending, self.pending, self._rows = self.pending, [], 0
         if pending:
             _run(*combined(pending), reads=False)
 

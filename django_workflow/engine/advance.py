@@ -21,7 +21,7 @@ from django_workflow.statuses import HELD, PAUSED, QUEUED, RUNNING, SUCCEEDED, W
 
 TASK_TABLE = "django_workflow_task"
 #: Tasks written with one statement.
-CHUNK = 5_000
+CHUNK = 1_000
 
 
 @dataclass(slots=True)
@@ -313,27 +313,25 @@ INSERT_TASKS = """
                 %s::float8[])
          AS n(id, run_id, step_run_id, index, status, reason, queue, item, delay)
 """
-INSERT_SENT_TASKS = """
+INSERT_SENT_TASKS = f"""
     INSERT INTO django_workflow_task
         (id, run_id, step_run_id, index, status, hold_reason, queue, item, due_at, message_id)
     SELECT n.id, n.run_id, n.step_run_id, n.index, n.status, n.reason, n.queue, n.item::jsonb,
-           CASE WHEN n.delay > 0 THEN clock_timestamp() + make_interval(secs => n.delay) END, sent.message_id
+           CASE WHEN n.delay > 0 THEN clock_timestamp() + make_interval(secs => n.delay) END, {queue.MESSAGE_AT_PLACE}
     FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[],
                 %s::float8[])
-         AS n(id, run_id, step_run_id, index, status, reason, queue, item, delay)
-    JOIN sent ON sent.task_id = n.id
-"""
-INSERT_TAKEN_TASKS = """
+         WITH ORDINALITY AS n(id, run_id, step_run_id, index, status, reason, queue, item, delay, place)
+"""  # noqa: S608  a constant
+INSERT_TAKEN_TASKS = f"""
     INSERT INTO django_workflow_task
         (lease_id, worker_id, attempt, begun_at, id, run_id, step_run_id, index, status, hold_reason, queue, item,
          message_id)
     SELECT %s::bigint, %s::bigint, 1, clock_timestamp(), n.id, n.run_id, n.step_run_id, n.index, n.status, n.reason,
-           n.queue, n.item::jsonb, sent.message_id
+           n.queue, n.item::jsonb, {queue.MESSAGE_AT_PLACE}
     FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[],
                 %s::float8[])
-         AS n(id, run_id, step_run_id, index, status, reason, queue, item, delay)
-    JOIN sent ON sent.task_id = n.id
-"""
+         WITH ORDINALITY AS n(id, run_id, step_run_id, index, status, reason, queue, item, delay, place)
+"""  # noqa: S608  a constant
 
 
 def _columns(tasks: Sequence[NewTask]) -> list[list[Any]]:

@@ -68,11 +68,13 @@ class ClaimedTask:
 
 
 # second statement of a claim: its snapshot is younger than the read, so every message's task is seen. Its commit
-# waits for no flush: handlers begin meanwhile, and the dispatcher flushes
+# waits for no flush: handlers begin meanwhile, and the dispatcher flushes. A large input is left out where the rows are
+# locked: an UPDATE carries what it joins as whole rows, and would read the input once for each task
 TAKE = """
     WITH locked AS MATERIALIZED (
         SELECT t.id, t.step_run_id, t.status, t.lease_id, t.worker_id, t.begun_at, t.lost_count, w.begins, r.version_id,
-               r.input
+               coalesce(pg_column_size(r.input) <= %s, true) AS is_inline,
+               CASE WHEN pg_column_size(r.input) <= %s THEN r.input END AS input
         FROM (SELECT set_config('synchronous_commit', 'off', true)) AS s,
              unnest(%s::bigint[], %s::bigint[], %s::bool[]) AS w(message_id, task_id, begins)
         JOIN django_workflow_task t ON t.id = w.task_id AND t.message_id = w.message_id
@@ -93,8 +95,7 @@ TAKE = """
               t.item, t.begun_at IS NOT NULL, l.status = 'running', l.lease_id, s.step, s.iteration, s.scope,
               s.variables_id, l.version_id,
               extract(epoch FROM clock_timestamp() - t.created_at)::float8,
-              coalesce(pg_column_size(l.input) <= %s, true), CASE WHEN pg_column_size(l.input) <= %s THEN l.input END,
-              s.source_id, t.worker_id, l.worker_id
+              l.is_inline, l.input, s.source_id, t.worker_id, l.worker_id
 """
 #: Where the version stands in a row of TAKE.
 VERSION = 16
@@ -126,7 +127,7 @@ def claim(
     lease_id = new_lease_id()
     message_ids, task_ids = (list(column) for column in zip(*messages, strict=True))
     begins = [place < slots for place in range(len(messages))]
-    params = [message_ids, task_ids, begins, queue_name, lease_id, worker_id, INLINE_BYTES, INLINE_BYTES]
+    params = [INLINE_BYTES, INLINE_BYTES, message_ids, task_ids, begins, queue_name, lease_id, worker_id]
     found = db.rows(TAKE, params)
     taken = {row[3] for row in found}
     _leave(queue_name, [pair for pair in messages if pair[0] not in taken])

@@ -103,14 +103,14 @@ MOVE_ARRIVALS = """
     FROM django_workflow_run r
     WHERE r.id = a.run_id AND a.run_id = ANY(%s::uuid[]) AND a.generation IS NULL
 """
-QUEUE_SENT = """
+QUEUE_SENT = f"""
     UPDATE django_workflow_task t
-    SET status = 'queued', hold_reason = '', message_id = sent.message_id,
+    SET status = 'queued', hold_reason = '', message_id = {queue.MESSAGE_AT_PLACE},
         due_at = CASE WHEN n.delay > 0 THEN clock_timestamp() + make_interval(secs => n.delay) END
-    FROM sent JOIN unnest(%s::bigint[], %s::float8[]) AS n(id, delay) ON n.id = sent.task_id
-    WHERE t.id = sent.task_id AND t.status = 'held'
+    FROM unnest(%s::bigint[], %s::float8[]) WITH ORDINALITY AS n(id, delay, place)
+    WHERE t.id = n.id AND t.status = 'held'
     RETURNING t.message_id, n.delay
-"""
+"""  # noqa: S608  a constant
 QUEUE_FOR_LATER = """
     UPDATE django_workflow_task t
     SET status = 'queued', hold_reason = '', due_at = clock_timestamp() + make_interval(secs => n.delay)

@@ -468,15 +468,14 @@ REDO_HELD = """
     CROSS JOIN unnest(%s::bigint[], %s::int[]) AS n(id, index)
     JOIN django_workflow_task o ON o.step_run_id = v.old_id AND o.index = n.index
 """
-REDO_SENT = """
+REDO_SENT = f"""
     INSERT INTO django_workflow_task (run_id, step_run_id, queue, id, index, item, status, hold_reason, message_id)
-    SELECT v.run_id, v.step_run_id, v.queue, n.id, n.index, o.item, v.status, v.reason, sent.message_id
+    SELECT v.run_id, v.step_run_id, v.queue, n.id, n.index, o.item, v.status, v.reason, {queue.MESSAGE_AT_PLACE}
     FROM (SELECT %s::uuid, %s::bigint, %s::text, %s::bigint, %s::text, %s::text)
          AS v(run_id, step_run_id, queue, old_id, status, reason)
-    CROSS JOIN unnest(%s::bigint[], %s::int[]) AS n(id, index)
+    CROSS JOIN unnest(%s::bigint[], %s::int[]) WITH ORDINALITY AS n(id, index, place)
     JOIN django_workflow_task o ON o.step_run_id = v.old_id AND o.index = n.index
-    JOIN sent ON sent.task_id = n.id
-"""
+"""  # noqa: S608  a constant
 
 
 def _chunks(items: Sequence[int]) -> Iterator[Sequence[int]]:

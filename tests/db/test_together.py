@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from django.db import ProgrammingError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from django_workflow.db import execute, notify_after_commit, rows, together
 from django_workflow.db.statements import as_values
@@ -98,3 +99,13 @@ def test_a_set_means_the_same_however_it_is_passed(db, count):
     ids, names = list(range(count)), [None, "b", "c"][:count]
     expected = [(number, name, number + 1, NOON, "x", [5]) for number, name in zip(ids, names, strict=True)]
     assert rows(SETS, [ids, names, [NOON], "x", [5]]) == expected
+
+
+def test_many_rows_are_sent_in_several_statements(transactional_db):
+    insert = "INSERT INTO django_workflow_queue (name) SELECT name FROM unnest(%s::text[]) AS n(name)"
+    parts = [[f"together_{part}_{number}" for number in range(400)] for part in range(4)]
+    with CaptureQueriesContext(connection) as captured, together():
+        for part in parts:
+            execute(insert, [part])
+    assert sum("INSERT" in query["sql"] for query in captured.captured_queries) == 2
+    assert len(names()) == 1600
