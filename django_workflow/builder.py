@@ -20,6 +20,7 @@ from django_workflow.definition.retry import Retry
 from django_workflow.engine import publish
 from django_workflow.exceptions import DefinitionError, NotSupported, UnknownFlow, UnregisteredHandler
 from django_workflow.flow import Startable
+from django_workflow.ids import content_id
 from django_workflow.models import FlowDefinition, FlowVersion, Run
 from django_workflow.models.triggers import RETENTION_SETTING
 from django_workflow.runs import RunHandle, RunResult
@@ -192,7 +193,11 @@ class FlowBuilder:
         try:
             with db.atomic():
                 return FlowDefinition.objects.using(conf.DATABASE).create(
-                    slug=draft.slug, title=draft.options.title, source=source, draft=stored
+                    id=content_id(draft.slug),
+                    slug=draft.slug,
+                    title=draft.options.title,
+                    source=source,
+                    draft=stored,
                 )
         except IntegrityError as error:
             raise DefinitionError([f"flow {draft.slug!r}: a flow of this name exists already"]) from error

@@ -52,9 +52,16 @@ def create(names: Sequence[str]) -> None:
     db.execute("SELECT pgmq.create(name) FROM unnest(%s::text[]) AS q(name)", [[PREFIX + name for name in names]])
 
 
+# pgmq keeps the name of a queue whose table was dropped, or was left out of a restore
+EXISTING = """
+    SELECT queue_name FROM pgmq.meta
+    WHERE starts_with(queue_name, %s) AND to_regclass('pgmq.q_' || queue_name) IS NOT NULL
+"""
+
+
 def existing() -> list[str]:
-    """Return the names of all workflow queues."""
-    found = db.rows("SELECT queue_name FROM pgmq.meta WHERE starts_with(queue_name, %s)", [PREFIX])
+    """Return the names of all workflow queues whose table is there."""
+    found = db.rows(EXISTING, [PREFIX])
     return sorted(name.removeprefix(PREFIX) for (name,) in found)
 
 

@@ -1,8 +1,16 @@
 """The only place that opens a cursor: statements, transactions, sessions, notifications, drawn ids."""
 
 from django_workflow.db.channels import RUN_CHANNEL, is_run_id
-from django_workflow.db.drawing import draw_ids, draw_next, forget_drawn_ids
-from django_workflow.db.errors import is_for_good, is_lock_timeout, is_of_connection, is_retryable, sqlstate
+from django_workflow.db.drawing import draw_ids, draw_next, forget_drawn_ids, with_fresh_ids
+from django_workflow.db.errors import (
+    is_for_good,
+    is_lock_timeout,
+    is_of_connection,
+    is_of_memory,
+    is_of_schema,
+    is_retryable,
+    sqlstate,
+)
 from django_workflow.db.sessions import (
     Bell,
     Listener,
@@ -54,6 +62,8 @@ __all__ = [
     "is_for_good",
     "is_lock_timeout",
     "is_of_connection",
+    "is_of_memory",
+    "is_of_schema",
     "is_retryable",
     "is_run_id",
     "listen",
@@ -66,5 +76,6 @@ __all__ = [
     "serve_worker",
     "sqlstate",
     "together",
+    "with_fresh_ids",
     "without_waiting_for_flush",
 ]

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.db.utils import DatabaseError
 
 from django_workflow.conf import conf
+from django_workflow.db.errors import table_of_taken_id
 from django_workflow.db.sessions import connection, has_own_session
 from django_workflow.db.statements import rows
+
+T = TypeVar("T")
 
 
 class _IdBlocks:
@@ -67,3 +73,29 @@ def draw_next(table: str, count: int) -> list[int]:
 def forget_drawn_ids() -> None:
     """Throw spare ids away: a reset sequence would hand them out again."""
     _blocks.generation += 1
+
+
+#: Ids that are left free above the highest one, for whoever draws at the same time.
+MARGIN = 1_000
+CATCH_UP = """
+    SELECT setval(s.name, highest.id + %s::bigint)
+    FROM (SELECT pg_get_serial_sequence(%s, 'id')::regclass AS name) s, (SELECT max(id) AS id FROM {table}) highest
+    WHERE highest.id > coalesce(pg_sequence_last_value(s.name), 0)
+"""
+
+
+def with_fresh_ids(work: Callable[[], T]) -> T:
+    """Do some work; where an id that it drew is taken, do it again with ids above all there are.
+
+    Rows that were loaded or restored may have the ids that this process drew before, or those that a sequence
+    which was not restored with them gives.
+    """
+    try:
+        return work()
+    except DatabaseError as error:
+        table = table_of_taken_id(error)
+        if table is None:
+            raise
+    forget_drawn_ids()
+    rows(CATCH_UP.format(table=table), [MARGIN, table])
+    return work()

@@ -56,3 +56,27 @@ def sqlstate(error: BaseException) -> str | None:
     cause = error.__cause__ if isinstance(error, DatabaseError) else error
     state: str | None = getattr(cause, "sqlstate", None)
     return state
+
+
+#: A relation is not there; a value must not be null; a value must be unique.
+UNDEFINED_TABLE, NOT_NULL, UNIQUE = "42P01", "23502", "23505"
+
+
+def is_of_memory(error: BaseException) -> bool:
+    """Say whether a queue or a version that this process remembers is gone: the database was restored or emptied."""
+    state = sqlstate(error)
+    return state == UNDEFINED_TABLE or (state == NOT_NULL and _diagnosis(error, "column_name") == "version_id")
+
+
+def table_of_taken_id(error: BaseException) -> str | None:
+    """Return the table in which a row was refused because its id is taken."""
+    table = _diagnosis(error, "table_name")
+    if sqlstate(error) == UNIQUE and table and _diagnosis(error, "constraint_name") == f"{table}_pkey":
+        return table if table.startswith("django_workflow_") and table.isidentifier() else None
+    return None
+
+
+def _diagnosis(error: BaseException, field: str) -> str | None:
+    cause = error.__cause__ if isinstance(error, DatabaseError) else error
+    found: str | None = getattr(getattr(cause, "diag", None), field, None)
+    return found

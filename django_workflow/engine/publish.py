@@ -20,6 +20,7 @@ from django_workflow.conf import conf
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.exceptions import UnknownFlow
+from django_workflow.ids import content_id
 from django_workflow.models import FlowDefinition, FlowVersion, Queue
 
 logger = logging.getLogger("django_workflow")
@@ -159,7 +160,8 @@ def _add_versions(specs: Sequence[FlowSpec]) -> dict[tuple[str, str], tuple[int,
     # in one order in every process: those that publish the same wait for each other, never in a circle
     specs = sorted(specs, key=attrgetter("slug"))
     with db.atomic():
-        flows.bulk_create([FlowDefinition(slug=spec.slug, title=spec.title) for spec in specs], ignore_conflicts=True)
+        new = [FlowDefinition(id=content_id(spec.slug), slug=spec.slug, title=spec.title) for spec in specs]
+        flows.bulk_create(new, ignore_conflicts=True)
         # the row of the flow is the lock under which version numbers are given
         locked = flows.filter(slug__in=[spec.slug for spec in specs]).order_by("slug").select_for_update(no_key=True)
         ids = dict(locked.values_list("slug", "id"))
@@ -168,6 +170,8 @@ def _add_versions(specs: Sequence[FlowSpec]) -> dict[tuple[str, str], tuple[int,
         added = [spec for spec in specs if (spec.slug, spec.fingerprint) not in found]
         versions.bulk_create(
             FlowVersion(
+                # whoever remembers it over a restore, a fixture or a flush remembers this very definition
+                id=content_id(spec.slug, spec.fingerprint),
                 flow_id=ids[spec.slug],
                 number=last.get(ids[spec.slug], 0) + 1,
                 fingerprint=spec.fingerprint,
@@ -183,7 +187,9 @@ def _create_queues(names: list[str]) -> None:
         new = sorted(set(names) - set(queue.existing()))
         if new:
             queue.create(new)
-        Queue.objects.using(conf.DATABASE).bulk_create([Queue(name=name) for name in names], ignore_conflicts=True)
+        Queue.objects.using(conf.DATABASE).bulk_create(
+            [Queue(id=content_id(name), name=name) for name in names], ignore_conflicts=True
+        )
 
 
 def latest_version(slug: str) -> FlowVersion:

@@ -55,7 +55,7 @@ def each_apart(
     Returns how much was done. Errors of the connection are raised.
     """
     try:
-        return work(run_ids) if run_ids else 0
+        return db.with_fresh_ids(lambda: work(run_ids)) if run_ids else 0
     except Exception as error:
         if db.is_of_connection(error):
             raise

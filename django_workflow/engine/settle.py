@@ -92,15 +92,19 @@ def settle(outcomes: Sequence[Outcome], *, wait_ms: int | None = None, taker: Ta
     if not outcomes:
         return Settled()
     try:
-        settling = _Settling(outcomes, wait_ms, taker.afresh() if taker is not None else None)
-        with db.together():
-            settling.settle()
-        return settling.finish()
+        return db.with_fresh_ids(lambda: _settle_together(outcomes, wait_ms, taker))
     except Exception as error:
         # whatever one outcome causes must not keep the others from settling
         if not db.is_for_good(error):
             raise
         return _settle_apart(outcomes, wait_ms, error)
+
+
+def _settle_together(outcomes: Sequence[Outcome], wait_ms: int | None, taker: Taker | None) -> Settled:
+    settling = _Settling(outcomes, wait_ms, taker.afresh() if taker is not None else None)
+    with db.together():
+        settling.settle()
+    return settling.finish()
 
 
 def _settle_apart(outcomes: Sequence[Outcome], wait_ms: int | None, error: Exception) -> Settled:

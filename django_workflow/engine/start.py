@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db import DatabaseError
+
 from django_workflow import db, payload
 from django_workflow.conf import conf
 from django_workflow.definition import schema
@@ -19,7 +21,7 @@ from django_workflow.engine.records import EventLog
 from django_workflow.engine.routing import Decision, RunFacts, decide
 from django_workflow.engine.settle import facts_of, notifications
 from django_workflow.engine.state import FreshState
-from django_workflow.exceptions import PayloadError
+from django_workflow.exceptions import NotSupported, PayloadError
 from django_workflow.ids import uuid7
 from django_workflow.statuses import RUNNING, SCHEDULED
 
@@ -52,12 +54,14 @@ def checked_labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:
     return labels or {}
 
 
-# whoever inserts second waits for the first one's end and then finds its run below
+# Whoever inserts second waits for the first one's end and then finds its run below. A version that this process
+# remembers and the database does not have (it was restored or emptied) is null here, which is refused.
 INSERT_RUNS = """
     INSERT INTO django_workflow_run
         (id, flow_id, version_id, status, is_local, open_steps, task_count, input, error, idempotency_key, labels,
          title, started_by, variables_id, output, due_at, deadline_at, started_at, ended_at)
-    SELECT n.id, %s, %s, n.status, n.is_local, n.open_steps, n.task_count, n.input::jsonb, n.error::jsonb, n.key,
+    SELECT n.id, %s, (SELECT id FROM django_workflow_flowversion WHERE id = %s::bigint), n.status, n.is_local,
+           n.open_steps, n.task_count, n.input::jsonb, n.error::jsonb, n.key,
            n.labels::jsonb, n.title, n.by, n.variables, n.output::jsonb,
            n.due_at, coalesce(n.due_at, clock_timestamp()) + make_interval(secs => %s::float8),
            CASE WHEN n.status <> 'scheduled' THEN clock_timestamp() END,
@@ -75,7 +79,7 @@ INSERT_RUNS = """
     ON CONFLICT DO NOTHING
 """
 FIND_EXISTING = """
-    SELECT w.place, r.id FROM unnest(%s::int[], %s::text[], %s::uuid[]) AS w(place, key, id)
+    SELECT w.place, r.id, r.flow_id FROM unnest(%s::int[], %s::text[], %s::uuid[]) AS w(place, key, id)
     JOIN django_workflow_run r ON r.id = w.id OR (r.flow_id = %s AND r.idempotency_key = w.key)
 """
 
@@ -86,10 +90,21 @@ def start(spec: FlowSpec, requests: Sequence[StartRequest]) -> list[UUID]:
     spec: the definition they are pinned to; it is published first where it is new.
     Returns the runs' ids in the order of the requests; where the idempotency key or the run id was
     used before, the existing run's id.
-    Raises `PayloadError` for an input that is not JSON, too large, or unlike the flow's schema; then no run is made.
+    Raises `PayloadError` for an input that is not JSON, too large, or unlike the flow's schema, and `NotSupported`
+    for a run id that another flow's run has; then no run is made.
     """
     if not requests:
         return []
+    try:
+        return db.with_fresh_ids(lambda: _start(spec, requests))
+    except DatabaseError as error:
+        if not db.is_of_memory(error):
+            raise
+        publish.published.forget()
+    return _start(spec, requests)
+
+
+def _start(spec: FlowSpec, requests: Sequence[StartRequest]) -> list[UUID]:
     flow_id, version_id = publish.version_of(spec)
     runs = [_NewRun.of(spec, version_id, request) for request in requests]
     advance = Advance(EventLog(are_first=True))
@@ -190,7 +205,9 @@ def _insert(runs: Sequence[_NewRun], spec: FlowSpec, flow_id: int) -> tuple[list
     if refused:
         keys = [runs[place].request.idempotency_key for place in refused]
         found = db.rows(FIND_EXISTING, [refused, keys, [ids[place] for place in refused], flow_id])
-        for place, run_id in found:
+        for place, run_id, found_flow in found:
+            if found_flow != flow_id:
+                raise NotSupported(f"Run {run_id} exists and is not of flow {spec.slug!r}; choose another run_id.")
             ids[place] = run_id
     return ids, made
 

@@ -734,9 +734,9 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="flow_version_never_updated",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
+                    condition="WHEN (ROW(to_jsonb(OLD) - 'created_at', NULL) IS DISTINCT FROM ROW(to_jsonb(NEW) - 'created_at', NULL) AND NOT coalesce(current_setting('django_workflow.repair', true), '') = 'on')",
                     func="RAISE EXCEPTION 'a flow_version is never changed' USING ERRCODE = 'integrity_constraint_violation';",
-                    hash="4db1faf9f6eff46a9dc8843dbb0760f4cd425c8b",
-                    level="STATEMENT",
+                    hash="01cf505a42095f444bd14dd1762b3c47eca7d6ee",
                     operation="UPDATE",
                     pgid="pgtrigger_flow_version_never_updated_d8d43",
                     table="django_workflow_flowversion",
@@ -749,9 +749,9 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="flow_version_deleted_by_retention_only",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func="\n            IF current_setting('django_workflow.retention', true) IS DISTINCT FROM 'on' THEN\n                RAISE EXCEPTION 'a flow_version is deleted by retention only'\n                USING ERRCODE = 'integrity_constraint_violation';\n            END IF;\n            RETURN NULL;\n        ",
-                    hash="9862d5d7ae9858f6e11265c2cfcfb0297f47ca79",
-                    level="STATEMENT",
+                    condition="WHEN (current_setting('django_workflow.retention', true) IS DISTINCT FROM 'on')",
+                    func="\n            RAISE EXCEPTION 'a flow_version is deleted by retention only'\n            USING ERRCODE = 'integrity_constraint_violation';\n        ",
+                    hash="526490f804adca1951f31b43f148832be0d5cea0",
                     operation="DELETE",
                     pgid="pgtrigger_flow_version_deleted_by_retention_only_f0c33",
                     table="django_workflow_flowversion",
@@ -772,9 +772,9 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="event_never_updated",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
+                    condition="WHEN (ROW(to_jsonb(OLD) - 'created_at', date_trunc('milliseconds', (to_jsonb(OLD)->>'created_at')::timestamptz)) IS DISTINCT FROM ROW(to_jsonb(NEW) - 'created_at', date_trunc('milliseconds', (to_jsonb(NEW)->>'created_at')::timestamptz)) AND NOT coalesce(current_setting('django_workflow.repair', true), '') = 'on')",
                     func="RAISE EXCEPTION 'a event is never changed' USING ERRCODE = 'integrity_constraint_violation';",
-                    hash="4c9b411b9b031109ec8ba71ef8c9cf4c3e79ed59",
-                    level="STATEMENT",
+                    hash="ebde95c91fd071ff3e28fc796214379291ce3e77",
                     operation="UPDATE",
                     pgid="pgtrigger_event_never_updated_98088",
                     table="django_workflow_event",
@@ -787,9 +787,9 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="event_deleted_by_retention_only",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func="\n            IF current_setting('django_workflow.retention', true) IS DISTINCT FROM 'on' THEN\n                RAISE EXCEPTION 'a event is deleted by retention only'\n                USING ERRCODE = 'integrity_constraint_violation';\n            END IF;\n            RETURN NULL;\n        ",
-                    hash="f393e9a95daee856870da140eb2bff4f06e442fa",
-                    level="STATEMENT",
+                    condition="WHEN (current_setting('django_workflow.retention', true) IS DISTINCT FROM 'on')",
+                    func="\n            RAISE EXCEPTION 'a event is deleted by retention only'\n            USING ERRCODE = 'integrity_constraint_violation';\n        ",
+                    hash="6a308ff5b76a0e4922eae057068a50dedc013eb8",
                     operation="DELETE",
                     pgid="pgtrigger_event_deleted_by_retention_only_c6aec",
                     table="django_workflow_event",
@@ -818,9 +818,9 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="variables_never_updated",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
+                    condition="WHEN (ROW(to_jsonb(OLD) - 'created_at', date_trunc('milliseconds', (to_jsonb(OLD)->>'created_at')::timestamptz)) IS DISTINCT FROM ROW(to_jsonb(NEW) - 'created_at', date_trunc('milliseconds', (to_jsonb(NEW)->>'created_at')::timestamptz)) AND NOT coalesce(current_setting('django_workflow.repair', true), '') = 'on')",
                     func="RAISE EXCEPTION 'a variables is never changed' USING ERRCODE = 'integrity_constraint_violation';",
-                    hash="1493acd6560221638d42025996108d47feb0b23f",
-                    level="STATEMENT",
+                    hash="84aa306731588d0f1c74f3f12a097eaf82343703",
                     operation="UPDATE",
                     pgid="pgtrigger_variables_never_updated_0b729",
                     table="django_workflow_variables",
@@ -833,9 +833,9 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="variables_deleted_by_retention_only",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func="\n            IF current_setting('django_workflow.retention', true) IS DISTINCT FROM 'on' THEN\n                RAISE EXCEPTION 'a variables is deleted by retention only'\n                USING ERRCODE = 'integrity_constraint_violation';\n            END IF;\n            RETURN NULL;\n        ",
-                    hash="d677c59bab356a1ceef638285ee40a15a1035940",
-                    level="STATEMENT",
+                    condition="WHEN (current_setting('django_workflow.retention', true) IS DISTINCT FROM 'on')",
+                    func="\n            RAISE EXCEPTION 'a variables is deleted by retention only'\n            USING ERRCODE = 'integrity_constraint_violation';\n        ",
+                    hash="c0eb10ffda6de8b20a2c3d179ac4a0bae1f2d192",
                     operation="DELETE",
                     pgid="pgtrigger_variables_deleted_by_retention_only_19c0f",
                     table="django_workflow_variables",

@@ -58,7 +58,7 @@ class FlowVersion(models.Model):
             models.UniqueConstraint(fields=("flow", "fingerprint"), name="same_definition_is_the_same_version"),
         ]
         triggers: list[pgtrigger.Trigger] = [
-            never_updated("flow_version"),
+            never_updated("flow_version", times=False),
             deleted_by_retention_only("flow_version"),
         ]
 

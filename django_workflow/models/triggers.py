@@ -8,6 +8,8 @@ from django_workflow.statuses import Moves
 
 #: Transaction-local setting under which retention may delete immutable rows.
 RETENTION_SETTING = "django_workflow.retention"
+#: Transaction-local setting under which transaction ids of another cluster may be numbered anew.
+REPAIR_SETTING = "django_workflow.repair"
 
 
 def status_machine(table: str, moves: Moves) -> pgtrigger.Trigger:
@@ -41,29 +43,39 @@ def status_machine(table: str, moves: Moves) -> pgtrigger.Trigger:
     )
 
 
-def never_updated(table: str) -> pgtrigger.Trigger:
-    """Return a trigger that refuses every update of the table's rows."""
+def never_updated(table: str, *, times: bool = True) -> pgtrigger.Trigger:
+    """Return a trigger that refuses every change of the table's rows.
+
+    One per row, which costs nothing where nobody updates. Django's `save()` updates first and inserts where no row
+    was found, and `loaddata` writes rows anew as they are, their times without microseconds: neither is a change.
+
+    times: whether a row's `created_at` matters; the same definition may have been published earlier elsewhere.
+    """
+    old, new = (_content(row, times=times) for row in ("OLD", "NEW"))
+    is_repair = f"coalesce(current_setting('{REPAIR_SETTING}', true), '') = 'on'"
     return pgtrigger.Trigger(
         name=f"{table}_never_updated",
-        level=pgtrigger.Statement,
         when=pgtrigger.Before,
         operation=pgtrigger.Update,
+        condition=pgtrigger.Condition(f"{old} IS DISTINCT FROM {new} AND NOT {is_repair}"),
         func=f"RAISE EXCEPTION 'a {table} is never changed' USING ERRCODE = 'integrity_constraint_violation';",
     )
 
 
+def _content(row: str, *, times: bool) -> str:
+    time = f"date_trunc('milliseconds', (to_jsonb({row})->>'created_at')::timestamptz)" if times else "NULL"
+    return f"ROW(to_jsonb({row}) - 'created_at', {time})"
+
+
 def deleted_by_retention_only(table: str) -> pgtrigger.Trigger:
-    """Return a trigger that refuses deletes outside retention."""
+    """Return a trigger that refuses to delete rows outside retention."""
     return pgtrigger.Trigger(
         name=f"{table}_deleted_by_retention_only",
-        level=pgtrigger.Statement,
         when=pgtrigger.Before,
         operation=pgtrigger.Delete,
+        condition=pgtrigger.Condition(f"current_setting('{RETENTION_SETTING}', true) IS DISTINCT FROM 'on'"),
         func=f"""
-            IF current_setting('{RETENTION_SETTING}', true) IS DISTINCT FROM 'on' THEN
-                RAISE EXCEPTION 'a {table} is deleted by retention only'
-                USING ERRCODE = 'integrity_constraint_violation';
-            END IF;
-            RETURN NULL;
+            RAISE EXCEPTION 'a {table} is deleted by retention only'
+            USING ERRCODE = 'integrity_constraint_violation';
         """,
     )
