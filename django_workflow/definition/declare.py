@@ -129,7 +129,10 @@ class FlowDeclaration:
 
     def _add(self, function: Callable[..., Any], kind: str, options: dict[str, Any]) -> None:
         name = options.pop("name", None) or getattr(function, "__name__", type(function).__name__)
-        handler = registry.add_handler(f"{self.slug}.{name}", function)
+        executor = options.get("executor") or self.defaults.get("executor")
+        handler = registry.add_handler(
+            f"{self.slug}.{name}", function, atomic=options.get("atomic") is True, executor=executor
+        )
         explicit = _as_list(options.pop("depends_on", None) or ())
         draft = StepDraft(name, handler.name, kind, handler.params, options=options)
         draft.problems = [

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from django_workflow.exceptions import UnknownFlow, UnregisteredHandler
+from django_workflow.exceptions import DefinitionError, UnknownFlow, UnregisteredHandler
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,6 +22,7 @@ class Handler:
     """A registered function and what the engine needs to know about its signature.
 
     takes_any: it has `**kwargs`, so it receives every argument of its step.
+    atomic, executor: what its flow in code says of it now, which the version of an older run does not know.
     """
 
     name: str
@@ -30,9 +31,13 @@ class Handler:
     defaults: dict[str, Any]
     is_async: bool
     takes_any: bool = False
+    atomic: bool = False
+    executor: str | None = None
 
     @classmethod
-    def of(cls, name: str, function: Callable[..., Any]) -> Handler:
+    def of(
+        cls, name: str, function: Callable[..., Any], *, atomic: bool = False, executor: str | None = None
+    ) -> Handler:
         """Read `function`'s signature."""
         params = parameters(function)
         defaults = {item.name: item.default for item in params if item.default is not inspect.Parameter.empty}
@@ -40,7 +45,8 @@ class Handler:
         is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
         every = inspect.signature(function).parameters.values()
         takes_any = any(item.kind is item.VAR_KEYWORD for item in every)
-        return cls(name, function, tuple(item.name for item in params), defaults, is_async, takes_any)
+        names = tuple(item.name for item in params)
+        return cls(name, function, names, defaults, is_async, takes_any, atomic and not is_async, executor)
 
 
 def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -78,9 +84,9 @@ class Registry:
         """Return all declared flows, by slug."""
         return [self._flows[slug] for slug in sorted(self._flows)]
 
-    def add_handler(self, name: str, function: Callable[..., Any]) -> Handler:
-        """Register `function` as handler `name` and return its entry."""
-        handler = Handler.of(name, function)
+    def add_handler(self, name: str, function: Callable[..., Any], **declared: Any) -> Handler:
+        """Register `function` as handler `name` and return its entry; `declared` as for `Handler.of`."""
+        handler = Handler.of(name, function, **declared)
         with self._lock:
             self._handlers[name] = handler
         return handler
@@ -117,6 +123,13 @@ class Registry:
     def knows(self, handler: str, callables: tuple[str, ...]) -> bool:
         """Say whether this process has code for `handler` and all of `callables`."""
         return handler in self._handlers and all(name in self._callables for name in callables)
+
+    def steps_declared(self, slug: str) -> frozenset[str]:
+        """Return the steps that a flow in code has now, none where this process does not know it."""
+        try:
+            return frozenset(self._flows[slug].spec.steps) if slug in self._flows else frozenset()
+        except DefinitionError:
+            return frozenset()
 
 
 registry = Registry()

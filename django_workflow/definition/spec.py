@@ -154,12 +154,15 @@ class StepSpec:
         """Whether its skip may skip those that depend on it."""
         return self.on_exhausted == "skip_cascade" or (self.when is not None and self.on_unmet == "skip_cascade")
 
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Names of the registered callables without which nobody can decide how it begins."""
+        return (self.when.callable,) if self.when is not None and self.when.callable else ()
+
     @cached_property
     def callables(self) -> tuple[str, ...]:
-        """Names of the registered callables this step needs besides its handler."""
-        names = []
-        if self.when is not None and self.when.callable:
-            names.append(self.when.callable)
+        """Names of the registered callables it uses besides its handler: its condition, its retry strategy."""
+        names = list(self.conditions)
         strategy = self.retry.get("strategy")
         if isinstance(strategy, str) and strategy.startswith(CALLABLE_PREFIX):
             names.append(strategy.removeprefix(CALLABLE_PREFIX))
@@ -347,7 +350,7 @@ class FlowSpec:
         begun = self._begin_callables
         table = {}
         for name, step in self.steps.items():
-            names = dict.fromkeys((*language, *step.callables))
+            names = dict.fromkeys((*language, *step.conditions))
             for transition in self.outbound[name]:
                 names.update(dict.fromkeys(transition.callables))
                 for target in transition.steps:
@@ -371,7 +374,7 @@ class FlowSpec:
         for group in groups.values():
             names: dict[str, None] = {}
             for name in group:
-                names.update(dict.fromkeys(self.steps[name].callables))
+                names.update(dict.fromkeys(self.steps[name].conditions))
                 for item in ways[name]:
                     names.update(dict.fromkeys(item.callables))
                 for target in successors[name]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 from django_workflow import db, queue
+from django_workflow.definition.names import CONTEXT_NAMES
+from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import MAP, FlowSpec, StepSpec
 from django_workflow.engine import publish
 from django_workflow.engine.decisions import OUTERMOST
@@ -30,7 +32,8 @@ class ClaimedTask:
     is_lost: another worker held it and vanished; it begins only after that has been settled.
     source_id: the step run that led to its own. worker_id: of this attempt. lost_worker_id: of the one that vanished.
     age: seconds since the task was made.
-    input, variables: JSON text, where the handler may ask for it.
+    input, variables: JSON text, where the handler asks for it. is_input_read: the input is here.
+    dependencies: outputs that the handler takes by name. sources: the steps whose outputs were looked for.
     """
 
     id: int
@@ -60,6 +63,8 @@ class ClaimedTask:
     worker_id: int | None = None
     lost_worker_id: int | None = None
     dependencies: Mapping[str, StepOutput] = field(default_factory=dict)
+    is_input_read: bool = False
+    sources: tuple[str, ...] = ()
 
     @property
     def fence(self) -> tuple[int, int]:
@@ -214,17 +219,45 @@ def equip_taken(tasks: Sequence[ClaimedTask], known: Callable[[ClaimedTask, str]
 
     known: gives the output in hand, as JSON, that a task takes of a step, or None.
     """
-    _read_inputs([task for task in tasks if takes_input(task)])
+    _read_inputs([task for task in tasks if takes_input(task, params_of(task))])
     _read_variables(tasks)
     for task in tasks:
-        found = ((name, known(task, name)) for name in task.step.sources)
+        found = ((name, known(task, name)) for name in sources_of(task, params_of(task)))
         task.dependencies = {name: StepOutput(SUCCEEDED, text) for name, text in found if text is not None}
     _read_dependencies(tasks)
 
 
-def takes_input(task: ClaimedTask) -> bool:
-    """Say whether what runs a task needs the run's input."""
-    return "input" in task.step.params or bool(task.step.arguments) or task.step.retry_when is not None
+def params_of(task: ClaimedTask) -> tuple[str, ...]:
+    """Return the parameters of the handler as this process has it; the version knows those of its own time."""
+    handler = registry.handler(task.step.handler)
+    return task.step.params if handler is None else handler.params
+
+
+def takes_input(task: ClaimedTask, params: Container[str]) -> bool:
+    """Say whether a handler with these parameters, or its step's expressions, needs the run's input."""
+    return "input" in params or bool(task.step.arguments) or task.step.retry_when is not None
+
+
+def sources_of(task: ClaimedTask, params: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the steps of the run's version whose outputs a handler with these parameters takes by name."""
+    step = task.step
+    if params == step.params:
+        return step.sources
+    others = CONTEXT_NAMES.union(step.arguments)
+    return tuple(name for name in params if name not in others and name in task.spec.steps)
+
+
+def is_equipped(task: ClaimedTask, params: tuple[str, ...]) -> bool:
+    """Say whether a task came with all that a handler with these parameters takes."""
+    has_input = task.is_input_read or not takes_input(task, params)
+    return has_input and set(sources_of(task, params)) <= set(task.sources)
+
+
+def equip(task: ClaimedTask, params: tuple[str, ...]) -> None:
+    """Read what a handler takes and the claim did not bring: where it runs the code may be another release's."""
+    if takes_input(task, params) and not task.is_input_read:
+        _read_inputs([task])
+    _read_dependencies([task], lambda _: params)
 
 
 # the condition on the status is read again by PostgreSQL under the row's lock
@@ -288,9 +321,10 @@ def _equip(found: Iterable[Sequence[Any]], queue_name: str, lease_id: int) -> li
             task_id, run_id, step_run_id, message_id, lease_id, index, attempt, failures, losses, item, spec,
             spec.steps[step], iteration, queue_name, age, is_begun, is_lost, False, lost_lease_id, run_input,
             scope, source_id, variables_id, worker_id=worker_id, lost_worker_id=lost_worker_id,
+            is_input_read=is_inline,
         )  # fmt: skip
         tasks.append(task)
-        if not is_inline and takes_input(task):
+        if not is_inline and takes_input(task, params_of(task)):
             large.append(task)
     tasks.sort(key=lambda task: task.id)
     _read_inputs(large)
@@ -302,7 +336,7 @@ def _equip(found: Iterable[Sequence[Any]], queue_name: str, lease_id: int) -> li
 def _read_inputs(tasks: Sequence[ClaimedTask]) -> None:
     inputs = read_inputs(task.run_id for task in tasks)
     for task in tasks:
-        task.input = inputs[task.run_id]
+        task.input, task.is_input_read = inputs[task.run_id], True
 
 
 READ_VALUES = "SELECT id, values FROM django_workflow_variables WHERE id = ANY(%s::bigint[])"
@@ -317,9 +351,14 @@ def _read_variables(tasks: Sequence[ClaimedTask]) -> None:
             task.variables = values.get(task.variables_id)
 
 
-def _read_dependencies(tasks: Sequence[ClaimedTask]) -> None:
+def _read_dependencies(
+    tasks: Sequence[ClaimedTask], params: Callable[[ClaimedTask], tuple[str, ...]] = params_of
+) -> None:
     """Read the outputs that handlers take by name, once for all tasks that take the same."""
-    asking = [(task, name) for task in tasks for name in task.step.sources if name not in task.dependencies]
+    asking = []
+    for task in tasks:
+        task.sources = sources_of(task, params(task))
+        asking += [(task, name) for name in task.sources if name not in task.dependencies]
     if not asking:
         return
     scopes = outer_scopes({task.scope for task, _ in asking})
@@ -363,17 +402,18 @@ def begin(tasks: Sequence[ClaimedTask]) -> set[int]:
     return begun
 
 
-#: How the reason begins for which a task is handed back by a process without its code.
-UNKNOWN = "no handler"
+#: The reason for which a task is handed back by a process without its code, and how it is found again.
+UNKNOWN = "no {} in this process"
+ANY_UNKNOWN = UNKNOWN.format("%")
 SECONDS_UNKNOWN = """
     SELECT coalesce(extract(epoch FROM clock_timestamp() - min(ended_at)), 0)::float8 FROM django_workflow_attempt
-    WHERE task_id = %s AND outcome = 'released' AND starts_with(message, %s)
+    WHERE task_id = %s AND outcome = 'released' AND message LIKE %s
 """
 
 
 def seconds_unknown(task: ClaimedTask) -> float:
     """Return how long ago a process first handed this task back because it did not have its code."""
-    seconds: float = db.rows(SECONDS_UNKNOWN, [task.id, UNKNOWN])[0][0]
+    seconds: float = db.rows(SECONDS_UNKNOWN, [task.id, ANY_UNKNOWN])[0][0]
     return seconds
 
 

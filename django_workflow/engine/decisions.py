@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django_workflow.definition.spec import StepSpec
+from django_workflow.definition.registry import registry
+from django_workflow.definition.spec import FlowSpec, StepSpec
 from django_workflow.statuses import RUNNING
 
 Error = dict[str, Any]
@@ -278,17 +279,20 @@ class Renewed(Mapping[str, Any]):
 class Visible(Mapping[str, Any]):
     """Outputs as an expression sees them: a step that was skipped or has not run gives None.
 
+    So does one that is not in the run's version and in today's code: a condition of today may ask for it.
     failure: why an output could not be read, where that happened.
     """
 
-    def __init__(self, outputs: Mapping[str, Any], steps: Mapping[str, StepSpec]) -> None:
+    def __init__(self, outputs: Mapping[str, Any], spec: FlowSpec) -> None:
         self._outputs = outputs
-        self._steps = steps
+        self._spec = spec
         self.failure: Exception | None = None
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._steps:
-            raise KeyError(name)
+        if name not in self._spec.steps:
+            if name not in registry.steps_declared(self._spec.slug):
+                raise KeyError(name)
+            return None
         try:
             return self._outputs.get(name)
         except Exception as failure:
@@ -296,7 +300,7 @@ class Visible(Mapping[str, Any]):
             raise
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._steps)
+        return iter(self._spec.steps)
 
     def __len__(self) -> int:
-        return len(self._steps)
+        return len(self._spec.steps)

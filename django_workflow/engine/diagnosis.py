@@ -91,7 +91,7 @@ def _definitions() -> Iterator[Finding]:
 
 
 def _missing_handlers(spec: FlowSpec) -> list[str]:
-    return sorted({step.handler for step in spec.steps.values() if not registry.knows(step.handler, step.callables)})
+    return sorted({step.handler for step in spec.steps.values() if not registry.knows(step.handler, step.conditions)})
 
 
 WORKERS = """

@@ -6,14 +6,14 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 from django_workflow import db, queue
 from django_workflow.conf import conf
 from django_workflow.definition.registry import registry
-from django_workflow.definition.retry import NUMBERS, RetryPolicy
+from django_workflow.definition.retry import NUMBERS, STRATEGIES, RetryPolicy
 from django_workflow.definition.spec import CALLABLE_PREFIX, LONGEST_TIME, MAP, NATIVE, StepSpec
 from django_workflow.engine.advance import LockedRun
 from django_workflow.engine.claim import ClaimedTask
@@ -113,11 +113,13 @@ class Ending:
         if self.outcome.retry_after is not None:
             return max(0.0, self.outcome.retry_after)
         policy = policy_of(self.outcome.task.step)
-        strategy = policy.strategy
-        named = (
-            registry.callable(strategy.removeprefix(CALLABLE_PREFIX)) if strategy.startswith(CALLABLE_PREFIX) else None
-        )
-        return policy.delay(self.failure_count, named)
+        name = policy.strategy.removeprefix(CALLABLE_PREFIX)
+        if name == policy.strategy:
+            return policy.delay(self.failure_count)
+        if not registry.has_callable(name):
+            # a deploy took it away: it decides only how long to wait, which the policy's numbers do as well
+            return replace(policy, strategy=STRATEGIES[0]).delay(self.failure_count)
+        return policy.delay(self.failure_count, registry.callable(name))
 
     @property
     def keeps_message(self) -> bool:

@@ -7,6 +7,7 @@ of a new version's row.
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -75,6 +76,19 @@ def spec_of(version_id: int) -> FlowSpec:
         # known in tests, too: what is rolled back leaves no id to another version
         spec = published.specs[key] = FlowSpec.from_dict(version.spec)
     return spec
+
+
+HAS_VERSION_WITH = """
+    SELECT EXISTS (
+        SELECT 1 FROM django_workflow_flowversion v JOIN django_workflow_flowdefinition f ON f.id = v.flow_id
+        WHERE f.slug = %s AND v.spec @> %s::jsonb
+    )
+"""
+
+
+def has_version_with(slug: str, step: str) -> bool:
+    """Say whether any version of a flow has a step: its code may ask for it in runs of older ones."""
+    return bool(db.rows(HAS_VERSION_WITH, [slug, json.dumps({"steps": [{"name": step}]})])[0][0])
 
 
 def readable_spec(version_id: int) -> FlowSpec | None:

@@ -84,7 +84,7 @@ class Sight:
             more,
             input=lambda: self.facts.input,
             vars=lambda: self.branches.variables(variables).values,
-            outputs=lambda: Visible(self.outputs(scope), self.spec.steps),
+            outputs=lambda: Visible(self.outputs(scope), self.spec),
         )
         if self.spec.language != NATIVE:
             names.add_reader("statuses", lambda: self.facts.state.statuses(self._stored_scope(scope)))

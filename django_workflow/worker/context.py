@@ -10,7 +10,7 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 
 from django_workflow import payload
-from django_workflow.engine import outputs
+from django_workflow.engine import outputs, publish
 from django_workflow.engine.claim import ClaimedTask, wanted_by
 from django_workflow.engine.decisions import OUTERMOST
 from django_workflow.exceptions import WorkflowError
@@ -101,7 +101,8 @@ class Context:
 
     def failures(self, step: str) -> list[dict[str, Any]]:
         """Return index, class and message of the failed items of a map step; in a loop, of the pass that led here."""
-        return outputs.read_failures(self._wanted(step))
+        wanted = self._wanted(step)
+        return [] if wanted is None else outputs.read_failures(wanted)
 
     async def aoutput(self, step: str) -> Any:
         """Async twin of `output`."""
@@ -116,11 +117,14 @@ class Context:
         if known is not None and known.status != SUCCEEDED:
             return known
         wanted = self._wanted(step)
-        return known or outputs.read_outputs([wanted]).get(wanted)
+        return known if known or wanted is None else outputs.read_outputs([wanted]).get(wanted)
 
-    def _wanted(self, step: str) -> outputs.Wanted:
+    def _wanted(self, step: str) -> outputs.Wanted | None:
+        """Return what to read of a step; None of one that only other versions of the flow have."""
         spec = self._task.spec
         if step not in spec.steps:
+            if publish.has_version_with(spec.slug, step):
+                return None
             raise WorkflowError(f"Flow {spec.slug!r} has no step {step!r}; its steps: {', '.join(spec.steps)}.")
         return wanted_by(self._task, step, outputs.outer_scopes([self._task.scope])[self._task.scope])
 

@@ -24,7 +24,7 @@ from django_workflow.engine.claim import ClaimedTask, Taker
 from django_workflow.engine.outcome import Outcome
 from django_workflow.engine.settle import Settled, notifications
 from django_workflow.statuses import SUCCEEDED
-from django_workflow.worker import unknown
+from django_workflow.worker import executors, unknown
 from django_workflow.worker.context import log_fields
 from django_workflow.worker.executors import Runners
 from django_workflow.worker.hand import PATIENCE, Hand
@@ -201,7 +201,7 @@ class Dispatcher:
     @staticmethod
     def _knows(spec: FlowSpec, step: StepSpec) -> bool:
         """Say whether this process has the code of a step, and of what follows it."""
-        return registry.knows(step.handler, spec.path_callables[step.name])
+        return registry.knows(step.handler, spec.path_callables[step.name]) and executors.is_known(step)
 
     def _leave_to_lease(self, item: Outcome) -> None:
         """Forget an outcome that cannot be settled, not even as a failure: it must not end the work on all others."""

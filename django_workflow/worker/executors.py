@@ -15,6 +15,8 @@ from typing import Any, Protocol
 from django.utils.module_loading import import_string
 
 from django_workflow.conf import conf
+from django_workflow.definition.registry import registry
+from django_workflow.definition.spec import StepSpec
 from django_workflow.engine.outcome import Outcome
 from django_workflow.engine.settle import Settled
 from django_workflow.exceptions import UnregisteredHandler
@@ -73,7 +75,7 @@ class ThreadRunner:
 
     def run(self, job: Job) -> Outcome | Settled:
         """Run one job in this thread."""
-        return invoke.call_atomic(job) if job.task.step.atomic else invoke.call(job)
+        return invoke.call_atomic(job) if job.is_atomic else invoke.call(job)
 
     def _add_thread(self) -> None:
         name = f"django_workflow-handler-{len(self._threads)}"
@@ -219,6 +221,25 @@ def known() -> list[str]:
     return [*RUNNERS, *conf.EXECUTORS]
 
 
+def name_for(step: StepSpec) -> str | None:
+    """Return the executor that a step names, None for the worker's own.
+
+    Where the version's is not of this process, as after a deploy that gave it up, it is the one that today's code says.
+    """
+    if step.executor is None or step.executor in RUNNERS or step.executor in conf.EXECUTORS:
+        return step.executor
+    handler = registry.handler(step.handler)
+    return (handler.executor if handler is not None else None) or step.executor
+
+
+def is_known(step: StepSpec) -> bool:
+    """Say whether this process has the executor of a step, or itself declares it there: then its settings are wrong."""
+    if step.executor is None or name_for(step) in known():
+        return True
+    handler = registry.handler(step.handler)
+    return handler is not None and handler.executor == step.executor
+
+
 class Runners:
     """The runners of one worker, made when a step first asks for one."""
 
@@ -230,8 +251,8 @@ class Runners:
 
     def submit(self, job: Job) -> None:
         """Hand a job to the runner its step names."""
-        name = job.task.step.executor or self._default
-        if job.task.step.atomic:
+        name = name_for(job.task.step) or self._default
+        if job.is_atomic:
             name = THREAD  # handler and settle share this process's transaction
         elif name in (THREAD, LOOP):
             name = LOOP if job.handler.is_async else THREAD

@@ -69,6 +69,6 @@ def _names(job: Job, **more: Any) -> Names:
         item=lambda: payload.loads(task.item),
         vars=lambda: payload.loads(task.variables) or {},
         outputs=lambda: Visible(
-            RunOutputs(task.run_id, task.spec, scopes=outer_scopes([task.scope])[task.scope]), task.spec.steps
+            RunOutputs(task.run_id, task.spec, scopes=outer_scopes([task.scope])[task.scope]), task.spec
         ),
     )

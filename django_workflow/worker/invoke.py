@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from typing import Any
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 
 from django_workflow import db, payload
 from django_workflow.definition.outcomes import Fail, RetryAfter, Skip
-from django_workflow.engine import inputs, outcome
+from django_workflow.engine import claim, inputs, outcome
 from django_workflow.engine.outcome import ErrorRecord, Outcome
 from django_workflow.engine.routing import storable
 from django_workflow.engine.settle import Settled, settle
@@ -38,6 +38,8 @@ IN_FAILED_TRANSACTION = "25P02"
 def arguments(job: Job) -> dict[str, Any]:
     """Return the handler's keyword arguments; JSON is decoded anew for each call."""
     task = job.task
+    if not claim.is_equipped(task, job.handler.params):
+        claim.equip(task, job.handler.params)
     values: dict[str, Any] = {"ctx": job.context}
     skipped = set()
     for name in job.handler.params:
@@ -64,14 +66,6 @@ def call(job: Job) -> Outcome:
     return copy_context().run(_call, job)
 
 
-def call_coroutine(job: Job, function: Callable[[Job], Awaitable[Outcome]]) -> Outcome:
-    """Run a coroutine handler from this thread, which has no loop; `function` calls it.
-
-    What it calls by `sync_to_async` runs in this thread, on its connections. Its context ends with it, too.
-    """
-    return copy_context().run(async_to_sync(function), job)
-
-
 def _call(job: Job) -> Outcome:
     try:
         with job.log:
@@ -90,10 +84,39 @@ async def acall(job: Job) -> Outcome:
     """Run a coroutine handler on this loop; never raises."""
     try:
         with job.log:
-            value = await job.handler.function(**arguments(job))
-        return conclude(job, value)
+            value = await job.handler.function(**await _arguments_of_coroutine(job))
+        return conclude(job, value) if job.task.step.retry_when is None else await _aconclude(job, value)
     except BaseException as error:
-        return conclude_error(job, error)
+        if job.task.step.retry_when is None:
+            return conclude_error(job, error)
+        try:
+            return await _aconclude_error(job, error)
+        except asyncio.CancelledError as stopped:
+            return conclude_error(job, stopped)
+
+
+async def _arguments_of_coroutine(job: Job) -> dict[str, Any]:
+    """Return the keyword arguments; what may read the database does so in a thread, where that is allowed."""
+    if job.task.step.arguments or not claim.is_equipped(job.task, job.handler.params):
+        return await _aarguments(job)
+    return arguments(job)
+
+
+def call_here(job: Job) -> Outcome:
+    """Run a handler, whichever kind it is, in this thread; never raises.
+
+    What a coroutine calls by `sync_to_async` runs in this thread, too, on its connections and in its transaction.
+    """
+    return copy_context().run(async_to_sync(_cancellable), job) if job.handler.is_async else call(job)
+
+
+async def _cancellable(job: Job) -> Outcome:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    job.stop = functools.partial(loop.call_soon_threadsafe, task.cancel)
+    if job.is_interrupted:  # before there was anything to stop
+        task.cancel()
+    return await acall(job)
 
 
 class Superseded(Exception):
@@ -107,7 +130,7 @@ def call_atomic(job: Job) -> Outcome | Settled:
     """
     try:
         with db.atomic():
-            result = call(job)
+            result = call_here(job)
             if result.kind != SUCCEEDED:
                 raise _RolledBack(result)
             settled = _settle_with_its_writes(result)
@@ -188,3 +211,9 @@ def times(job: Job) -> dict[str, Any]:
     """Return when the attempt began and ended, and what it emitted."""
     job.ended_at = time.monotonic()
     return {"begun_at": job.begun_at, "ended_at": job.ended_at, "events": job.context.events}
+
+
+# a step's own expressions may read the database, which a loop's thread may not
+_aarguments = sync_to_async(arguments, thread_sensitive=True)
+_aconclude = sync_to_async(conclude, thread_sensitive=True)
+_aconclude_error = sync_to_async(conclude_error, thread_sensitive=True)

@@ -18,6 +18,7 @@ class Job:
     """One attempt in this process.
 
     claimed_at, begun_at, ended_at: monotonic seconds.
+    is_atomic: handler and settle are one transaction, for the run's version or today's code says so.
     is_ready: the handler can start, so its timeout runs; a new process takes its time before that.
     is_reported: an outcome was handed in already (it timed out, or was withdrawn); a later result is late.
     """
@@ -32,6 +33,7 @@ class Job:
         "context",
         "ended_at",
         "handler",
+        "is_atomic",
         "is_interrupted",
         "is_ready",
         "is_reported",
@@ -46,7 +48,8 @@ class Job:
         self.handler = handler
         self.context = Context(task)
         self.log = LogCapture(task)
-        self.timeout = timeout_of(task)
+        self.is_atomic = task.step.atomic or handler.atomic
+        self.timeout = timeout_of(task, is_atomic=self.is_atomic)
         self.claimed_at = time.monotonic()
         self.begun_at: float | None = None
         self.ended_at: float | None = None
@@ -118,10 +121,10 @@ class Job:
             self.stop()
 
 
-def timeout_of(task: ClaimedTask) -> float | None:
+def timeout_of(task: ClaimedTask, *, is_atomic: bool) -> float | None:
     """Return an attempt's timeout in seconds: the step's, else the settings', else none."""
     if task.step.timeout is not None:
         return task.step.timeout
-    if task.step.atomic:
+    if is_atomic:
         return conf.ATOMIC_TIMEOUT.total_seconds()
     return None if conf.TIMEOUT is None else conf.TIMEOUT.total_seconds()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import logging
 import threading
 import time
@@ -183,10 +181,10 @@ def _store(lines: Sequence[capture.LogLine]) -> None:
 
 
 def _call(job: Job) -> Outcome | Settled:
-    if job.task.step.atomic:
+    if job.is_atomic:
         return invoke.call_atomic(job)
     with _usable_transaction():
-        return invoke.call_coroutine(job, _cancellable) if job.handler.is_async else invoke.call(job)
+        return invoke.call_here(job)
 
 
 @contextmanager
@@ -199,13 +197,6 @@ def _usable_transaction() -> Iterator[None]:
         yield
         if db.connection().connection.info.transaction_status == TransactionStatus.INERROR:
             transaction.set_rollback(True, using=conf.DATABASE)
-
-
-async def _cancellable(job: Job) -> Outcome:
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    job.stop = functools.partial(loop.call_soon_threadsafe, task.cancel)
-    return await invoke.acall(job)
 
 
 def _judge(job: Job, result: Outcome | Settled) -> Outcome | Settled:

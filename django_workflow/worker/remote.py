@@ -22,8 +22,8 @@ from django_workflow.engine import outcome
 from django_workflow.engine.claim import ClaimedTask
 from django_workflow.engine.outcome import ErrorRecord, Outcome
 from django_workflow.engine.outputs import StepOutput
-from django_workflow.exceptions import UnregisteredHandler
-from django_workflow.worker import connections, invoke
+from django_workflow.statuses import RELEASED
+from django_workflow.worker import connections, invoke, unknown
 from django_workflow.worker.capture import LogLine, Sink, capturing
 from django_workflow.worker.job import Job
 from django_workflow.worker.logs import LogWriter
@@ -48,12 +48,16 @@ def describe(job: Job) -> str:
             "lease_id": task.lease_id,
             "index": task.index,
             "attempt": task.attempt,
+            "age": task.age,
             "iteration": task.iteration,
             "scope": task.scope,
+            "source_id": task.source_id,
             "failure_count": task.failure_count,
             "variables": task.variables,
             "item": task.item,
             "input": task.input,
+            "is_input_read": task.is_input_read,
+            "sources": task.sources,
             "queue": task.queue,
             "step": task.step.name,
             "flow": task.spec.to_dict(),
@@ -67,12 +71,17 @@ def perform(text: str, sink: Sink | None = None) -> str:
 
     sink: takes what the handler logs; without one it comes back with the outcome.
     """
-    job = _job(json.loads(text))
+    task = _task(json.loads(text))
+    handler = registry.handler(task.step.handler)
     lines: list[LogLine] = []
-    job.log.sink = sink or lines.append
-    job.begin()
-    with capturing():
-        result = invoke.call_coroutine(job, invoke.acall) if job.handler.is_async else invoke.call(job)
+    if handler is None:
+        result = unknown.judge(task)  # this process has other code than the one that claimed the task
+    else:
+        job = Job(task, handler)
+        job.log.sink = sink or lines.append
+        job.begin()
+        with capturing():
+            result = invoke.call_here(job)
     error = result.error
     return json.dumps(
         {
@@ -101,6 +110,7 @@ def read_result(job: Job, text: str) -> Outcome:
         error=ErrorRecord(error[0], error[1], error[2], tuple(error[3])) if error else None,
         is_retryable=data["is_retryable"],
         retry_after=data["retry_after"],
+        is_counted=data["kind"] != RELEASED,
         reason=data["reason"],
         **invoke.times(job),
     )
@@ -119,21 +129,19 @@ def _take_lines(job: Job, described: Sequence[Sequence[Any]]) -> None:
         job.log.put(LogLine(UUID(run_id), task_id, attempt, level, now - age, logger, message))
 
 
-def _job(data: dict[str, Any]) -> Job:
+def _task(data: dict[str, Any]) -> ClaimedTask:
     spec = FlowSpec.from_dict(data["flow"])
     step = spec.steps[data["step"]]
-    handler = registry.handler(step.handler)
-    if handler is None:
-        raise UnregisteredHandler(f"No handler {step.handler!r} is registered in process {os.getpid()}.")
-    task = ClaimedTask(
+    return ClaimedTask(
         id=data["id"], run_id=UUID(data["run_id"]), step_run_id=data["step_run_id"], message_id=None,
         lease_id=data["lease_id"], index=data["index"], attempt=data["attempt"],
         failure_count=data["failure_count"], lost_count=0,
-        item=data["item"], spec=spec, step=step, iteration=data["iteration"], queue=data["queue"], age=0.0,
+        item=data["item"], spec=spec, step=step, iteration=data["iteration"], queue=data["queue"], age=data["age"],
         is_begun=True, input=data["input"], scope=data["scope"], variables=data["variables"],
+        source_id=data["source_id"],
         dependencies={name: StepOutput(*item) for name, item in data["dependencies"].items()},
+        is_input_read=data["is_input_read"], sources=tuple(data["sources"]),
     )  # fmt: skip
-    return Job(task, handler)
 
 
 def _files(channel: socket.socket) -> tuple[TextIO, TextIO]:

@@ -194,3 +194,11 @@ def plain():
 @leaving.map(count=3)
 async def coroutine():
     return await sync_to_async(leave_all)()
+
+
+echo = Flow("site_echo")
+
+
+@echo.step(executor="process")
+def gives(input):
+    return input
