@@ -155,6 +155,9 @@ class FlowBuilder:
         with db.atomic():
             db.rows("SELECT set_config(%s, 'on', true)", [RETENTION_SETTING])
             stored.row.delete()
+        # for what the caller does next, and for what other threads have remembered until it commits
+        publish.published.forget()
+        db.after_commit(publish.published.forget)
 
     @classmethod
     def publish(cls, flow: AnyFlow) -> FlowVersion:

@@ -241,8 +241,23 @@ def atomic() -> transaction.Atomic:
 
 
 def in_transaction() -> bool:
-    """Say whether the caller has a transaction open on the workflow database."""
-    return connection().in_atomic_block
+    """Say whether the caller has a transaction open on the workflow database, or commits by hand."""
+    return connection().in_atomic_block or _commits_by_hand()
+
+
+def _commits_by_hand() -> bool:
+    wrapper = connection()
+    if wrapper.connection is None:
+        return not wrapper.settings_dict["AUTOCOMMIT"]
+    return not wrapper.get_autocommit()
+
+
+HAS_WRITTEN = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL"
+
+
+def has_written() -> bool:
+    """Say whether the caller is in a transaction that has written: others see no later one before its end."""
+    return in_transaction() and bool(rows(HAS_WRITTEN)[0][0])
 
 
 def in_test_transaction() -> bool:
@@ -252,8 +267,12 @@ def in_test_transaction() -> bool:
 
 
 def after_commit(function: Callable[[], Any]) -> None:
-    """Call `function` once the caller's transaction has committed, at once where none is open."""
-    transaction.on_commit(function, using=conf.DATABASE)
+    """Call `function` once the caller's transaction has committed, at once where none is open.
+
+    Never where the caller commits by hand: nobody learns of that, so it must be something that may be lost.
+    """
+    if connection().in_atomic_block or not _commits_by_hand():
+        transaction.on_commit(function, using=conf.DATABASE)
 
 
 @contextmanager

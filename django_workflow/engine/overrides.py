@@ -39,5 +39,7 @@ def _overrides(slug: str) -> str:
         return known[1]
     found = db.rows(READ_OVERRIDES, [slug])
     text: str = found[0][0] if found else ""
-    _read[key] = (time.monotonic(), text)
+    read = (time.monotonic(), text)
+    # only once it is committed: it may be the caller's own change, which is rolled back
+    db.after_commit(lambda: _read.__setitem__(key, read))
     return text

@@ -2,7 +2,8 @@
 
 A version is published before it is needed: after migrating, when a worker starts, or at first use
 over a short connection of its own, so that a request's transaction holds neither DDL nor the lock
-of a new version's row.
+of a new version's row. Where the caller's transaction itself stands in the way, because it has changed
+the flow, it publishes in that transaction.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, TypeVar
 
+from django.db import OperationalError
 from django.db.models import Max
 
 from django_workflow import db, queue
@@ -27,6 +29,10 @@ from django_workflow.models import FlowDefinition, FlowVersion, Queue
 logger = logging.getLogger("django_workflow")
 
 T = TypeVar("T")
+
+#: Milliseconds for which a connection of its own waits for a lock. The caller's transaction may hold it, and
+#: PostgreSQL sees no deadlock where one process waits for itself over two connections.
+PATIENCE_MS = 100
 
 
 class Published:
@@ -58,12 +64,14 @@ def _key(spec: FlowSpec) -> tuple[str, str, str, str]:
 
 def _publish(specs: Sequence[FlowSpec]) -> list[tuple[int, int]]:
     """Publish definitions of different flows and their queues; return the ids of each one's flow and version."""
-    found = _elsewhere(lambda: _stored_versions(specs))
+    _add_missing(lambda: _unstored(specs), _add_versions)
     ensure_queues(set().union(*map(queues_of, specs)))
-    for spec, (flow_id, version_id) in zip(specs, found, strict=True):
-        published.specs[conf.DATABASE, version_id] = spec
-        if not db.in_test_transaction():
-            published.versions[_key(spec)] = flow_id, version_id
+    stored = _versions_of(specs)
+    found = [stored[spec.slug, spec.fingerprint] for spec in specs]
+    known = {_key(spec): ids for spec, ids in zip(specs, found, strict=True)}
+    _remember(lambda: published.versions.update(known))
+    for spec, (_, version_id) in zip(specs, found, strict=True):
+        published.specs[conf.DATABASE, version_id] = spec  # what is rolled back leaves no id to another version
     return found
 
 
@@ -116,9 +124,9 @@ def ensure_queues(names: Iterable[str]) -> None:
     """Create the queues `names` where they do not exist."""
     wanted = {name for name in names if (conf.DATABASE, name) not in published.queues}
     if wanted:
-        _elsewhere(lambda: _create_queues(sorted(wanted)))
-        if not db.in_test_transaction():
-            published.queues |= {(conf.DATABASE, name) for name in wanted}
+        _add_missing(lambda: _missing_queues(wanted), _create_queues)
+        known = {(conf.DATABASE, name) for name in wanted}
+        _remember(lambda: published.queues.update(known))
 
 
 def queues_of(spec: FlowSpec) -> set[str]:
@@ -142,20 +150,38 @@ def publish_after_migrate(sender: Any, using: str = "default", **kwargs: Any) ->
         publish_declared()
 
 
-def _elsewhere(work: Callable[[], T]) -> T:
-    """Run `work` outside the caller's transaction; inside it only where a test rolls everything back."""
-    if db.in_transaction() and not db.in_test_transaction():
-        return db.on_own_connection(work)
-    return work()
+def _add_missing(missing: Callable[[], list[T]], add: Callable[[list[T]], None]) -> None:
+    """Add what is missing outside the caller's transaction, or inside it where that is what stands in the way.
+
+    missing: reads, in the caller's transaction, what has to be added.
+    """
+    wanted = missing()
+    if wanted and db.in_transaction() and not db.in_test_transaction():
+        try:
+            db.on_own_connection(lambda: _add_without_waiting(add, wanted))
+        except OperationalError as error:
+            # a lock that the caller may hold, or no connection to be had: one wait, which PostgreSQL can judge
+            logger.info("published in the caller's transaction: %s", error)
+        wanted = missing()
+    if wanted:
+        add(wanted)
 
 
-def _stored_versions(specs: Sequence[FlowSpec]) -> list[tuple[int, int]]:
-    """Return the ids of each definition's flow and version; those that are not stored are added."""
+def _add_without_waiting(add: Callable[[list[T]], None], wanted: list[T]) -> None:
+    with db.atomic(), db.lock_timeout(PATIENCE_MS):
+        add(wanted)
+
+
+def _remember(note: Callable[[], None]) -> None:
+    """Note what the database has, as soon as it is committed: what is rolled back must not be known later."""
+    if not db.in_test_transaction():
+        db.after_commit(note)
+
+
+def _unstored(specs: Sequence[FlowSpec]) -> list[FlowSpec]:
+    """Return the definitions that have no version."""
     found = _versions_of(specs)
-    new = [spec for spec in specs if (spec.slug, spec.fingerprint) not in found]
-    if new:
-        found |= _add_versions(new)
-    return [found[spec.slug, spec.fingerprint] for spec in specs]
+    return [spec for spec in specs if (spec.slug, spec.fingerprint) not in found]
 
 
 def _versions_of(specs: Sequence[FlowSpec]) -> dict[tuple[str, str], tuple[int, int]]:
@@ -167,8 +193,8 @@ def _versions_of(specs: Sequence[FlowSpec]) -> dict[tuple[str, str], tuple[int, 
     return {(slug, fingerprint): (flow_id, version_id) for slug, fingerprint, flow_id, version_id in rows}
 
 
-def _add_versions(specs: Sequence[FlowSpec]) -> dict[tuple[str, str], tuple[int, int]]:
-    """Store definitions, where no other process has done so meanwhile; return what `_versions_of` does."""
+def _add_versions(specs: Sequence[FlowSpec]) -> None:
+    """Store definitions, where no other process has done so meanwhile."""
     flows = FlowDefinition.objects.using(conf.DATABASE)
     versions = FlowVersion.objects.using(conf.DATABASE)
     # in one order in every process: those that publish the same wait for each other, never in a circle
@@ -193,7 +219,12 @@ def _add_versions(specs: Sequence[FlowSpec]) -> dict[tuple[str, str], tuple[int,
             )
             for spec in added
         )
-        return _versions_of(specs)
+
+
+def _missing_queues(names: Iterable[str]) -> list[str]:
+    """Return the queues that have no messages' table or no row."""
+    rows = Queue.objects.using(conf.DATABASE).filter(name__in=names).values_list("name", flat=True)
+    return sorted(set(names) - (set(rows) & set(queue.existing())))
 
 
 def _create_queues(names: list[str]) -> None:

@@ -6,7 +6,7 @@ import time
 from uuid import UUID
 
 from django_workflow import db
-from django_workflow.exceptions import RunNotFound, WaitTimeout
+from django_workflow.exceptions import NotSupported, RunNotFound, WaitTimeout
 from django_workflow.statuses import RUN_TERMINAL
 
 READ_STATUS = "SELECT status FROM django_workflow_run WHERE id = %s"
@@ -17,12 +17,15 @@ POLL = 0.5
 def until_settled(run_id: UUID, timeout: float | None) -> str:
     """Block until the run is terminal and return its status.
 
-    timeout: seconds; None waits for ever. Raises `WaitTimeout`, or `RunNotFound`.
+    timeout: seconds; None waits for ever.
+    Raises `WaitTimeout`; `RunNotFound`; `NotSupported` where the caller's own transaction keeps the run from settling.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     if status_of(run_id) in RUN_TERMINAL:
         return status_of(run_id)
     with db.listen([db.RUN_CHANNEL]) as listener:
+        if db.in_transaction():
+            _refuse_own_changes(run_id, listener)
         while True:
             status = status_of(run_id)
             if status in RUN_TERMINAL:
@@ -31,6 +34,38 @@ def until_settled(run_id: UUID, timeout: float | None) -> str:
             if remaining <= 0:
                 raise WaitTimeout(f"Run {run_id} is {status} after {timeout:g} s; it goes on.", run_id=run_id)
             listener.wait_for(str(run_id), remaining)
+
+
+# every change of a run makes a new version of its row, or records an event
+READ_CHANGE = """
+    SELECT r.xmin::text, (SELECT max(e.number) FROM django_workflow_event e WHERE e.run_id = r.id)
+    FROM django_workflow_run r WHERE r.id = %s::uuid
+"""
+
+
+def _refuse_own_changes(run_id: UUID, others: db.Listener) -> None:
+    """Raise `NotSupported` where this transaction started the run, or changed it: no worker sees that before it ends.
+
+    What others see is read between two equal looks of our own: so it is no change that was committed meanwhile.
+    """
+    ours: list[db.Row] = []
+    while ours != (ours := db.rows(READ_CHANGE, [run_id])):
+        theirs = others.rows(READ_CHANGE, [run_id])
+    if theirs == ours:
+        return
+    what = "changed" if theirs else "started"
+    if db.in_test_transaction():
+        raise NotSupported(
+            f"Run {run_id} was {what} in this test's transaction, which is never committed, so no worker sees it. "
+            "Execute what is queued with django_workflow.testing.run_until_idle().",
+            run_id=run_id,
+        )
+    raise NotSupported(
+        f"Run {run_id} was {what} in this transaction, and no worker sees that before it commits: waiting here would "
+        "never end. Wait after atomic(), or in transaction.on_commit(); a view under ATOMIC_REQUESTS that has to wait "
+        "is marked with @transaction.non_atomic_requests.",
+        run_id=run_id,
+    )
 
 
 def status_of(run_id: UUID) -> str:

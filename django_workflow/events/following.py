@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 from django_workflow import db
-from django_workflow.exceptions import WorkflowError
+from django_workflow.exceptions import NotSupported, WorkflowError
 
 logger = logging.getLogger("django_workflow.events")
 
@@ -77,6 +77,9 @@ class Source(Protocol[T_co]):
 
     def unstored(self, channel: str, notification: str) -> T_co | None:
         """Return what the notification itself delivers, if it does."""
+
+    def waits_for_caller(self, rows: Rows) -> bool:
+        """Say whether nothing can arrive before the caller's own transaction ends."""
 
 
 class Following(Generic[T]):
@@ -218,6 +221,7 @@ class Following(Generic[T]):
 
     def _wait_until_ready(self) -> None:
         ends_at = self._idle_until()
+        is_refused = False
         while not (self._ready or self._is_closed or self._is_interrupted):
             is_over = time.monotonic() >= ends_at
             read = self._hear_and_read(ends_at, is_last=is_over)
@@ -225,6 +229,23 @@ class Following(Generic[T]):
                 ends_at = self._idle_until()  # what was read was of no interest here; there is more
             elif is_over:
                 return
+            elif not (self._ready or is_refused):
+                is_refused = True
+                self._refuse_own_transaction()
+
+    def _refuse_own_transaction(self) -> None:
+        """Raise `NotSupported` instead of waiting for what the caller's own transaction keeps back."""
+        if self._listener is None or not (db.in_transaction() and self._source.waits_for_caller(self._listener.rows)):
+            return
+        if db.in_test_transaction():
+            raise NotSupported(
+                "This test's transaction is never committed, so nothing of it is delivered; "
+                "use TransactionTestCase, or pytest's transactional_db."
+            )
+        raise NotSupported(
+            "Nothing is delivered before the transaction ends in which this waits: it has written itself. "
+            "Iterate after atomic(), or in transaction.on_commit()."
+        )
 
     def _idle_until(self) -> float:
         return float("inf") if self._timeout is None else time.monotonic() + self._timeout

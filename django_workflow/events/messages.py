@@ -206,6 +206,10 @@ class _Messages:
                 received.append(Received(number, self.channel, payload.loads(text), sent_at, self.position))
         return received, how
 
+    def waits_for_caller(self, rows: Rows) -> bool:
+        """Whatever is committed later is kept back until a transaction ends that has written."""
+        return db.has_written()
+
     def concerns(self, channel: str, notification: str) -> bool:
         """Say whether a message of this channel was stored."""
         return channel == MESSAGE_CHANNEL and notification.partition(" ")[0] == self.channel

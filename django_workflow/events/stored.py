@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
-from django_workflow import payload, queue
+from django_workflow import db, payload, queue
 from django_workflow.conf import conf
 from django_workflow.db import RUN_CHANNEL
 from django_workflow.events.following import (
@@ -121,6 +121,10 @@ class _Events:
         self._before -= {event.id for event in events}
         return [event for event in new if self._is_wanted(event.type)], how
 
+    def waits_for_caller(self, rows: Rows) -> bool:
+        """Whatever is committed later is kept back until a transaction ends that has written."""
+        return db.has_written()
+
     def concerns(self, channel: str, notification: str) -> bool:
         """Whatever is told may have been recorded."""
         return True
@@ -136,6 +140,7 @@ LAST_OF_RUN_AT = """
     SELECT xid, id, number FROM django_workflow_event
     WHERE run_id = %s::uuid AND (xid, id) <= (%s::bigint, %s::bigint) ORDER BY number DESC LIMIT 1
 """
+IS_RUN = "SELECT 1 FROM django_workflow_run WHERE id = %s::uuid"
 # no horizon: events of a run are numbered under its lock, so that whoever sees one sees those before it
 READ_EVENTS_OF_RUN = f"""
     WITH next AS (
@@ -173,6 +178,10 @@ class _EventsOfRun:
         if events:
             self.position, self._number = events[-1].cursor, events[-1].number
         return [event for event in events if self._is_wanted(event.type)], how
+
+    def waits_for_caller(self, rows: Rows) -> bool:
+        """Nobody else sees a run that the caller's transaction has started."""
+        return not rows(IS_RUN, [self.run_id]) and bool(db.rows(IS_RUN, [self.run_id]))
 
     def concerns(self, channel: str, notification: str) -> bool:
         """Say whether the run changed."""

@@ -9,6 +9,7 @@ from html import unescape
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
@@ -208,3 +209,14 @@ def test_a_version_that_this_release_cannot_read_is_told(flow, looker, format):
         url = reverse(f"admin:django_workflow_{name}_download", args=[key, format])
         answer = looker.get(url, follow=True)
         assert "This release cannot read version 1 of the flow." in answer.text
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.django_db(transaction=True)
+def test_upload_with_a_version_does_not_wait_for_its_own_request(editor, monkeypatch):
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    for text, number in ((GOOD, 1), (GOOD.replace("30s", "40s"), 2)):
+        _, body = post(editor, text)
+        answer, _ = post(editor, text, confirm="yes", seal=seal_of(body), publishes="on")
+        assert answer.status_code == 302
+        assert FlowVersion.objects.filter(flow__slug="shop").count() == number

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.test import TestCase
 
-from django_workflow import Flow, Retry, RetryAfter, queue, testing
+from django_workflow import Flow, NotSupported, Retry, RetryAfter, follow, listen, queue, testing
 from django_workflow.engine import claim
 
 HOUR = timedelta(hours=1)
@@ -118,3 +118,15 @@ class TestInDjangosTestCase(TestCase):
 
     def test_nothing_is_left_by_the_other_test(self):
         assert queue.depth("default")[1] == 0
+
+
+def test_waiting_in_a_tests_transaction_says_what_a_test_does_instead(flow, db):
+    flow.step(name="only")(lambda: 1)
+    run = flow.start()
+    with pytest.raises(NotSupported, match="run_until_idle"):
+        run.wait(10)
+    for following in (follow(run), follow(), listen("news")):
+        with following, pytest.raises(NotSupported, match="test's transaction"):
+            next(following)
+    testing.run_until_idle()
+    assert run.wait().is_success
