@@ -30,8 +30,15 @@ class _IdBlocks:
         if getattr(self.of_thread, "source", None) != source:
             self.of_thread.source = source
             self.of_thread.tables = defaultdict(list)
+            self.of_thread.sizes = defaultdict(lambda: SMALLEST_BLOCK)
         spare: list[int] = self.of_thread.tables[conf.DATABASE, table]
         return spare
+
+    def next_size(self, table: str) -> int:
+        """Return how many ids of a table this thread draws now; whoever needs many draws more each time."""
+        size: int = self.of_thread.sizes[table]
+        self.of_thread.sizes[table] = min(2 * size, LARGEST_BLOCK)
+        return size
 
 
 def _session() -> Any:
@@ -46,7 +53,7 @@ def _session() -> Any:
 
 
 _blocks = _IdBlocks()
-BLOCK = 100
+SMALLEST_BLOCK, LARGEST_BLOCK = 100, 1_600
 # the sequence is looked up once, not for each id
 DRAW = """
     SELECT nextval(s.name)
@@ -59,7 +66,7 @@ def draw_ids(table: str, count: int) -> list[int]:
     spare = _blocks.spare(table)
     if len(spare) < count:
         # behind a pooler a connection outlives the sessions it is given
-        block = max(BLOCK, count) if has_own_session(connection()) else count
+        block = max(_blocks.next_size(table), count) if has_own_session(connection()) else count
         spare.extend(row[0] for row in rows(DRAW, [table, block]))
     drawn, spare[:] = spare[:count], spare[count:]
     return drawn

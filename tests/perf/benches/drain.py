@@ -78,4 +78,12 @@ MEASURES = (
         play=drain("diamond", 1000, units=4),
         peers=(Peer(who.CELERY, drain("diamond", 1000, units=4), at_least(5)),),
     ),
+    # The usual run has an input, and its steps return what others take.
+    Measure(
+        name="usual",
+        title="2,000 runs of two steps with inputs and outputs, steps per second, against a chain that does nothing",
+        unit="/s",
+        play=drain("usual", 2000, units=2),
+        peers=(Peer(who.OURS, drain("chain", 1000, units=3), at_least(0.5)),),
+    ),
 )

@@ -8,18 +8,20 @@ from tests.perf import contenders as who
 from tests.perf.contenders import OURS, Contender
 from tests.perf.measures import Measure, Peer, Play
 from tests.perf.stage import Stage
-from tests.perf.stats import at_most
+from tests.perf.stats import Bound, at_most
 
-TIMEOUT = 120.0
+TIMEOUT = 300.0
+#: No slower than the peer, as far as the rounds can tell.
+SAME = Bound(1.0, at_least=False, by_interval=True)
 
 
-def mapping(items: int, repeat: int = 3) -> Play:
+def mapping(items: int, repeat: int = 3, kind: str = "map") -> Play:
     """Return a play whose figure is the seconds from `start` until the reduce handler is done."""
 
     def play(stage: Stage, contender: Contender) -> float:
         with stage.enter(contender) as entry, entry.worker():
             entry.ask("warm")
-            values = entry.ask("probe", kind="map", count=items, repeat=repeat, pause=0.2, timeout=TIMEOUT)
+            values = entry.ask("probe", kind=kind, count=items, repeat=repeat, pause=0.2, timeout=TIMEOUT)
             return statistics.median(values)
 
     return play
@@ -52,6 +54,27 @@ MEASURES = (
         unit=" s",
         play=mapping(10_000, repeat=1),
         peers=(Peer(OURS, mapping(1000), at_most(11)),),
+    ),
+    # The usual map is one over what a step returned: the worker makes its tasks, not the caller.
+    *(
+        Measure(
+            name=f"map.of_step.{items}",
+            title=f"a map of {items:,} items over a step's output against one over the input",
+            unit=" s",
+            play=mapping(items, repeat, "map_step"),
+            peers=(Peer(OURS, mapping(items, repeat), SAME),),
+        )
+        for items, repeat in ((1000, 3), (10_000, 1), (100_000, 1))
+    ),
+    *(
+        Measure(
+            name=f"map.of_step.scaling.{items}",
+            title=f"a map over a step's output: {items:,} items against {items // 10:,}",
+            unit=" s",
+            play=mapping(items, 1, "map_step"),
+            peers=(Peer(OURS, mapping(items // 10, 3, "map_step"), Bound(12, at_least=False, by_interval=True)),),
+        )
+        for items in (10_000, 100_000)
     ),
     Measure(
         name="map.start_many",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import statistics
 import sys
 
+from tests.perf.benches.drain import drain
 from tests.perf.contenders import Contender, ours
 from tests.perf.measures import Measure, Peer, Play
 from tests.perf.stage import Entry, RoundFailed, Stage
-from tests.perf.stats import at_most
+from tests.perf.stats import at_least, at_most
 
 PASSES = 10_000
 WARM_UP = 200
@@ -17,6 +18,8 @@ COMPARED = 1_000
 TIMEOUT = 600.0
 #: Runs of a graph, one after the other; the middle one counts: the first one is also the first of its worker.
 REPEAT = 5
+#: As `benchsite.loops` makes it.
+LAYERED_STEPS = 191
 
 # seconds between the beginnings of two passes, in milliseconds
 PASS_TIMES = f"""
@@ -58,6 +61,18 @@ def per_step(shape: str, size: int) -> Play:
             drained(stage, entry, f"{shape}_{size}", REPEAT)
             (seconds,) = stage.postgres.fetch(RUN_TIMES, entry.database)
             return 1000 * statistics.median(seconds) / size
+
+    return play
+
+
+def whole_run(kind: str) -> Play:
+    """Return a play whose figure is the seconds that a run takes."""
+
+    def play(stage: Stage, contender: Contender) -> float:
+        with stage.enter(contender) as entry:
+            drained(stage, entry, kind, REPEAT)
+            (seconds,) = stage.postgres.fetch(RUN_TIMES, entry.database)
+            return float(statistics.median(seconds))
 
     return play
 
@@ -112,6 +127,22 @@ MEASURES = (
         unit=" ms",
         play=per_step("fan", 1000),
         peers=(Peer(LOOPS, per_step("fan", 100), at_most(1.3)),),
+        ours=LOOPS,
+    ),
+    Measure(
+        name="loop.joins",
+        title="seconds of a run with a join of 1,000 steps against one with ten joins of 100",
+        unit=" s",
+        play=whole_run("fan_1000"),
+        peers=(Peer(LOOPS, whole_run("ten_fans"), at_most(1.5)),),
+        ours=LOOPS,
+    ),
+    Measure(
+        name="loop.layered",
+        title="steps per second in 40 runs of a graph in layers against a chain of ten steps",
+        unit="/s",
+        play=drain("layered", 40, units=LAYERED_STEPS),
+        peers=(Peer(LOOPS, drain("long_chain", 800, units=10), at_least(0.6)),),
         ours=LOOPS,
     ),
 )

@@ -42,6 +42,10 @@ class Ours:
             flow.execute(None)
         elif kind == "map":
             flow.start(list(range(count)))
+        elif kind == "map_step":
+            flow.start(count)
+        elif kind == "usual":
+            flow.start_many([{"order": number, "note": "n" * 200} for number in range(count)])
         elif count == 1:
             flow.start(None)
         else:

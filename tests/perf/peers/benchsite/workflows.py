@@ -16,7 +16,9 @@ long_chain = Flow("long_chain")
 diamond = Flow("diamond")
 mark = Flow("mark")
 mark_chain = Flow("mark_chain")
-mapped = Flow("map")
+mapped = Flow("map", max_tasks=200_000)
+mapped_step = Flow("map_step", max_tasks=200_000)
+usual = Flow("usual")
 busy = Flow("busy")
 steady = Flow("steady")
 
@@ -29,6 +31,8 @@ FLOWS = {
     "mark": mark,
     "mark_chain": mark_chain,
     "map": mapped,
+    "map_step": mapped_step,
+    "usual": usual,
     "busy": busy,
     "steady": steady,
 }
@@ -118,6 +122,35 @@ def join(each):
     total = sum(each)
     protocol.mark()
     return total
+
+
+@mapped_step.step
+def items(input):
+    return list(range(input))
+
+
+@mapped_step.map(over="items")
+def each_of_items(item):
+    return item
+
+
+@mapped_step.step
+def join_of_items(each_of_items):
+    total = sum(each_of_items)
+    protocol.mark()
+    return total
+
+
+@usual.step
+def receive(input):
+    protocol.begin()
+    return {"order": input["order"], "note": input["note"], "lines": [1, 2, 3]}
+
+
+@usual.step
+def confirm(receive, ctx):
+    protocol.begin()
+    return {"order": receive["order"], "sent": True}
 
 
 @busy.map(count=BUSY_ITEMS)
