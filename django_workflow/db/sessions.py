@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import psycopg
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg import IsolationLevel
+from psycopg.pq import TransactionStatus
 
 from django_workflow.conf import conf
 
@@ -66,10 +68,11 @@ def has_own_session(wrapper: BaseDatabaseWrapper) -> bool:
 
 
 class _Worker(threading.local):
-    """Whether this thread's connection serves a worker, and which connection was tuned for it."""
+    """Whether this thread's connection serves a worker, how it plans, and which connection was set up for it."""
 
     is_worker = False
-    tuned: Any = None
+    is_by_index = False
+    set_up: Any = None
 
 
 _worker = _Worker()
@@ -82,22 +85,63 @@ TUNING = """
 """
 
 
-def serve_worker() -> None:
-    """Let this thread's connection plan its statements by index, from now on."""
-    _worker.is_worker = True
+# Others' sessions have what the site, the role or the database gives them; locks, timeouts and isolation levels that
+# are meant for requests would refuse a worker what nobody else will do.
+WORKER_SESSION = """
+    SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off;
+    SET default_transaction_deferrable = off; SET statement_timeout = 0; SET lock_timeout = 0
+"""
+#: Since PostgreSQL 17.
+NO_TRANSACTION_TIMEOUT = "SET transaction_timeout = 0"
 
 
-def tune_for_worker(wrapper: BaseDatabaseWrapper) -> bool:
-    """Tune the connection where this thread serves a worker, once per connection; returns whether it does."""
-    if not _worker.is_worker:
-        return False
+def serve_worker(*, by_index: bool = False) -> None:
+    """Let this thread's connection serve a worker from now on, whatever settings the role or the database has.
+
+    by_index: it plans its statements by index.
+    """
+    _worker.is_worker, _worker.is_by_index, _worker.set_up = True, by_index, None
+
+
+def set_up_for_worker(wrapper: BaseDatabaseWrapper) -> bool:
+    """Open the connection; set it up once where this thread serves a worker, and return whether it does."""
     wrapper.ensure_connection()
-    if _worker.tuned is not wrapper.connection:
-        _worker.tuned = wrapper.connection
+    if _worker.is_worker and _worker.set_up is not wrapper.connection:
         if has_own_session(wrapper):
             with wrapper.wrap_database_errors:
-                psycopg.ClientCursor(wrapper.connection).execute(TUNING)
-    return True
+                psycopg.ClientCursor(wrapper.connection).execute(_set_up(wrapper.connection))
+        _worker.set_up = wrapper.connection
+    return _worker.is_worker
+
+
+def _set_up(session: psycopg.Connection[Any]) -> str:
+    scripts = [WORKER_SESSION]
+    if session.info.server_version >= 170_000:
+        scripts.append(NO_TRANSACTION_TIMEOUT)
+    if _worker.is_by_index:
+        scripts.append(TUNING)
+    return ";".join(scripts)
+
+
+def is_read_committed(wrapper: BaseDatabaseWrapper) -> bool:
+    """Say whether transactions of this connection are READ COMMITTED without being told so."""
+    return _worker.is_worker and has_own_session(wrapper)
+
+
+@contextmanager
+def read_committed(wrapper: BaseDatabaseWrapper) -> Iterator[None]:
+    """Let the transaction that begins in the block be READ COMMITTED, whatever is the default here.
+
+    What is read after a lock must be younger than it; other isolation levels read what was there before.
+    """
+    session: psycopg.Connection[Any] = wrapper.connection
+    before = session.isolation_level
+    session.isolation_level = IsolationLevel.READ_COMMITTED
+    try:
+        yield
+    finally:
+        if session.info.transaction_status == TransactionStatus.IDLE:
+            session.isolation_level = before
 
 
 class Bell:

@@ -15,7 +15,7 @@ from django.db import transaction
 from django_workflow.conf import conf
 from django_workflow.db import wire
 from django_workflow.db.errors import is_retryable
-from django_workflow.db.sessions import connection, tune_for_worker
+from django_workflow.db.sessions import connection, is_read_committed, read_committed, set_up_for_worker
 from django_workflow.db.wire import Row
 
 logger = logging.getLogger("django_workflow")
@@ -189,9 +189,8 @@ def _text(value: Any) -> str | None:
 def _run(sql: str, params: Sequence[Any], *, reads: bool) -> list[Row]:
     """Execute one statement and return its rows, if they are wanted."""
     wrapper = connection()
-    is_worker = tune_for_worker(wrapper)
+    is_worker = set_up_for_worker(wrapper)
     if not is_worker:
-        wrapper.ensure_connection()
         sql, params = as_values(sql, params)
     values = [value if type(value) is str else _text(value) for value in params]
     wrapper.validate_no_broken_transaction()
@@ -235,9 +234,17 @@ def run_script(sql: str) -> None:
         cursor.execute(sql)
 
 
-def atomic() -> transaction.Atomic:
-    """Return the transaction in which a verb does all it does."""
-    return transaction.atomic(using=conf.DATABASE)
+@contextmanager
+def atomic() -> Iterator[None]:
+    """Let a verb do all it does in one transaction: the caller's, or one of its own, which is READ COMMITTED."""
+    wrapper = connection()
+    with ExitStack() as stack:
+        if not wrapper.in_atomic_block:
+            set_up_for_worker(wrapper)
+            if not is_read_committed(wrapper) and wrapper.get_autocommit():
+                stack.enter_context(read_committed(wrapper))
+        stack.enter_context(transaction.atomic(using=conf.DATABASE))
+        yield
 
 
 def in_transaction() -> bool:

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
-from psycopg import pq
+from psycopg import IsolationLevel, pq
 from psycopg.adapt import Transformer
 from psycopg.errors import InvalidSqlStatementName, error_from_result
 from psycopg.generators import execute
@@ -29,13 +29,15 @@ Result = pq.abc.PGresult
 MOST = 300
 IDLE = pq.TransactionStatus.IDLE
 PIPELINE_OFF = pq.PipelineStatus.OFF
+BEGIN: dict[IsolationLevel | None, bytes] = {None: b"BEGIN"}
+BEGIN |= {level: f"BEGIN ISOLATION LEVEL {level.name.replace('_', ' ')}".encode() for level in IsolationLevel}
 FAILED = (pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.NONFATAL_ERROR, pq.ExecStatus.BAD_RESPONSE)
 
 
 class Session:
     """One connection's prepared statements, and how to read its answers.
 
-    is_plain: statements may be sent past psycopg's cursors, for a transaction begins with nothing but BEGIN.
+    is_plain: statements may be sent past psycopg's cursors, for a transaction begins with no more than its level.
     prepares: statements stay prepared. Not behind a pooler that shares sessions; Django asks such sites to set
     DISABLE_SERVER_SIDE_CURSORS, and that tells it here, too. Nor where psycopg prepares by itself: after a rollback
     it deallocates everybody's.
@@ -43,7 +45,7 @@ class Session:
 
     def __init__(self, wrapper: BaseDatabaseWrapper) -> None:
         connection = wrapper.connection
-        self.is_plain = connection.isolation_level is connection.read_only is connection.deferrable is None
+        self.is_plain = connection.read_only is connection.deferrable is None
         self.prepares = has_own_session(wrapper) and connection.prepare_threshold is None
         # the adapters only: a transformer of the connection would keep it alive
         self._reader = Transformer(connection.adapters)
@@ -54,7 +56,7 @@ class Session:
         """Execute one statement; raises psycopg's errors."""
         pgconn = connection.pgconn
         if not connection.autocommit and pgconn.transaction_status == IDLE:
-            pgconn.send_query(b"BEGIN")
+            pgconn.send_query(BEGIN[connection.isolation_level])
             _answer(connection)
         texts = [None if param is None else param.encode() for param in params]
         if b"\0" in b"".join(filter(None, texts)):

@@ -18,10 +18,12 @@ from django_workflow.engine.outcome import Outcome
 from django_workflow.engine.outputs import read_inputs
 from django_workflow.engine.routing import RunFacts, RunState, StepEnd, decide
 from django_workflow.engine.state import NextIds, StoredState, expected_variables, prefetch, prefetch_variables, wanted
+from django_workflow.exceptions import NotSupported
 from django_workflow.statuses import RELEASED, RUN_TERMINAL, SUCCEEDED
 
 logger = logging.getLogger("django_workflow")
 
+READ_COMMITTED = "read committed"
 #: How long a settle waits for a run that somebody else holds, once it waits at all.
 PATIENCE_MS = 25
 
@@ -151,24 +153,40 @@ def _end_its_run(outcome: Outcome, wait_ms: int | None, error: Exception) -> Set
 LOCK_RUNS = """
     SELECT id, status, version_id, open_steps, task_count, is_local, variables_id, error,
            (SELECT array_agg(name) FROM django_workflow_queue WHERE paused_at IS NOT NULL),
-           flow_id IN (SELECT id FROM django_workflow_flowdefinition WHERE paused_at IS NOT NULL)
+           flow_id IN (SELECT id FROM django_workflow_flowdefinition WHERE paused_at IS NOT NULL),
+           current_setting('transaction_isolation')
     FROM django_workflow_run WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
 """
 
 
 def lock_runs(run_ids: Iterable[UUID], *, wait_ms: int | None = None) -> dict[UUID, LockedRun]:
-    """Lock runs in id order and return them; None as `wait_ms` skips those that somebody else holds."""
+    """Lock runs in id order and return them; None as `wait_ms` skips those that somebody else holds.
+
+    Raises `NotSupported` in a transaction of the caller's that would go on to see what was there before the locks.
+    """
     wanted = [list(run_ids)]
     if wait_ms is None:
         found = db.rows(LOCK_RUNS + " SKIP LOCKED", wanted)
     else:
         with db.lock_timeout(wait_ms):
             found = db.rows(LOCK_RUNS, wanted)
+    if found:
+        check_isolation(found[0][-1])
     return {row[0]: _locked(row) for row in found}
 
 
+def check_isolation(level: str) -> None:
+    """Raise `NotSupported` for a caller's transaction that sees what was there before its locks; tests are alone."""
+    if level != READ_COMMITTED and not db.in_test_transaction():
+        raise NotSupported(
+            f"This transaction is {level.upper()}, in which runs can be started but not changed: what other sessions "
+            "did would not be seen. Do it outside of the transaction, or begin that with SET TRANSACTION ISOLATION "
+            "LEVEL READ COMMITTED."
+        )
+
+
 def _locked(row: db.Row) -> LockedRun:
-    key, status, version_id, open_steps, task_count, is_local, variables_id, error, queues, is_flow_paused = row
+    key, status, version_id, open_steps, task_count, is_local, variables_id, error, queues, is_flow_paused, _ = row
     return LockedRun(
         key, status, version_id, open_steps, task_count, is_local, variables_id, payload.loads(error), queues,
         is_flow_paused,

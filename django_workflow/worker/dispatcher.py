@@ -112,7 +112,7 @@ class Dispatcher:
 
     def run(self) -> None:
         """Work until stopped, or until the queues are empty with `drain`."""
-        db.serve_worker()
+        db.serve_worker(by_index=True)
         try:
             while True:
                 try:

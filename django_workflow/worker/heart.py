@@ -37,6 +37,7 @@ class Heart:
         self._thread.join(5.0)
 
     def _run(self) -> None:
+        db.serve_worker()
         try:
             nap = self._lease / 3
             while not self._stopping.wait(nap):

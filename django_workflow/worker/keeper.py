@@ -43,6 +43,7 @@ class Keeper:
         self._thread.join(5.0)
 
     def _run(self) -> None:
+        db.serve_worker()
         try:
             while not self._stopping.is_set():
                 try:

@@ -20,7 +20,7 @@ from django_workflow.definition.registry import Handler, registry
 from django_workflow.engine import arrivals, claim, control, outcome, timers, waiting
 from django_workflow.engine.claim import ClaimedTask
 from django_workflow.engine.outcome import Outcome
-from django_workflow.engine.settle import Settled, lock_runs, settle
+from django_workflow.engine.settle import Settled, check_isolation, lock_runs, settle
 from django_workflow.exceptions import UnregisteredHandler
 from django_workflow.statuses import RUN_TERMINAL, SUCCEEDED, TIMED_OUT
 from django_workflow.worker import capture, invoke, logs
@@ -34,7 +34,7 @@ logger = logging.getLogger("django_workflow")
 WAIT_MS = 30_000
 #: Seconds between tries where PostgreSQL cannot do now what the execution needs.
 PAUSES = (0.01, 0.1, 1.0)
-HOLD_LEASE = "SELECT pg_advisory_lock(%s)"
+HOLD_LEASE = "SELECT pg_advisory_lock(%s), current_setting('transaction_isolation')"
 DROP_LEASE = "SELECT pg_advisory_unlock(%s)"
 IS_LOCAL = "SELECT is_local FROM django_workflow_run WHERE id = %s"
 # one task after the other is executed: what runs at the begin of a claim is known to nobody
@@ -83,8 +83,10 @@ def execute_run(
 def local_lease(run_id: UUID) -> Iterator[None]:
     """Hold the run's advisory lock: as long as this session lives the run is not lost; may be held twice."""
     key = timers.local_lease_key(run_id)
-    db.rows(HOLD_LEASE, [key])
+    isolation = db.rows(HOLD_LEASE, [key])[0][1]
     try:
+        if db.in_transaction():
+            check_isolation(isolation)
         yield
     finally:
         _drop_lease(key)

@@ -105,6 +105,7 @@ class LogWriter:
                 self._dropped = 0
 
     def _run(self) -> None:
+        db.serve_worker()
         try:
             while not self._stopping.is_set():
                 self._wake.get()

@@ -33,6 +33,7 @@ class WorkerProcess:
 
     def run(self) -> None:
         """Work; returns after a clean stop."""
+        db.serve_worker()
         # here and not before: who sees the row may stop this process, and must find it listening to signals
         worker_id = self.dispatcher.worker_id = registration.register(self.options)
         helpers: list[Heart | Ear | Keeper | LogWriter] = [

@@ -88,7 +88,7 @@ def test_no_more_statements_stay_prepared_than_a_session_should_hold(transaction
     assert len(prepared()) <= wire.MOST + 1
 
 
-def test_a_transaction_of_another_isolation_level_is_left_to_djangos_cursors(transactional_db):
+def test_a_transaction_begins_at_the_isolation_level_of_its_connection(transactional_db):
     connection.ensure_connection()
     connection.connection.isolation_level = IsolationLevel.REPEATABLE_READ
     wire._sessions.pop(connection.connection, None)

@@ -210,6 +210,17 @@ def run_is_locked_first(put: Put) -> None:
     put(settle, "lock_runs", lambda run_ids, wait_ms=None: lock_runs(run_ids, wait_ms=wait_ms or 1_000))
 
 
+@guard("statements.atomic begins READ COMMITTED, whatever is the database's default", "it begins as the database says")
+def own_transactions_are_read_committed(put: Put) -> None:
+    from contextlib import nullcontext
+
+    from django_workflow.db import statements
+    from django_workflow.engine import settle
+
+    put(statements, "read_committed", nullcontext)
+    put(settle, "READ_COMMITTED", "repeatable read")
+
+
 @guard("settle: counters are read after the run's lock, in a younger snapshot", "before it")
 def counters_are_read_under_the_lock(put: Put) -> None:
     from django_workflow import db

@@ -6,6 +6,7 @@ import pytest
 
 from django_workflow import Flow, Otherwise, To, When
 from django_workflow.models import Arrival, StepRun
+from tests.defaults import defaults
 from tests.races.verbs import assert_nothing_is_left_open, succeed, take
 
 WAIT = 10_000
@@ -61,6 +62,21 @@ def test_two_arrivals_at_a_split_at_once_open_one_scope(unique, session):
     activations = StepRun.objects.filter(run_id=run.id, step="split").order_by("id")
     first, second = activations.values_list("id", "scope", "iteration")
     assert (first[1:], second[1:]) == ((0, 1), (second[0], 1))
+    succeed(*take())
+    assert run.status == "succeeded"
+    assert_nothing_is_left_open()
+
+
+@pytest.mark.guard("own_transactions_are_read_committed")
+def test_the_last_arrivals_at_a_join_are_seen_where_the_database_is_repeatable_read_by_default(unique, session):
+    flow = Flow(unique("fork"), entry=["left", "right"])
+    flow.step(name="left", next="meet")(lambda: None)
+    flow.step(name="right", next="meet")(lambda: None)
+    flow.step(name="meet", join="all")(lambda: None)
+    run = flow.start()
+    tasks = take()
+    with defaults(default_transaction_isolation="repeatable read"):
+        at_once(session, *tasks)
     succeed(*take())
     assert run.status == "succeeded"
     assert_nothing_is_left_open()
