@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         AlreadySettled,
         DefinitionError,
         ExpressionError,
+        InvalidArgument,
         NotSupported,
         PayloadError,
         RunFailed,
@@ -92,8 +93,8 @@ _WORDS = {
     ),
     "events.stored": "follow",
     "exceptions": (
-        "AlreadySettled DefinitionError ExpressionError NotSupported PayloadError RunFailed RunNotFound "
-        "TypeViolation UnknownFlow UnknownQueue UnregisteredHandler WaitTimeout WorkflowError"
+        "AlreadySettled DefinitionError ExpressionError InvalidArgument NotSupported PayloadError RunFailed "
+        "RunNotFound TypeViolation UnknownFlow UnknownQueue UnregisteredHandler WaitTimeout WorkflowError"
     ),
     "flow": "Flow",
     "runs": (
@@ -117,6 +118,7 @@ __all__ = [
     "Flow",
     "FlowBuilder",
     "Following",
+    "InvalidArgument",
     "NotSupported",
     "Otherwise",
     "PayloadError",

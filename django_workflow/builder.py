@@ -9,21 +9,22 @@ from typing import Any
 
 from django.db import IntegrityError
 
-from django_workflow import db
+from django_workflow import db, payload
 from django_workflow.conf import conf
-from django_workflow.definition import documents, drafts, names, schema, spec
-from django_workflow.definition.declare import FlowOptions
+from django_workflow.definition import documents, drafts, names, spec, validate
+from django_workflow.definition.declare import FlowOptions, exact
 from django_workflow.definition.differences import Difference, differences
 from django_workflow.definition.drafts import FlowDraft
 from django_workflow.definition.registry import Handler, registry
 from django_workflow.definition.retry import Retry
 from django_workflow.engine import publish
-from django_workflow.exceptions import DefinitionError, NotSupported, UnknownFlow, UnregisteredHandler
+from django_workflow.exceptions import DefinitionError, NotSupported, PayloadError, UnknownFlow, UnregisteredHandler
 from django_workflow.flow import Startable
 from django_workflow.ids import content_id
 from django_workflow.models import FlowDefinition, FlowVersion, Run
 from django_workflow.models.triggers import RETENTION_SETTING
 from django_workflow.runs import RunHandle, RunResult
+from django_workflow.text import shown
 
 StepFunction = Callable[..., Any] | str
 
@@ -88,17 +89,16 @@ class FlowBuilder:
     ) -> StoredFlow:
         """Store a new flow without steps; options as for `Flow`.
 
-        Raises `DefinitionError` for a name that is taken or none, and for a schema that cannot be used.
+        Raises `DefinitionError` for a name that is taken or none, and for options that cannot be used.
         """
-        if not names.is_name(slug):
-            raise DefinitionError([f"flow {slug!r}: a slug is {names.NAME_RULE}"])
-        if input_schema is not None and (problems := schema.problems(input_schema)):
-            raise DefinitionError([f"flow: {problem}" for problem in problems], flow=slug)
+        slug = exact(slug)
         options = FlowOptions(
             title=title, max_duration=max_duration, max_tasks=max_tasks, max_iterations=max_iterations, entry=entry,
             vars=vars, output=output, input_schema=input_schema,
         )  # fmt: skip
         defaults = {"retry": retry, "timeout": timeout, "queue": queue, "executor": executor}
+        if problems := validate.flow_options(slug, options, defaults):
+            raise DefinitionError(problems, flow=slug)
         return StoredFlow(FlowBuilder._new_row(FlowDraft(slug, options, defaults, ())))
 
     @classmethod
@@ -131,10 +131,10 @@ class FlowBuilder:
     def get_flow(slug: str) -> StoredFlow:
         """Return a stored flow; raises `UnknownFlow`."""
         stored = FlowDefinition.objects.using(conf.DATABASE).filter(source=FlowDefinition.Source.STORED)
-        row = stored.filter(slug=slug).first()
+        row = stored.filter(slug=exact(slug)).first() if names.is_name(slug) else None
         if row is None:
             known = ", ".join(stored.values_list("slug", flat=True)) or "none"
-            raise UnknownFlow(f"No flow {slug!r} is stored in this database (stored: {known}).")
+            raise UnknownFlow(f"No flow {shown(slug)} is stored in this database (stored: {known}).")
         return StoredFlow(row)
 
     @staticmethod
@@ -214,12 +214,14 @@ class FlowBuilder:
         cls, flow: AnyFlow, name: str, kind: str, depends_on: Iterable[str], options: dict[str, Any]
     ) -> StoredFlow:
         stored = cls._stored(flow)
+        name = exact(name)
         explicit = [depends_on] if isinstance(depends_on, str) else list(depends_on)
         with db.atomic():
             rows = FlowDefinition.objects.using(conf.DATABASE).select_for_update(no_key=True)
             row = rows.get(pk=stored.row.pk)
             _check_new_step(row, name, explicit, options)
             step = {"name": name, "kind": kind, "depends_on": explicit} | drafts.stored_options(options)
+            _check_storable(stored.slug, name, step)
             row.draft = {**(row.draft or {}), "steps": [*(row.draft or {}).get("steps", []), step]}
             row.save(update_fields=["draft", "updated_at"])
         stored.row = row
@@ -327,11 +329,19 @@ def compile_draft(
     return draft_of(row).compile(overrides=row.overrides, handler_names=handler_names, handlers=handlers)
 
 
+def _check_storable(slug: str, name: str, step: Mapping[str, Any]) -> None:
+    """Refuse a step whose options the database would refuse; what they mean is checked as a whole, by `publish`."""
+    try:
+        payload.dumps(step, what=f"step {shown(name)}")
+    except PayloadError as error:
+        raise DefinitionError([error.message], flow=slug) from error
+
+
 def _check_new_step(row: FlowDefinition, name: str, depends_on: list[str], options: Mapping[str, Any]) -> None:
     known = {step["name"] for step in (row.draft or {}).get("steps", [])}
     problems = []
     if not names.is_name(name):
-        problems.append(f"step {name!r}: a name is {names.NAME_RULE}")
+        problems.append(f"step {shown(name)}: a name is {names.NAME_RULE}")
     elif name in names.RESERVED:
         problems.append(f"step {name!r}: this name is reserved")
     if name in known:

@@ -9,6 +9,9 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
+#: Characters of a flow's name that an error shows: what cannot name one may be of any length.
+LONGEST_NAME = 128
+
 
 class WorkflowError(Exception):
     """A workflow operation was refused."""
@@ -26,10 +29,14 @@ class DefinitionError(WorkflowError):
     def __init__(self, problems: Sequence[str], *, flow: str | None = None) -> None:
         self.problems = list(problems)
         self.flow = flow
-        head = f"Flow {flow!r} has" if flow else "The definition has"
+        head = f"Flow {str(flow)[:LONGEST_NAME]!r} has" if flow else "The definition has"
         count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
         lines = "".join(f"\n  - {problem}" for problem in self.problems)
         super().__init__(f"{head} {count}:{lines}")
+
+
+class InvalidArgument(WorkflowError, ValueError, TypeError):
+    """An argument cannot be used."""
 
 
 class PayloadError(WorkflowError):

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from django_workflow import arguments
 from django_workflow.definition.declare import FlowDeclaration
 from django_workflow.definition.registry import Handler
 from django_workflow.definition.spec import LONGEST_TIME, FlowSpec
@@ -22,9 +23,6 @@ from django_workflow.worker.local import execute_run, local_lease
 
 if TYPE_CHECKING:
     from django_workflow.orquesta import Actions, OrquestaFlow
-
-#: Longest idempotency key, in characters.
-MAX_KEY = 200
 
 
 class Startable:
@@ -111,7 +109,7 @@ class Startable:
         handlers: functions of this run alone, by the names its steps use (`execute_dynamic`).
         Returns the result; a failed run does not raise, `RunResult.raise_for_status` does.
         """
-        chosen = run_id or uuid7()
+        chosen = uuid7() if run_id is None else arguments.uuid(run_id, "run_id=")
         request = StartRequest(
             input, idempotency_key, chosen, labels=checked_labels(labels), title=title, by=by, is_local=True
         )
@@ -160,8 +158,6 @@ def _check_requests(requests: Sequence[StartRequest]) -> None:
     for request in requests:
         if request.delay is not None and request.at is not None:
             raise ValueError("a start takes delay= or at=, not both")
-        if request.idempotency_key is not None and not 0 < len(request.idempotency_key) <= MAX_KEY:
-            raise ValueError(f"an idempotency key has 1 to {MAX_KEY} characters, not {len(request.idempotency_key)}")
         if request.at is not None and request.at.tzinfo is None:
             raise ValueError("at= needs a time zone; use django.utils.timezone")
         longest = LONGEST_TIME.total_seconds()

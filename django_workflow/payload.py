@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -13,8 +15,10 @@ from django_workflow.conf import conf
 from django_workflow.exceptions import PayloadError
 
 NULL = "null"
-#: Where the search for what is wrong with a value stops.
-MAX_DEPTH = 500
+#: How deep lists and dictionaries may lie in each other: pages, drivers and people's own code go down by recursion.
+MAX_DEPTH = 100
+#: A key that may have been a number, a truth value or None.
+NUMBER_AS_KEY = re.compile(r'"(?:-?[0-9][^"]*|true|false|null)":')
 
 
 class _Encoder(DjangoJSONEncoder):
@@ -44,7 +48,9 @@ def dumps(value: Any, *, what: str, limit: int | None = None) -> str:
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         path, reason = _find_offender(value) or ("", str(error))
         raise PayloadError(f"{what} is not JSON at {path or 'its top'}: {reason}", path=path) from error
-    if "\\u0000" in text and (found := _find_offender(value)):
+    # each cheap look at the text says whether a dear one at the value may find something
+    is_suspect = "\\u0000" in text or NUMBER_AS_KEY.search(text) is not None or _is_deep(text, value)
+    if is_suspect and (found := _find_offender(value)):
         raise PayloadError(f"{what} cannot be stored, at {found[0] or 'its top'}: {found[1]}", path=found[0])
     if limit is not None and size > limit:
         raise PayloadError(f"{what} has {size:,} bytes of JSON; {limit:,} are allowed", size=size)
@@ -66,16 +72,38 @@ def loads(text: str | None) -> Any:
     return None if text is None else json.loads(text)
 
 
+def _is_deep(text: str, value: Any) -> bool:
+    """Say whether lists and dictionaries lie in each other deeper than `MAX_DEPTH`."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [part for item in level for part in _parts(item) if not isinstance(part, _JSON_KEYS)]
+        if not level:
+            return False
+    return True
+
+
+def _parts(item: Any) -> Iterable[Any]:
+    if isinstance(item, dict):
+        return item.values()
+    if isinstance(item, list | tuple):
+        return item
+    if dataclasses.is_dataclass(item):
+        return [getattr(item, part.name) for part in dataclasses.fields(item)]
+    return ()
+
+
 def _find_offender(value: Any) -> tuple[str, str] | None:
     """Return the path of the first part that JSON or PostgreSQL refuses, and why."""
     pending: list[tuple[str, Any, int]] = [("", value, 0)]
     while pending:
         path, item, depth = pending.pop()
-        if depth > MAX_DEPTH:
+        if depth >= MAX_DEPTH and isinstance(item, dict | list | tuple):
             return path, f"nested deeper than {MAX_DEPTH} levels"
         if not isinstance(item, _JSON):
             try:
-                pending.append((path, _Encoder().default(item), depth + 1))
+                pending.append((path, _Encoder().default(item), depth))
             except TypeError:
                 return path, f"{type(item).__name__} is not a JSON type"
             except ValueError as error:
@@ -101,6 +129,8 @@ def _bad_key(item: dict[Any, Any]) -> tuple[Any, str] | None:
     for key in item:
         if reason := _refusal(key) if isinstance(key, _JSON_KEYS) else f"{type(key).__name__} is no key in JSON":
             return key, reason
+        if not isinstance(key, str) and json.loads(json.dumps({key: None}).partition(":")[0][1:]) in item:
+            return key, "in JSON keys are texts, and there is one already that is the same text"
     return None
 
 

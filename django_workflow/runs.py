@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django_workflow import arguments
 from django_workflow.conf import conf
 from django_workflow.engine import control, overview, pausing, results, steps, waiting
 from django_workflow.engine import dead_letters as letters
@@ -182,7 +183,7 @@ def handle(run: AnyRun) -> RunHandle:
         return run
     if isinstance(run, Run):
         return RunHandle(run.pk)
-    return RunHandle(run if isinstance(run, UUID) else UUID(run))
+    return RunHandle(arguments.uuid(run, "A run is given as its handle, row or id: it"))
 
 
 def cancel(run: AnyRun, reason: str = "", by: str = "") -> RunHandle:

@@ -111,8 +111,8 @@ REFUSED = {
         "JSON can't represent timezone-aware times.",
     ),
     "the first of several": ({"a": [1, {1}], "b": {2}}, ".a[1]", "set is not a JSON type"),
-    "a circle": (circular(), "[0]" * 501, "nested deeper than 500 levels"),
-    "too deep": (nested(100_000), "[0]" * 501, "nested deeper than 500 levels"),
+    "a circle": (circular(), "[0]" * 100, "nested deeper than 100 levels"),
+    "too deep": (nested(100_000), "[0]" * 100, "nested deeper than 100 levels"),
 }
 
 
@@ -149,3 +149,47 @@ def test_a_mebibyte_is_allowed_by_default():
     assert payload.dump_output("x" * (1024 * 1024 - 2), step="a")
     with pytest.raises(PayloadError, match="1,048,576 are allowed"):
         payload.dump_output("x" * (1024 * 1024 - 1), step="a")
+
+
+def boxes(depth, inner=None, *, inside=lambda value: [value]):
+    for _ in range(depth):
+        inner = inside(inner)
+    return inner
+
+
+@pytest.mark.parametrize("inside", [lambda value: [value], lambda value: {"a": value}, lambda value: (value, 1)])
+def test_what_lies_a_hundred_levels_deep_is_stored_and_what_lies_deeper_is_refused(inside):
+    assert payload.dumps(boxes(100, inside=inside), what="x")
+    for depth in (101, 300, 945):
+        error = refused(boxes(depth, inside=inside))
+        assert "nested deeper than 100 levels" in error.message
+        assert len(error.path) <= 300
+
+
+def test_wide_values_are_not_deep():
+    assert payload.dumps([{"a": [{}]}] * 1000, what="x")
+
+
+@dataclass
+class Box:
+    inner: object
+
+
+def test_dataclasses_in_each_other_are_as_deep_as_the_objects_they_become():
+    assert payload.dumps(boxes(100, inside=Box), what="x")
+    assert "nested deeper" in refused(boxes(101, inside=Box)).message
+
+
+@pytest.mark.parametrize("key", [1, 1.5, True, None, -7, 10**20])
+def test_two_keys_that_are_one_in_json_are_refused(key):
+    text = json.loads(json.dumps({key: 0}).replace(": 0", "").replace("{", "[").replace("}", "]"))[0]
+    assert json.loads(payload.dumps({"deep": [{key: 1}]}, what="x")) == {"deep": [{text: 1}]}
+    error = refused({"deep": [{key: 1, text: 2}]})
+    assert error.path == f".deep[0].<key {key!r}>"
+    assert "the same text" in error.message
+
+
+def test_numbers_beyond_those_of_json_are_refused():
+    assert "not a JSON number" in refused([1e400]).message
+    assert "digits" in refused([10**5000]).message
+    assert payload.loads(payload.dumps(10**400, what="x")) == 10**400

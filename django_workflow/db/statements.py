@@ -183,7 +183,11 @@ def _written_as_values(sql: str, counts: Sequence[int]) -> str:
 
 def _text(value: Any) -> str | None:
     """Return a parameter as the text that PostgreSQL reads; the statement says its type."""
-    return array(value) if isinstance(value, list) else None if value is None else str(value)
+    if isinstance(value, list):
+        return array(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    return None if value is None else str(value)
 
 
 def _run(sql: str, params: Sequence[Any], *, reads: bool) -> list[Row]:
@@ -219,7 +223,8 @@ def array(values: list[Any]) -> str:
             parts.append(str(value))
         elif value is None:
             parts.append("NULL")
-        elif kind is str:
+        elif kind is str or isinstance(value, str):
+            value = str.__str__(value)  # noqa: PLW2901  `str()` of an enumeration's member is not its text
             needs_escape = "\\" in value or '"' in value
             text = value.replace("\\", "\\\\").replace('"', '\\"') if needs_escape else value
             parts.append(f'"{text}"')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from django_workflow.definition.retry import Retry
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.definition.transitions import assignments, compile_condition, compile_ways, seconds, targets_of
 from django_workflow.exceptions import DefinitionError
+from django_workflow.text import plain
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -63,7 +65,7 @@ class FlowDeclaration:
         queue: str | None = None,
         executor: str | None = None,
     ) -> None:
-        self.slug = slug
+        self.slug = exact(slug)
         self.options = FlowOptions(
             title=title, max_duration=max_duration, max_tasks=max_tasks, max_iterations=max_iterations,
             entry=_as_list(entry),
@@ -128,7 +130,7 @@ class FlowDeclaration:
         return declare if fn is None else declare(fn)
 
     def _add(self, function: Callable[..., Any], kind: str, options: dict[str, Any]) -> None:
-        name = options.pop("name", None) or getattr(function, "__name__", type(function).__name__)
+        name = exact(options.pop("name", None) or getattr(function, "__name__", type(function).__name__))
         executor = options.get("executor") or self.defaults.get("executor")
         handler = registry.add_handler(
             f"{self.slug}.{name}", function, atomic=options.get("atomic") is True, executor=executor
@@ -158,7 +160,9 @@ class FlowDeclaration:
 
     def compile(self, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> FlowSpec:
         """Return the definition with options of its steps replaced, by step; raises `DefinitionError`."""
-        return compile_flow(self.slug, self.drafts, self.defaults, self.options, overrides=overrides)
+        compiled = compile_flow(self.slug, self.drafts, self.defaults, self.options, overrides=overrides)
+        # as the database gives it: what authors write as members of enumerations is text there
+        return FlowSpec.from_dict(json.loads(json.dumps(compiled.to_dict())))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the definition as JSON-able data."""
@@ -167,6 +171,11 @@ class FlowDeclaration:
     def to_mermaid(self) -> str:
         """Return the graph as Mermaid text."""
         return self.spec.to_mermaid()
+
+
+def exact(name: Any) -> Any:
+    """Return a name as an exact `str`; what is no text, as it is, for validation to find."""
+    return plain(name, "A name") if isinstance(name, str) else name
 
 
 def _as_list(given: Any) -> Any:

@@ -23,8 +23,8 @@ import simpleeval
 
 from django_workflow.definition import patterns
 from django_workflow.definition.functions import FUNCTIONS, MAX_BITS, OPERATORS, cost, json_type, listed
-from django_workflow.definition.schema import is_text
 from django_workflow.exceptions import ExpressionError
+from django_workflow.text import is_storable
 
 MAX_LENGTH = 2_000
 MAX_DEPTH = 50
@@ -157,7 +157,7 @@ def _refusal(tree: ast.expr) -> str:
 def _problem_of_constant(node: ast.Constant) -> str:
     value = node.value
     if isinstance(value, str):
-        is_json = is_text(value)
+        is_json = is_storable(value)
     elif isinstance(value, float):
         is_json = math.isfinite(value)
     else:

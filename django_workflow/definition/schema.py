@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from django_workflow.text import is_storable
+
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
@@ -204,11 +206,6 @@ def _at(root: Any, reference: str) -> Any:
     return found if reference in ("#", "") or reference.startswith("#/") else None
 
 
-def is_text(value: str) -> bool:
-    """Say whether a text can be stored: PostgreSQL takes neither NUL nor half of a surrogate pair."""
-    return not any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in value)
-
-
 def is_json(value: Any) -> bool:
     """Say whether a value is made of what JSON and PostgreSQL have: texts as keys, no NaN, no infinity, no NUL."""
     pending = [value]
@@ -224,7 +221,7 @@ def is_json(value: Any) -> bool:
             if not math.isfinite(item):
                 return False
         elif isinstance(item, str):
-            if not is_text(item):
+            if not is_storable(item):
                 return False
         elif item is not None and not isinstance(item, int):
             return False

@@ -13,6 +13,7 @@ from django_workflow.definition import expressions, graph, names, schema, spec
 from django_workflow.definition.registry import parameters, registry
 from django_workflow.definition.retry import STRATEGIES, Retry
 from django_workflow.definition.transitions import OUTCOMES, Way, When, targets, ways
+from django_workflow.text import TITLE, is_storable, shown
 
 if TYPE_CHECKING:
     from django_workflow.definition.declare import FlowOptions, StepDraft
@@ -52,9 +53,8 @@ def flow_options(slug: Any, options: FlowOptions, defaults: Mapping[str, Any]) -
         problems.append(f"flow: {text}")
 
     if not names.is_name(slug):
-        problems.append(f"flow {slug!r}: a slug is {names.NAME_RULE}")
-    if not isinstance(options.title, str) or not schema.is_json(options.title):
-        report(f"title must be text, not {options.title!r}")
+        problems.append(f"flow {shown(slug)}: a slug is {names.NAME_RULE}")
+    _check_title(options.title, report)
     _check_duration(options.max_duration, report)
     for name, ceiling in (("max_tasks", MAX_TASKS_CEILING), ("max_iterations", MAX_ITERATIONS_CEILING)):
         value = getattr(options, name)
@@ -273,7 +273,7 @@ def _check_assignments(what: str, values: Any, offered: frozenset[str], report: 
         if isinstance(value, str):
             _check_expression(f"{what} {name!r}", value, offered, report)
         elif not schema.is_json(value):
-            report(f"{what} {name!r}: {value!r} is no JSON value")
+            report(f"{what} {name!r}: {shown(value)} is no JSON value")
 
 
 def _check_expression(what: str, expression: str, offered: frozenset[str], report: Report) -> None:
@@ -312,8 +312,7 @@ def _check_options(step: StepDraft, report: Report) -> None:
         report(f"on_exhausted must be one of {', '.join(ON_EXHAUSTED)}, not {options['on_exhausted']!r}")
     if not isinstance(options.get("atomic", False), bool):
         report(f"atomic must be True or False, not {options['atomic']!r}")
-    if not isinstance(options.get("title", ""), str) or not schema.is_json(options.get("title")):
-        report(f"title must be text, not {options['title']!r}")
+    _check_title(options.get("title", ""), report)
     _check_shared(options, report)
     _check_condition(options.get("when"), report, CONDITION_NAMES)
     _check_delay(options.get("delay"), CONDITION_NAMES, report)
@@ -321,11 +320,18 @@ def _check_options(step: StepDraft, report: Report) -> None:
     _check_assignments("arguments", options.get("arguments"), offered, report)
 
 
+def _check_title(title: Any, report: Report) -> None:
+    if not isinstance(title, str) or not is_storable(title):
+        report(f"title must be text, not {shown(title)}")
+    elif len(title) > TITLE:
+        report(f"title has {len(title):,} characters; {TITLE} are allowed")
+
+
 def _check_shared(options: Mapping[str, Any], report: Report) -> None:
     """Check the options that a step may take from its flow."""
     queue, executor = options.get("queue"), options.get("executor")
     if queue is not None and not names.is_queue_name(queue):
-        report(f"queue {queue!r}: a queue's name is {names.QUEUE_RULE}")
+        report(f"queue {shown(queue)}: a queue's name is {names.QUEUE_RULE}")
     if executor is not None and not (isinstance(executor, str) and executor):
         report(f"executor must be a name, not {executor!r}")
     if options.get("timeout") is not None:

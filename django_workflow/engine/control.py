@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from uuid import UUID
 
-from django_workflow import db
+from django_workflow import db, text
 from django_workflow.engine import close
 from django_workflow.engine.advance import LockedRun
 from django_workflow.engine.records import EventLog
@@ -31,6 +31,7 @@ def cancel(run_ids: Sequence[UUID], *, reason: str = "", by: str = "") -> None:
     A run that is cancelled already is left as it is. Raises `RunNotFound`, and `AlreadySettled` for
     one that ended otherwise; then none is changed.
     """
+    reason, by = text.remarks(reason, by)
     with db.atomic():
         runs = lock_unsettled(run_ids, unless=CANCELLED)
         open_ids = [run_id for run_id, run in runs.items() if run.status != CANCELLED]

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django_workflow import db
+from django_workflow import arguments, db, text
+from django_workflow.definition.names import is_name, is_queue_name
 from django_workflow.engine.control import WAIT_MS
 from django_workflow.engine.retry import retry
 from django_workflow.engine.retry_request import RetryRequest
 from django_workflow.engine.settle import lock_runs
-from django_workflow.exceptions import NotSupported
+from django_workflow.exceptions import InvalidArgument, NotSupported, UnknownFlow, UnknownQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,14 @@ def dead_letters(
     """Return dead letters, those of the newest runs first.
 
     flow, queue: only of this flow, only of this queue. limit, offset: a page of them.
+    Raises `UnknownFlow`, `UnknownQueue` for what can be the name of none, and `InvalidArgument`.
     """
-    return [DeadLetter(*row) for row in db.rows(LIST, [flow, queue, limit, offset])]
+    if flow is not None and not is_name(flow):
+        raise UnknownFlow(f"There is no flow {text.shown(flow)}.")
+    if queue is not None and not is_queue_name(queue):
+        raise UnknownQueue(f"There is no queue {text.shown(queue)}.")
+    page = [arguments.whole(limit, "limit="), arguments.whole(offset, "offset=")]
+    return [DeadLetter(*row) for row in db.rows(LIST, [flow, queue, *page])]
 
 
 RUNS_OF = """
@@ -84,8 +91,9 @@ def retry_dead_letters(task_ids: Sequence[int], *, reason: str = "", by: str = "
     A run that was retried before is not retried again: its latest retry is returned.
     Raises `NotSupported` for tasks that are no dead letters, and as `retry` does; then no run is made.
     """
+    task_ids = _checked(task_ids)
     with db.atomic():
-        found: dict[int, UUID] = dict(db.rows(RUNS_OF, [list(task_ids)]))
+        found: dict[int, UUID] = dict(db.rows(RUNS_OF, [task_ids]))
         unknown = sorted(set(task_ids) - set(found))
         if unknown:
             raise NotSupported(f"No dead letters: {', '.join(map(str, unknown))}.", task_ids=unknown)
@@ -114,6 +122,11 @@ def dismiss_dead_letters(task_ids: Sequence[int], *, reason: str, by: str) -> in
 
     reason: needed, for whoever asks later. Letters dismissed before keep their reason.
     """
+    reason, by = text.remarks(reason, by)
     if not reason.strip():
-        raise ValueError("a dismissal needs a reason")
-    return len(db.rows(DISMISS, [by[:150], reason, list(task_ids)]))
+        raise InvalidArgument("a dismissal needs a reason")
+    return len(db.rows(DISMISS, [by, reason, _checked(task_ids)]))
+
+
+def _checked(task_ids: Sequence[int]) -> list[int]:
+    return [arguments.whole(task_id, "task_ids=") for task_id in task_ids]

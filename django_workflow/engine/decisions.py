@@ -9,6 +9,7 @@ from typing import Any
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec, StepSpec
 from django_workflow.statuses import RUNNING
+from django_workflow.text import storable
 
 Error = dict[str, Any]
 #: The scope in which a run begins; every other one is the id of the step run that opened it.
@@ -244,11 +245,6 @@ class Decision:
 def error_of(step: str, error_class: str, message: str) -> Error:
     """Return the record of what ended a step or a run."""
     return {"step": step, "class": error_class, "message": storable(message)}
-
-
-def storable(text: str) -> str:
-    """Return text without what PostgreSQL refuses: NUL and lone surrogates."""
-    return text.replace("\x00", "�").encode("utf-8", "replace").decode("utf-8")
 
 
 #: What a step gave that did not succeed.

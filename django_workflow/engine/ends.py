@@ -326,7 +326,7 @@ def _read_counts(over: dict[int, list[Ending]]) -> dict[int, _Count]:
 
 def _as_said(reason: str) -> str:
     """Return why a handler skips, as it is stored: in quotes where it says a word of the engine's."""
-    return f"“{reason}”" if reason in SKIP_REASONS else reason[:200]
+    return f"“{reason}”" if reason in SKIP_REASONS else reason
 
 
 def _end_step_run(

@@ -10,8 +10,8 @@ from typing import Any
 
 from django_workflow.definition.retry import class_name, class_names
 from django_workflow.engine.claim import ClaimedTask
-from django_workflow.engine.routing import storable
 from django_workflow.statuses import FAILED, LOST, RELEASED, SKIPPED, SUCCEEDED, TIMED_OUT
+from django_workflow.text import storable
 
 #: What differs between two errors of one kind: ids, addresses, numbers, quoted values.
 VARYING = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|0x[0-9a-f]+|\d+(?:[.,]\d+)*|'[^']*'|\"[^\"]*\"")

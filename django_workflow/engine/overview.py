@@ -10,13 +10,14 @@ from uuid import UUID
 
 from django.db.models import F
 
-from django_workflow import db, payload
+from django_workflow import arguments, db, payload, text
 from django_workflow.conf import conf
+from django_workflow.definition.names import is_name
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine import outputs, publish
 from django_workflow.engine.start import checked_labels
-from django_workflow.exceptions import RunNotFound, UnknownFlow
+from django_workflow.exceptions import InvalidArgument, RunNotFound, UnknownFlow
 from django_workflow.models import FlowDefinition, Run
 from django_workflow.models.fields import ClockTimestamp
 from django_workflow.statuses import FAILED, RUN_STATUSES, RUN_TERMINAL, RUNNING, SKIPPED, STEP_TERMINAL
@@ -147,7 +148,7 @@ def list_runs(
     limit, offset: at most so many, after leaving out so many.
     order_by: "created", "started" or "ended", with "-" before it for the latest first; runs that have not started
         or ended come last.
-    Raises `UnknownFlow`, or `ValueError` or `TypeError` for arguments that cannot be meant.
+    Raises `UnknownFlow`, and `InvalidArgument` for arguments that cannot be meant.
     """
     runs: Any = Run.objects.using(conf.DATABASE).select_related("flow").defer("input", "output")
     if status is not None:
@@ -158,24 +159,28 @@ def list_runs(
         runs = runs.filter(created_at__gte=_moment(since))
     if labels is not None:
         runs = runs.filter(labels__contains=dict(checked_labels(labels)))
-    _check_count("limit", limit, least=1)
-    _check_count("offset", offset, least=0)
+    # both fit where they are added
+    limit = arguments.whole(limit, "limit=", least=1, most=arguments.LARGEST // 2)
+    offset = arguments.whole(offset, "offset=", most=arguments.LARGEST // 2)
     return list(runs.order_by(*_ordering(order_by))[offset : offset + limit])
 
 
 def _checked_statuses(status: str | Iterable[str]) -> list[str]:
-    wanted = [status] if isinstance(status, str) else list(status)
+    wanted = text.several(status, "status=")
     unknown = [item for item in wanted if item not in RUN_STATUSES]
     if unknown:
-        told = ", ".join(map(repr, unknown))
-        raise ValueError(f"runs have no status {told}; known: {', '.join(RUN_STATUSES)}")
+        told = ", ".join(map(text.shown, unknown))
+        raise InvalidArgument(f"runs have no status {told}; known: {', '.join(RUN_STATUSES)}")
     return wanted
 
 
 def _flow_id(slug: Any) -> int | None:
     """Return a flow's key; None for one that is declared and was never published, which has no runs."""
     if not isinstance(slug, str):
-        raise TypeError(f"flow= takes a flow or its slug, not {slug!r}")
+        raise InvalidArgument(f"flow= takes a flow or its slug, not {text.shown(slug)}")
+    slug = text.plain(slug, "flow=")
+    if not is_name(slug):
+        raise UnknownFlow(f"There is no flow {text.shown(slug)}, neither stored nor declared in this process.")
     flows = FlowDefinition.objects.using(conf.DATABASE)
     found: int | None = flows.filter(slug=slug).values_list("pk", flat=True).first()
     if found is None and all(declared.slug != slug for declared in registry.flows()):
@@ -187,24 +192,17 @@ def _moment(since: datetime | timedelta) -> Any:
     if isinstance(since, timedelta):
         return ClockTimestamp() - since
     if not isinstance(since, datetime):
-        raise TypeError(f"since= takes a datetime or a timedelta, not {since!r}")
+        raise InvalidArgument(f"since= takes a datetime or a timedelta, not {since!r}")
     if since.tzinfo is None:
-        raise ValueError("since= needs a time zone; use django.utils.timezone")
+        raise InvalidArgument("since= needs a time zone; use django.utils.timezone")
     return since
 
 
-def _check_count(name: str, value: Any, *, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name}= takes a whole number, not {value!r}")
-    if value < least:
-        raise ValueError(f"{name}= must be at least {least}, not {value}")
-
-
 def _ordering(order_by: str) -> list[Any]:
-    name = order_by.removeprefix("-") if isinstance(order_by, str) else order_by
+    name = order_by.removeprefix("-") if isinstance(order_by, str) else ""
     if name not in ORDERS:
         known = ", ".join(f"{name}, -{name}" for name in ORDERS)
-        raise ValueError(f"runs cannot be ordered by {order_by!r}; known: {known}")
+        raise InvalidArgument(f"runs cannot be ordered by {text.shown(order_by)}; known: {known}")
     is_descending = order_by.startswith("-")
     by_id = F("id").desc() if is_descending else F("id").asc()
     column = F(ORDERS[name])

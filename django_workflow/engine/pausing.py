@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from django_workflow import db, queue
+from django_workflow import db, queue, text
 from django_workflow.conf import conf
+from django_workflow.definition.names import is_name, is_queue_name
 from django_workflow.engine.close import CONTROL_CHANNEL
 from django_workflow.engine.control import WAIT_MS, lock_unsettled
 from django_workflow.engine.records import EventLog
@@ -53,6 +54,7 @@ def pause(run_ids: Sequence[UUID], *, reason: str = "", by: str = "") -> None:
     Raises `RunNotFound`, `AlreadySettled`, and `NotSupported` for a run that is executed in its caller's process;
     then none is changed.
     """
+    reason, by = text.remarks(reason, by)
     with db.atomic():
         runs = lock_unsettled(run_ids)
         for run_id in run_ids:
@@ -124,6 +126,7 @@ def resume(run_ids: Sequence[UUID], *, reason: str = "", by: str = "") -> None:
     A run that is not paused is left as it is. Raises `RunNotFound`, `AlreadySettled`, and `NotSupported` for a run
     whose flow is paused; then none is changed.
     """
+    reason, by = text.remarks(reason, by)
     with db.atomic():
         runs = lock_unsettled(run_ids)
         if found := db.rows(IN_PAUSED_FLOW, [list(run_ids)]):
@@ -210,6 +213,7 @@ def pause_flow(slug: str, *, reason: str = "", by: str = "") -> None:
     Once this has committed no task of the flow is claimed. Runs that somebody holds now, and those that are
     started into the paused flow, are marked by the keeper. Raises `UnknownFlow`.
     """
+    reason, by = text.remarks(reason, by)
     with db.atomic():
         db.execute(PAUSE_FLOW, [by, reason, _lock_flow(slug)])
     while pause_with_flow():
@@ -238,6 +242,7 @@ def pause_with_flow() -> int:
 
 def resume_flow(slug: str, *, reason: str = "", by: str = "") -> None:
     """Let a paused flow go on, and the runs that were paused with it; those paused by themselves stay so."""
+    reason, by = text.remarks(reason, by)
     with db.atomic():
         flow_id = _lock_flow(slug)
         db.execute(RESUME_FLOW, [flow_id])
@@ -246,9 +251,9 @@ def resume_flow(slug: str, *, reason: str = "", by: str = "") -> None:
 
 
 def _lock_flow(slug: str) -> int:
-    found = db.rows(LOCK_FLOW, [slug])
+    found = db.rows(LOCK_FLOW, [slug]) if is_name(slug) else []
     if not found:
-        raise UnknownFlow(f"No flow {slug!r} is stored in this database.")
+        raise UnknownFlow(f"No flow {text.shown(slug)} is stored in this database.")
     flow_id: int = found[0][0]
     return flow_id
 
@@ -269,15 +274,17 @@ def pause_queue(name: str, *, reason: str = "", by: str = "") -> None:
 
     Raises `UnknownQueue`.
     """
-    _change_queue(PAUSE_QUEUE, [by, reason, name], name)
-    logger.info("queue %s paused by %s: %s", name, by or "somebody", reason or "no reason given")
+    reason, by = text.remarks(reason, by)
+    name = _change_queue(PAUSE_QUEUE, [by, reason], name)
+    _tell("queue %s paused by %s: %s", name, by, reason)
     db.notify_after_commit([(CONTROL_CHANNEL, name)])
 
 
 def resume_queue(name: str, *, reason: str = "", by: str = "") -> None:
     """Let workers take tasks of a paused queue again; raises `UnknownQueue`. Who and why is logged."""
-    _change_queue(RESUME_QUEUE, [name], name)
-    logger.info("queue %s resumed by %s: %s", name, by or "somebody", reason or "no reason given")
+    reason, by = text.remarks(reason, by)
+    name = _change_queue(RESUME_QUEUE, [], name)
+    _tell("queue %s resumed by %s: %s", name, by, reason)
     db.notify_after_commit(notifications(queues=[name]))
 
 
@@ -289,7 +296,16 @@ def paused_queues() -> set[str]:
     return {row[0] for row in db.rows(PAUSED_QUEUES)}
 
 
-def _change_queue(sql: str, params: Sequence[Any], name: str) -> None:
-    if not db.rows(sql, params):
+def _change_queue(sql: str, params: Sequence[Any], name: str) -> str:
+    """Change a queue's row and return its name; raises `UnknownQueue`."""
+    found = db.rows(sql, [*params, name]) if is_queue_name(name) else []
+    if not found:
         known = ", ".join(queue.existing()) or "none yet"
-        raise UnknownQueue(f"There is no queue {name!r}; known: {known}.")
+        raise UnknownQueue(f"There is no queue {text.shown(name)}; known: {known}.")
+    changed: str = found[0][0]
+    return changed
+
+
+def _tell(message: str, name: str, by: str, reason: str) -> None:
+    """Log what was done; in one line each, whatever somebody gave as the reason."""
+    logger.info(message, name, text.in_one_line(by) or "somebody", text.in_one_line(reason) or "no reason given")

@@ -30,6 +30,7 @@ from django_workflow.exceptions import NotSupported, RunNotFound, UnknownFlow, U
 from django_workflow.ids import uuid7
 from django_workflow.models import FlowVersion
 from django_workflow.statuses import FAILED, HELD, QUEUED, RUN_TERMINAL, RUNNING, SUCCEEDED
+from django_workflow.text import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +241,9 @@ class Retrying:
             return self.plan_to_go_on(is_edited=is_edited)
         if request.from_step is not None and request.from_step not in self.spec.steps:
             known = ", ".join(self.spec.steps)
-            raise NotSupported(f"Flow {self.old.flow!r} has no step {request.from_step!r} to begin from, only {known}.")
+            raise NotSupported(
+                f"Flow {self.old.flow!r} has no step {shown(request.from_step)} to begin from, only {known}."
+            )
         plan = carried.plan(
             self.old_spec, self.spec, self.past, from_step=request.from_step,
             is_success=self.status == SUCCEEDED, is_edited=is_edited,
@@ -323,7 +326,7 @@ class Retrying:
         duration = self.spec.max_duration or conf.MAX_DURATION.total_seconds()
         return [
             row.id, row.version_id, row.status, row.open_steps, row.task_count, text,
-            json.dumps(error) if error else None, self.request.by[:150], row.variables_id,
+            json.dumps(error) if error else None, self.request.by, row.variables_id,
             None if output is None else json.dumps(output), duration, row.status, self.old.id,
         ]  # fmt: skip
 

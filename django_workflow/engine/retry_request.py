@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from django_workflow import text
+from django_workflow.exceptions import InvalidArgument
+
 #: What a retry repeats: what failed and what follows it, or everything.
 FAILED_STEPS, ALL_STEPS = "failed", "all"
 LATEST = "latest"
@@ -31,9 +34,17 @@ class RetryRequest:
     by: str = ""
 
     def __post_init__(self) -> None:
+        # frozen: what people say is made storable before anybody reads it
+        reason, by = text.remarks(self.reason, self.by)
+        object.__setattr__(self, "reason", reason)
+        object.__setattr__(self, "by", by)
         if self.mode not in (FAILED_STEPS, ALL_STEPS):
-            raise ValueError(f"mode is {FAILED_STEPS!r} or {ALL_STEPS!r}, not {self.mode!r}")
+            raise InvalidArgument(f"mode is {FAILED_STEPS!r} or {ALL_STEPS!r}, not {text.shown(self.mode)}")
         if self.mode == ALL_STEPS and self.from_step is not None:
-            raise ValueError("a retry of all steps begins with the first; give from_step= without mode='all'")
-        if isinstance(self.version, str) and self.version != LATEST:
-            raise ValueError(f"version is a number or {LATEST!r}, not {self.version!r}")
+            raise InvalidArgument("a retry of all steps begins with the first; give from_step= without mode='all'")
+        if self.version is not None and self.version != LATEST and not _is_number(self.version):
+            raise InvalidArgument(f"version is a number or {LATEST!r}, not {text.shown(self.version)}")
+
+
+def _is_number(version: Any) -> bool:
+    return isinstance(version, int) and not isinstance(version, bool)

@@ -38,14 +38,13 @@ from django_workflow.engine.decisions import (
     Unfired,
     Waiting,
     error_of,
-    storable,
 )
 from django_workflow.engine.expansion import condition_holds, expand, max_parallel
 from django_workflow.engine.seeing import Names, Sight, evaluated, seconds
 from django_workflow.exceptions import ExpressionError, TypeViolation, UnregisteredHandler
 from django_workflow.statuses import FAILED, RUNNING, SKIPPED, SUCCEEDED
 
-__all__ = ["Activation", "Decision", "Error", "RunFacts", "RunState", "StepEnd", "decide", "error_of", "storable"]
+__all__ = ["Activation", "Decision", "Error", "RunFacts", "RunState", "StepEnd", "decide", "error_of"]
 
 CONDITION_UNMET = "condition_unmet"
 DEPENDENCY_SKIPPED = "dependency_skipped"

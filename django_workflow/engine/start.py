@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db import DatabaseError
 
-from django_workflow import db, payload
+from django_workflow import arguments, db, payload, text
 from django_workflow.conf import conf
 from django_workflow.definition import schema
 from django_workflow.definition.spec import FlowSpec
@@ -21,9 +21,12 @@ from django_workflow.engine.records import EventLog
 from django_workflow.engine.routing import Decision, RunFacts, decide
 from django_workflow.engine.settle import facts_of, notifications
 from django_workflow.engine.state import FreshState
-from django_workflow.exceptions import NotSupported, PayloadError
+from django_workflow.exceptions import InvalidArgument, NotSupported, PayloadError
 from django_workflow.ids import uuid7
 from django_workflow.statuses import RUNNING, SCHEDULED
+
+#: Longest idempotency key, and longest name and value of a label, in characters.
+MAX_KEY = MAX_LABEL = 200
 
 
 @dataclass(slots=True)
@@ -43,15 +46,28 @@ class StartRequest:
     by: str = ""
     is_local: bool = False
 
+    def __post_init__(self) -> None:
+        if self.idempotency_key is not None:
+            self.idempotency_key = text.exact(self.idempotency_key, "an idempotency key", MAX_KEY, least=1)
+        if self.run_id is not None:
+            self.run_id = arguments.uuid(self.run_id, "run_id=")
+        self.title = text.said(self.title, "title=", text.TITLE)
+        self.by = text.said(self.by, "by=", text.AUTHOR)
+
 
 def checked_labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:
-    """Return labels that are texts by name; raises `TypeError` for others."""
-    if labels is not None and not isinstance(labels, Mapping):
-        raise TypeError(f"labels are texts by name, not {labels!r}")
-    for name, value in (labels or {}).items():
+    """Return labels as texts by name; raises `InvalidArgument` for what is none, and for texts that cannot be kept."""
+    if labels is None:
+        return {}
+    if not isinstance(labels, Mapping):
+        raise InvalidArgument(f"labels are texts by name, not {text.shown(labels)}")
+    checked = {}
+    for name, value in labels.items():
         if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError(f"labels are texts by name, not {name!r}: {value!r}")
-    return labels or {}
+            raise InvalidArgument(f"labels are texts by name, not {text.shown(name)}: {text.shown(value)}")
+        key = text.exact(name, "The name of a label", MAX_LABEL, least=1)
+        checked[key] = text.exact(value, f"The label {key!r}", MAX_LABEL)
+    return checked
 
 
 # Whoever inserts second waits for the first one's end and then finds its run below. A version that this process
@@ -59,17 +75,18 @@ def checked_labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:
 INSERT_RUNS = """
     INSERT INTO django_workflow_run
         (id, flow_id, version_id, status, is_local, open_steps, task_count, input, error, idempotency_key, labels,
-         title, started_by, variables_id, output, due_at, deadline_at, started_at, ended_at)
+         title, started_by, variables_id, output, created_at, due_at, deadline_at, started_at, ended_at)
     SELECT n.id, %s, (SELECT id FROM django_workflow_flowversion WHERE id = %s::bigint), n.status, n.is_local,
            n.open_steps, n.task_count, n.input::jsonb, n.error::jsonb, n.key,
            n.labels::jsonb, n.title, n.by, n.variables, n.output::jsonb,
-           n.due_at, coalesce(n.due_at, clock_timestamp()) + make_interval(secs => %s::float8),
-           CASE WHEN n.status <> 'scheduled' THEN clock_timestamp() END,
-           CASE WHEN n.status NOT IN ('scheduled', 'running') THEN clock_timestamp() END
+           n.now, n.due_at, coalesce(n.due_at, n.now) + make_interval(secs => %s::float8),
+           CASE WHEN n.status <> 'scheduled' THEN n.now END,
+           CASE WHEN n.status NOT IN ('scheduled', 'running') THEN n.now END
     FROM (
         SELECT *, CASE WHEN at IS NOT NULL THEN at
-                       WHEN delay IS NOT NULL THEN clock_timestamp() + make_interval(secs => delay) END AS due_at
-        FROM unnest(%s::uuid[], %s::text[], %s::bool[], %s::int[], %s::int[], %s::text[], %s::text[], %s::text[],
+                       WHEN delay IS NOT NULL THEN now + make_interval(secs => delay) END AS due_at
+        FROM (SELECT clock_timestamp() AS now) clock,
+             unnest(%s::uuid[], %s::text[], %s::bool[], %s::int[], %s::int[], %s::text[], %s::text[], %s::text[],
                     %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::float8[], %s::timestamptz[])
              WITH ORDINALITY
              AS u(id, status, is_local, open_steps, task_count, input, error, key, labels, title, by, variables, output,
@@ -130,20 +147,20 @@ class _NewRun:
 
     @classmethod
     def of(cls, spec: FlowSpec, version_id: int, request: StartRequest) -> _NewRun:
-        text = payload.dump_input(request.input, flow=spec.slug)
+        written = payload.dump_input(request.input, flow=spec.slug)
         # routing sees what is stored, as it will later: a tuple is a list then, a date a text
-        stored = payload.loads(text) if spec.reads_input or spec.input_schema is not None else None
+        stored = payload.loads(written) if spec.reads_input or spec.input_schema is not None else None
         check_input(spec, stored)
         row = LockedRun(request.run_id or uuid7(), RUNNING, version_id, 0, 0, request.is_local)
         facts = entry_facts(row, spec, stored)
         if request.delay is not None or request.at is not None:
             row.status = SCHEDULED
-            return cls(row, request, text, facts, None)
+            return cls(row, request, written, facts, None)
         decision = decide(spec, facts, is_start=True)
         row.status = decision.status or RUNNING
         row.open_steps, row.task_count = decision.open_steps, decision.task_count
         row.variables_id, row.failing = decision.final_variables, decision.failing
-        return cls(row, request, text, facts, decision)
+        return cls(row, request, written, facts, decision)
 
     def columns(self) -> tuple[Any, ...]:
         row, request = self.row, self.request
@@ -152,7 +169,7 @@ class _NewRun:
         return (
             row.id, row.status, row.is_local, row.open_steps, row.task_count, self.input,
             json.dumps(error) if error else None, request.idempotency_key, json.dumps(dict(request.labels)),
-            request.title[:200], request.by[:150], row.variables_id,
+            request.title, request.by, row.variables_id,
             None if output is None else payload.dump_output(output, step="output"), request.delay, request.at,
         )  # fmt: skip
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django_workflow import db, payload
+from django_workflow import arguments, db, payload, text
 from django_workflow.conf import conf
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine import close, publish
@@ -46,6 +46,7 @@ def skip_step(run_id: UUID, step: str, *, reason: str = "", by: str = "", step_r
     Raises `RunNotFound`; `NotSupported` for a step that the flow does not have or the run has not
     reached; `AlreadySettled`. A step that an operator has skipped already stays as it is.
     """
+    reason, by = text.remarks(reason, by)
     with db.together():
         target = _find(run_id, step, step_run_id)
         if target.status in STEP_TERMINAL:
@@ -63,14 +64,15 @@ def complete_step(
     value: what the step gives, of a map step the whole list. Raises as `skip_step`, and `PayloadError`.
     A step that was completed with the same output already stays as it is.
     """
-    text = payload.dump_output(value, step=step)
+    reason, by = text.remarks(reason, by)
+    output = payload.dump_output(value, step=step)
     with db.together():
         target = _find(run_id, step, step_run_id)
         if target.status in STEP_TERMINAL:
-            if db.rows(HAS_GIVEN, [target.id, text])[0][0]:
+            if db.rows(HAS_GIVEN, [target.id, output])[0][0]:
                 return
             raise _already(target)
-        _end(target, SUCCEEDED, text, reason, by)
+        _end(target, SUCCEEDED, output, reason, by)
 
 
 HAS_GIVEN = """
@@ -85,12 +87,15 @@ FIND_STEP_RUN = """
 
 def _find(run_id: UUID, step: str, step_run_id: int | None) -> _Target:
     """Lock the run and find the activation that is meant: the step's latest one, if none is named."""
+    if step_run_id is not None:
+        arguments.whole(step_run_id, "step_run_id=")
     run = lock_runs([run_id], wait_ms=WAIT_MS).get(run_id)
     if run is None:
         raise RunNotFound(f"There is no run {run_id}.", run_id=run_id)
     spec = publish.spec_of(run.version_id)
+    step = text.plain(step, "step=")
     if step not in spec.steps:
-        raise NotSupported(f"Flow {spec.slug!r} has no step {step!r}, only {', '.join(spec.steps)}.")
+        raise NotSupported(f"Flow {spec.slug!r} has no step {text.shown(step)}, only {', '.join(spec.steps)}.")
     for columns in db.rows(FIND_STEP_RUN, [run_id, step, step_run_id, step_run_id]):
         return _Target(run, spec, step, *columns)
     if run.status in RUN_TERMINAL:
@@ -122,7 +127,7 @@ INSERT_GIVEN = """
 """
 
 
-def _end(target: _Target, status: str, text: str | None, reason: str, by: str) -> None:
+def _end(target: _Target, status: str, output: str | None, reason: str, by: str) -> None:
     """Write the end of the step, and what follows from it; the run's lock is held."""
     run, step = target.run, target.step
     _check_code(target.spec)
@@ -130,15 +135,15 @@ def _end(target: _Target, status: str, text: str | None, reason: str, by: str) -
     db.execute(SETTLE_STEP_RUN, [status, why, target.id])
     advance = Advance()
     advance.cancelled |= close.cancel_tasks([target.id])
-    if text is not None:
+    if output is not None:
         queue_name = target.spec.steps[step].queue or conf.DEFAULT_QUEUE
-        db.execute(INSERT_GIVEN, [run.id, target.id, WHOLE_STEP, queue_name, text])
+        db.execute(INSERT_GIVEN, [run.id, target.id, WHOLE_STEP, queue_name, output])
     told = {"reason": OPERATOR} | {key: item for key, item in (("by", by), ("why", reason)) if item}
     advance.events.operator(run.id, "step.skipped" if status == SKIPPED else "step.completed", step, told)
     end = StepEnd(
         step, status, id=target.id, scope=target.scope, iteration=target.iteration, variables=target.variables_id
     )
-    advance.add(run, target.spec, decide(target.spec, _facts(target, end, text), [end]))
+    advance.add(run, target.spec, decide(target.spec, _facts(target, end, output), [end]))
     advance.write()
     db.notify_after_commit(notifications(queues=advance.queues, runs=[run.id], cancelled=advance.cancelled))
 
@@ -150,9 +155,9 @@ def _check_code(spec: FlowSpec) -> None:
         raise UnregisteredHandler(f"This process has no code for {', '.join(missing)}, which decides what starts next.")
 
 
-def _facts(target: _Target, end: StepEnd, text: str | None) -> RunFacts:
+def _facts(target: _Target, end: StepEnd, output: str | None) -> RunFacts:
     run, spec = target.run, target.spec
-    state = StoredState(run.id, spec, [end], {target.id: text} if text is not None else None)
+    state = StoredState(run.id, spec, [end], {target.id: output} if output is not None else None)
     facts = facts_of(run, spec, state, read_inputs([run.id])[run.id] if spec.reads_input else None)
     # a join that waits is not among the open ones
     facts.open_steps += target.status == WAITING

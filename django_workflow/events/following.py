@@ -23,7 +23,9 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 from django_workflow import db
-from django_workflow.exceptions import NotSupported, WorkflowError
+from django_workflow.arguments import LARGEST
+from django_workflow.exceptions import InvalidArgument, NotSupported
+from django_workflow.text import shown
 
 logger = logging.getLogger("django_workflow.events")
 
@@ -320,14 +322,17 @@ def _is_in_event_loop() -> bool:
 
 
 def cursor_of(after: Iterable[int] | None) -> Cursor | None:
-    """Return a cursor that a caller kept, perhaps as JSON; raises `WorkflowError` for what is none."""
+    """Return a cursor that a caller kept, perhaps as JSON; raises `InvalidArgument` for what is none."""
     if after is None:
         return None
     try:
         xid, row = after
-        return int(xid), int(row)
-    except (TypeError, ValueError):
-        raise WorkflowError(f"A cursor is a pair of transaction id and id, not {after!r}.") from None
+        cursor = int(xid), int(row)
+    except (TypeError, ValueError, OverflowError):
+        cursor = (-1, -1)
+    if not all(0 <= number <= LARGEST for number in cursor):
+        raise InvalidArgument(f"A cursor is a pair of transaction id and id, not {shown(after)}.")
+    return cursor
 
 
 def split(found: Sequence[tuple[Any, ...]]) -> tuple[Sequence[tuple[Any, ...]], Read]:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from weakref import WeakSet
 
-from django_workflow import db, payload
+from django_workflow import arguments, db, payload, text
 from django_workflow.conf import conf
 from django_workflow.definition.names import QUEUE_RULE, is_queue_name
 from django_workflow.events.following import (
@@ -26,13 +26,15 @@ from django_workflow.events.following import (
     cursor_of,
     split,
 )
-from django_workflow.exceptions import WorkflowError
+from django_workflow.exceptions import InvalidArgument
 from django_workflow.twins import twin
 
 logger = logging.getLogger("django_workflow.events")
 
 #: NOTIFY channel on which listeners hear of stored messages; the payload is "<channel> <id>".
 MESSAGE_CHANNEL = "django_workflow_message"
+#: Most messages that can be read at once.
+MOST_ROWS = 2**31 - 1
 #: Most bytes that a notification can carry.
 MOST_BYTES = 7_999
 
@@ -74,9 +76,9 @@ def send_with_notify(channel: str, message: Any) -> int:
     Returns the message's id.
     Raises `PayloadError` where it is not JSON, or larger than `MAX_INPUT_BYTES`.
     """
-    _check(channel)
-    text = payload.dumps(message, what=f"The message for {channel!r}", limit=conf.MAX_INPUT_BYTES)
-    message_id: int = db.rows(INSERT_MESSAGE, [channel, text])[0][0]
+    channel = _checked(channel)
+    written = payload.dumps(message, what=f"The message for {channel!r}", limit=conf.MAX_INPUT_BYTES)
+    message_id: int = db.rows(INSERT_MESSAGE, [channel, written])[0][0]
     db.notify_after_commit([(MESSAGE_CHANNEL, f"{channel} {message_id}")])
     return message_id
 
@@ -87,11 +89,11 @@ def notify_only(channel: str, message: Any) -> None:
     channel: 1 to 40 lower-case letters, digits and underscores. message: a JSON value of at most 7,999 bytes.
     Raises `PayloadError` where it is not JSON, or too large for a notification.
     """
-    _check(channel)
+    channel = _checked(channel)
     what = f"The message for {channel!r}, which is not stored but travels in a notification,"
-    text = payload.dumps(message, what=what, limit=MOST_BYTES)
+    written = payload.dumps(message, what=what, limit=MOST_BYTES)
     # one transaction for each: PostgreSQL drops what is told twice in one
-    db.after_commit(lambda: db.notify([(_own_channel(channel), text)]))
+    db.after_commit(lambda: db.notify([(_own_channel(channel), written)]))
 
 
 def listen(
@@ -105,7 +107,7 @@ def listen(
     after: the cursor of the last message that was dealt with; None is from now on, (0, 0) all that is kept.
     timeout: end the iteration once nothing has arrived for so long, a timedelta or seconds; None waits for ever.
     """
-    _check(channel)
+    channel = _checked(channel)
     listener = Following(_Messages(channel, cursor_of(after)), timeout)
     with _listeners_lock:
         _listeners[channel].add(listener)
@@ -118,7 +120,7 @@ _listeners_lock = threading.Lock()
 
 def unlisten(channel: str) -> None:
     """Stop all listeners of this process that listen on a channel: their iterations end."""
-    _check(channel)
+    channel = _checked(channel)
     with _listeners_lock:
         stopping = list(_listeners.pop(channel, ()))
     for listener in stopping:
@@ -138,13 +140,13 @@ def recent_messages(channel: str, limit: int = 100) -> list[Received]:
     They are read in the caller's transaction. The last one's cursor is where to listen on: nothing is missed,
     and only what is younger than the oldest open transaction comes again.
     """
-    _check(channel)
-    found = db.rows(RECENT_MESSAGES, [channel, limit])
+    channel = _checked(channel)
+    found = db.rows(RECENT_MESSAGES, [channel, arguments.whole(limit, "limit=", most=MOST_ROWS)])
     received = []
     cursor = START
-    for xid, number, is_ripe, sent_at, text in reversed(found):
+    for xid, number, is_ripe, sent_at, written in reversed(found):
         cursor = (xid, number) if is_ripe else cursor
-        received.append(Received(number, channel, payload.loads(text), sent_at, cursor))
+        received.append(Received(number, channel, payload.loads(written), sent_at, cursor))
     return received
 
 
@@ -198,12 +200,12 @@ class _Messages:
         assert self.position is not None
         ripe, how = split(rows(READ_MESSAGES, [self.channel, *self.position]))
         received = []
-        for xid, number, _, _, sent_at, text in ripe:
+        for xid, number, _, _, sent_at, written in ripe:
             self.position = (xid, number)
             if number in self._before:
                 self._before.remove(number)
             else:
-                received.append(Received(number, self.channel, payload.loads(text), sent_at, self.position))
+                received.append(Received(number, self.channel, payload.loads(written), sent_at, self.position))
         return received, how
 
     def waits_for_caller(self, rows: Rows) -> bool:
@@ -231,6 +233,8 @@ def _own_channel(channel: str) -> str:
     return f"wfm_{channel}"
 
 
-def _check(channel: object) -> None:
+def _checked(channel: Any) -> str:
+    """Return a channel's name as an exact `str`; raises `InvalidArgument` for what cannot name one."""
     if not is_queue_name(channel):
-        raise WorkflowError(f"{channel!r} cannot name a channel: a name has {QUEUE_RULE}.")
+        raise InvalidArgument(f"{text.shown(channel)} cannot name a channel: a name has {QUEUE_RULE}.")
+    return text.plain(channel, "channel=")

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
-from django_workflow import db, payload, queue
+from django_workflow import arguments, db, payload, queue, text
 from django_workflow.conf import conf
 from django_workflow.db import RUN_CHANNEL
 from django_workflow.events.following import (
@@ -49,15 +49,15 @@ def follow(
     after: the `cursor` of the last event that was dealt with; None is from now on, (0, 0) all that is kept.
     timeout: end the iteration once nothing has arrived for so long, a timedelta or seconds; None waits for ever.
     """
-    types = None if types is None else [types] if isinstance(types, str) else list(types)
+    types = None if types is None else text.several(types, "types=")
     cursor = cursor_of(after)
     return Following(_Events(types, cursor) if run is None else _EventsOfRun(_id_of(run), types, cursor), timeout)
 
 
 def _id_of(run: Run | _Handle | UUID | str) -> UUID:
-    if isinstance(run, str):
-        return UUID(run)
-    return run if isinstance(run, UUID) else run.id
+    if isinstance(run, str | UUID):
+        return arguments.uuid(run, "run=")
+    return arguments.uuid(run.id if hasattr(run, "id") else run, "run=, which is a handle, a row or an id,")
 
 
 COLUMNS = "e.xid, e.id, e.run_id, e.number, e.created_at, e.task_id, e.type, e.step, e.data"

@@ -11,8 +11,8 @@ from django.core.exceptions import ValidationError
 from django_workflow import payload
 from django_workflow.conf import conf
 from django_workflow.engine.retry_request import ALL_STEPS, FAILED_STEPS, KEPT, LATEST, RetryRequest
+from django_workflow.engine.start import MAX_KEY
 from django_workflow.exceptions import PayloadError
-from django_workflow.flow import MAX_KEY
 from django_workflow.models import FlowVersion, Run
 from django_workflow.web.address import number
 from django_workflow.web.versions import readable_spec

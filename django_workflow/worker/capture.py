@@ -18,7 +18,7 @@ from uuid import UUID
 
 from django_workflow.conf import conf
 from django_workflow.engine.claim import ClaimedTask
-from django_workflow.engine.routing import storable
+from django_workflow.text import storable
 
 #: The logger of `ctx.logger`.
 HANDLER_LOGGER = "django_workflow.handler"

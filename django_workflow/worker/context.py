@@ -10,14 +10,19 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 
 from django_workflow import payload
+from django_workflow.conf import conf
 from django_workflow.engine import outputs, publish
 from django_workflow.engine.claim import ClaimedTask, wanted_by
 from django_workflow.engine.decisions import OUTERMOST
 from django_workflow.exceptions import WorkflowError
 from django_workflow.statuses import SKIPPED, SUCCEEDED
+from django_workflow.text import said
 from django_workflow.worker.capture import HANDLER_LOGGER, TaskLogger
 
 logger = logging.getLogger(HANDLER_LOGGER)
+
+#: Longest type of an event, in characters.
+MAX_TYPE = 40
 
 
 class Context:
@@ -87,7 +92,9 @@ class Context:
 
     def emit(self, type: str, data: Any = None) -> None:
         """Record an event of your own; it is stored together with the outcome of this attempt."""
-        self.events.append((type[:40], payload.dumps(data, what=f"The data of event {type!r}")))
+        kind = said(type, "The type of an event", MAX_TYPE)
+        what = f"The data of event {kind!r}"
+        self.events.append((kind, payload.dumps(data, what=what, limit=conf.MAX_OUTPUT_BYTES)))
 
     def output(self, step: str) -> Any:
         """Return the output of any settled step of this run, None where it did not succeed."""

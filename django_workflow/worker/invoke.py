@@ -14,11 +14,11 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django_workflow import db, payload
 from django_workflow.definition.outcomes import Fail, RetryAfter, Skip
 from django_workflow.engine import claim, inputs, outcome
-from django_workflow.engine.outcome import ErrorRecord, Outcome
-from django_workflow.engine.routing import storable
+from django_workflow.engine.outcome import MAX_MESSAGE, ErrorRecord, Outcome
 from django_workflow.engine.settle import Settled, settle
 from django_workflow.exceptions import ExpressionError, PayloadError
 from django_workflow.statuses import FAILED, SUCCEEDED
+from django_workflow.text import spoken
 from django_workflow.worker import expressions
 from django_workflow.worker.context import Cancelled, log_fields
 from django_workflow.worker.job import Job
@@ -33,6 +33,8 @@ SETTLE_TRIES = 3
 AGAIN = (1.0, 300.0)
 #: The SQLSTATE of a statement in a transaction that has failed: the handler passed over an error of its own.
 IN_FAILED_TRANSACTION = "25P02"
+#: Longest reason for which a handler skips its step, in characters.
+MAX_SKIP = 200
 
 
 def arguments(job: Job) -> dict[str, Any]:
@@ -174,12 +176,12 @@ def conclude(job: Job, value: Any) -> Outcome:
     task = job.task
     match value:
         case Skip(reason):
-            return outcome.skipped(task, reason, **times(job))
+            return outcome.skipped(task, spoken(reason, MAX_SKIP), **times(job))
         case Fail(error):
-            record = ErrorRecord("Fail", storable(str(error)), classes=("Fail",))
+            record = ErrorRecord("Fail", spoken(error, MAX_MESSAGE), classes=("Fail",))
             return outcome.failed(task, record, is_retryable=False, **times(job))
         case RetryAfter(delay, reason):
-            record = ErrorRecord("RetryAfter", storable(reason), classes=("RetryAfter",))
+            record = ErrorRecord("RetryAfter", spoken(reason, MAX_MESSAGE), classes=("RetryAfter",))
             return outcome.failed(task, record, retry_after=delay.total_seconds(), **times(job))
     text = payload.dump_output(value, step=task.step.name)
     if task.step.retry_when is not None:

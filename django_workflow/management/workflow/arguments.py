@@ -56,6 +56,8 @@ def json_value(text: str) -> Any:
     """Read a JSON value."""
     try:
         return json.loads(text)
+    except RecursionError:
+        raise ArgumentTypeError("not JSON that can be stored: it is nested too deeply") from None
     except ValueError as error:
         hint = "; a text needs its quotes, such as '\"text\"'" if re.fullmatch(r"[\w .-]+", text) else ""
         raise ArgumentTypeError(f"not JSON: {error}{hint}") from None
@@ -68,6 +70,8 @@ def json_file(path: str) -> Any:
         return json.loads(text)
     except OSError as error:
         raise CommandError(f"Cannot read {path}: {error.strerror}.") from error
+    except RecursionError as error:
+        raise CommandError(f"{path} holds JSON that is nested too deeply.") from error
     except ValueError as error:
         raise CommandError(f"{'Standard input' if path == '-' else path} holds no JSON: {error}.") from error
 
