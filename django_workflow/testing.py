@@ -45,17 +45,26 @@ def run_until_idle(*, limit: int = 10_000) -> int:
             return done
 
 
+# a paused run's clock stands still, as in `pausing`: what remains of its delays and of its life is kept. Only the time
+# for which a run was scheduled is one on the calendar, and comes in a pause, too
 MOVE = (
     "UPDATE django_workflow_task SET due_at = due_at - %s::interval WHERE due_at IS NOT NULL AND status = 'queued'",
-    "UPDATE django_workflow_arrival SET due_at = due_at - %s::interval WHERE generation IS NULL",
-    "UPDATE django_workflow_run SET due_at = due_at - %s::interval WHERE status = 'scheduled'",
-    "UPDATE django_workflow_run SET deadline_at = deadline_at - %s::interval WHERE ended_at IS NULL",
+    """
+    UPDATE django_workflow_arrival a SET due_at = a.due_at - %s::interval
+    FROM django_workflow_run r WHERE r.id = a.run_id AND a.generation IS NULL AND r.status <> 'paused'
+    """,
+    "UPDATE django_workflow_run SET due_at = due_at - %s::interval WHERE started_at IS NULL AND ended_at IS NULL",
+    """
+    UPDATE django_workflow_run SET deadline_at = deadline_at - %s::interval
+    WHERE ended_at IS NULL AND status <> 'paused'
+    """,
 )
 
 
 def advance(time: timedelta) -> None:
     """Let `time` pass for the engine: due times and deadlines move backwards, the clock stays.
 
+    A paused run keeps what remains of its delays and until its deadline, as it does when real time passes.
     Overdue runs are ended; execute what became due with `run_until_idle`.
     """
     for statement in MOVE:

@@ -8,7 +8,19 @@ import pytest
 from django.db import connection
 from django.test import TestCase
 
-from django_workflow import Flow, NotSupported, Retry, RetryAfter, follow, listen, queue, testing
+from django_workflow import (
+    Flow,
+    NotSupported,
+    Retry,
+    RetryAfter,
+    To,
+    follow,
+    listen,
+    pause_flow,
+    queue,
+    resume_flow,
+    testing,
+)
 from django_workflow.engine import claim
 
 HOUR = timedelta(hours=1)
@@ -63,6 +75,61 @@ def test_advance_makes_retries_delayed_runs_and_deadlines_due(make_flow, db):
     assert later.status == "running"
     testing.advance(3 * HOUR)
     assert later.status == "timed_out"
+
+
+@pytest.fixture
+def slow(make_flow):
+    """A run of three hours at most: a retry after two, and an arrival on its way for as long."""
+    flow = make_flow(max_duration=3 * HOUR)
+    flow.step(name="retries")(lambda ctx: RetryAfter(2 * HOUR) if ctx.attempt == 1 else None)
+    flow.step(name="leads", next=To("joins", delay=2 * HOUR))(lambda: None)
+    flow.step(name="joins", depends_on=["retries"], join=2)(lambda: None)
+    return flow
+
+
+@pytest.mark.parametrize("pauses", [lambda handle: handle.pause(), lambda handle: pause_flow(handle.run.flow.slug)])
+@pytest.mark.parametrize("passes", [timedelta(0), 24 * HOUR])
+def test_advance_lets_no_time_pass_for_a_paused_run(slow, pauses, passes, db):
+    handle = slow.start()
+    testing.run_until_idle()
+    testing.advance(HOUR)
+    pauses(handle)
+    testing.advance(passes)
+    testing.run_until_idle()
+    assert handle.status == "paused"
+    resume_flow(slow.slug)
+    handle.resume()
+    testing.run_until_idle()
+    assert testing.statuses_of(handle) == {"retries": "running", "leads": "succeeded"}
+    testing.advance(HOUR * 0.9)
+    testing.run_until_idle()
+    assert testing.statuses_of(handle)["retries"] == "running"
+    testing.advance(HOUR * 0.2)
+    testing.run_until_idle()
+    assert testing.statuses_of(handle) == dict.fromkeys(("retries", "leads", "joins"), "succeeded")
+
+
+def test_advance_keeps_what_remains_until_the_deadline_of_a_paused_run(slow, db):
+    handle = slow.start()
+    handle.pause()
+    testing.advance(24 * HOUR)
+    handle.resume()
+    testing.advance(HOUR * 2.9)
+    assert handle.status == "running"
+    testing.advance(HOUR * 0.2)
+    assert handle.status == "timed_out"
+
+
+def test_time_of_a_scheduled_run_comes_while_it_is_paused(slow, db):
+    handle = slow.start(delay=2 * HOUR)
+    handle.pause()
+    testing.advance(3 * HOUR)
+    assert handle.status == "paused"
+    handle.resume()
+    testing.run_until_idle()
+    assert handle.status == "running"
+    testing.advance(HOUR * 2.9)
+    assert handle.status == "running"
 
 
 def test_clean_queues_deletes_all_messages(flow, db):
