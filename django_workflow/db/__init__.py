@@ -3,6 +3,7 @@
 from django_workflow.db.channels import RUN_CHANNEL, is_run_id
 from django_workflow.db.drawing import draw_ids, draw_next, forget_drawn_ids, with_fresh_ids
 from django_workflow.db.errors import (
+    for_logs,
     is_for_good,
     is_lock_timeout,
     is_of_connection,
@@ -57,6 +58,7 @@ __all__ = [
     "draw_next",
     "execute",
     "flush",
+    "for_logs",
     "forget_drawn_ids",
     "has_written",
     "in_test_transaction",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import psycopg
 from django.db.utils import DatabaseError, InterfaceError, OperationalError
 
@@ -49,6 +51,14 @@ def is_of_schema(error: BaseException) -> bool:
 def is_for_good(error: BaseException) -> bool:
     """Say whether what was refused once will always be: not where another try or another release may do."""
     return not (is_retryable(error) or is_of_schema(error))
+
+
+def for_logs(error: BaseException) -> str:
+    """Return the class, the code and the place of an error: its text may hold a part of the data."""
+    state = sqlstate(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{f' ({state})' if state else ''}{place}"
 
 
 def sqlstate(error: BaseException) -> str | None:

@@ -37,7 +37,8 @@ def fail_run(run_id: UUID, error: Exception) -> set[UUID]:
     close.begin_scheduled([run_id])
     if not db.rows(FAIL_UNSETTLED_RUN, [json.dumps(told), run_id]):
         return set()
-    logger.error("run failed, for what follows in it was refused", extra={"run_id": str(run_id)}, exc_info=error)
+    told_in_logs = db.for_logs(error)
+    logger.error("run failed, for what follows in it was refused: %s", told_in_logs, extra={"run_id": str(run_id)})
     cancelled = close.close_runs({run_id: FAILED})
     events = EventLog()
     events.run(run_id, "run.failed", told)
@@ -63,7 +64,7 @@ def each_apart(
     if len(run_ids) > 1:
         return sum(_alone(run_id, work, fail) for run_id in run_ids)
     if not db.is_for_good(refusal):
-        logger.warning("run is left for the next time: %s", refusal, extra={"run_id": str(run_ids[0])})
+        logger.warning("run is left for the next time: %s", db.for_logs(refusal), extra={"run_id": str(run_ids[0])})
         return 0
     fail(run_ids[0], refusal)
     return 1
@@ -76,5 +77,6 @@ def _alone(run_id: UUID, work: Callable[[Sequence[UUID]], int], fail: Callable[[
     except Exception as error:
         if db.is_of_connection(error):
             raise
-        logger.exception("run cannot even fail", extra={"run_id": str(run_id)})
+        told = db.for_logs(error)
+        logger.error("run cannot even fail: %s", told, extra={"run_id": str(run_id)})  # noqa: TRY400  not its text
         return 0

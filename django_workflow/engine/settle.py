@@ -112,7 +112,7 @@ def _settle_together(outcomes: Sequence[Outcome], wait_ms: int | None, taker: Ta
 def _settle_apart(outcomes: Sequence[Outcome], wait_ms: int | None, error: Exception) -> Settled:
     """Halve a pile that was refused, by runs first; a single outcome fails with the error."""
     if len(outcomes) == 1:
-        logger.error("outcome refused", extra={"task": outcomes[0].task.id}, exc_info=error)
+        logger.error("outcome refused: %s", db.for_logs(error), extra={"task": outcomes[0].task.id})
         if not outcomes[0].is_retryable and outcomes[0].output is None:
             # it failed already and still cannot be written: this is no fault of its data
             return _end_its_run(outcomes[0], wait_ms, error)

@@ -24,6 +24,7 @@ from django_workflow.engine.claim import ClaimedTask, Taker
 from django_workflow.engine.outcome import Outcome
 from django_workflow.engine.settle import Settled, notifications
 from django_workflow.statuses import SUCCEEDED
+from django_workflow.text import in_one_line
 from django_workflow.worker import executors, unknown
 from django_workflow.worker.context import log_fields
 from django_workflow.worker.executors import Runners
@@ -237,9 +238,11 @@ class Dispatcher:
         elif item.error is not None:
             self.tally.failed += 1
             extra = log_fields(item.task) | {"outcome": item.kind, "duration_ms": item.duration_ms}
+            extra |= {"error_class": item.error.error_class, "fingerprint": item.error.fingerprint}
             place = f"{item.task.spec.slug}.{item.task.step.name}"
-            told = (item.kind, item.task.attempt, item.task.run_id, item.error.error_class, item.error.message)
-            logger.warning("%s %s (attempt %d of run %s): %s: %s", place, *told, extra=extra)
+            # the message may hold a part of the input: it stands in the attempt, for whoever may see payloads
+            told = (item.kind, item.task.attempt, item.task.run_id, in_one_line(item.error.error_class))
+            logger.warning("%s %s (attempt %d of run %s): %s", place, *told, extra=extra)
 
     # claiming
 

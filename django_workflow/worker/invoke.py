@@ -150,7 +150,7 @@ def call_atomic(job: Job) -> Outcome | Settled:
             return conclude_error(job, error)
         # whether or not it has committed: this outcome is late if it has
         reason = "the run was locked too long" if db.is_lock_timeout(error) else f"it could not be stored: {error}"
-        logger.warning("an atomic step is executed again: %s", reason, extra=log_fields(job.task))
+        logger.warning("an atomic step is executed again: %s", db.for_logs(error), extra=log_fields(job.task))
         delay = min(AGAIN[1], AGAIN[0] * 2.0 ** min(job.task.attempt - 1, 30))
         return outcome.released(job.task, reason, delay=delay, **times(job))
 

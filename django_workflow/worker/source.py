@@ -28,7 +28,7 @@ class Source:
     def __init__(self, name: str) -> None:
         self.name = name
         self.may_hold_more = True
-        self._last_message = 0
+        self._last_message = self._read_count = 0
         self._front_at = 0.0
         self._has_passed = False
 
@@ -43,8 +43,8 @@ class Source:
         # before the claim: what is heard from here on may be of messages that it does not see
         self.may_hold_more = False
         tasks = claim.claim(self.name, limit, slots=slots, lease=lease, worker_id=worker_id, read=self._read)
-        if len(tasks) >= limit:
-            # there may be more, for us when there is room again and for others now
+        # as many messages as were asked for, whatever became of them: behind those that no claim can use may be others
+        if self._read_count >= limit:
             self.may_hold_more = True
         return tasks
 
@@ -55,6 +55,7 @@ class Source:
         if not self._has_passed:
             ended = time.monotonic()
             self._front_at = ended + min((ended - began) / FRONT_SHARE, conf.POLL_INTERVAL.total_seconds())
+        self._read_count = len(messages)
         if messages:
             self._last_message = messages[-1][0]
         return messages

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from django_workflow import Retry
+from django_workflow import Retry, pause_queue, resume_queue
+from django_workflow.engine import publish
 
-KEYS = {"run_id", "flow", "step", "queue", "task", "attempt", "outcome", "duration_ms"}
+KEYS = {"run_id", "flow", "step", "queue", "task", "attempt", "outcome", "duration_ms", "error_class", "fingerprint"}
 
 
 def test_record_of_a_failed_attempt_has_the_stable_keys_and_no_payload(flow, drain, caplog):
@@ -14,7 +15,7 @@ def test_record_of_a_failed_attempt_has_the_stable_keys_and_no_payload(flow, dra
 
     @flow.step(retry=Retry(max_attempts=1))
     def fails(input):
-        raise ValueError("it is wrong")
+        raise ValueError(f"it is wrong: {input}\nWARNING nobody said this")
 
     handle = flow.start({"card": "4711"})
     drain()
@@ -24,3 +25,30 @@ def test_record_of_a_failed_attempt_has_the_stable_keys_and_no_payload(flow, dra
     assert (record.queue, record.attempt, record.outcome) == ("default", 1, "failed")
     assert 0 <= record.duration_ms < 10_000
     assert "4711" not in str(vars(record))
+    assert record.message.splitlines() == [record.message], "nobody forges a line by what an error says"
+    assert record.message.endswith(": ValueError")
+
+
+def test_record_of_a_paused_queue_is_one_line(db, caplog):
+    caplog.set_level(logging.INFO, "django_workflow")
+    publish.ensure_queues(["default"])
+    pause_queue("default", reason="why\n2026-01-01 INFO forged \x1b[2K", by="some\rbody")
+    resume_queue("default", reason="\u2028new line")
+    told = [record.message for record in caplog.records if "queue default" in record.message]
+    assert told == [
+        "queue default paused by some\\rbody: why\\n2026-01-01 INFO forged \\x1b[2K",
+        "queue default resumed by somebody: \\u2028new line",
+    ]
+
+
+def test_record_of_a_refused_outcome_tells_nothing_of_its_data(flow, drain, caplog):
+    @flow.step
+    def only(input):
+        return "4711"
+
+    flow.step(name="then", depends_on=["only"], when="input.nothing.at.all == '0815'")(lambda: None)
+    handle = flow.start({"card": "4711"})
+    drain()
+    assert handle.status == "failed"
+    everything = "\n".join(f"{vars(record)} {record.exc_text}" for record in caplog.records)
+    assert "4711" not in everything

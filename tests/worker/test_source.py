@@ -5,9 +5,11 @@ from __future__ import annotations
 from math import inf
 
 import pytest
+from django.utils import timezone
 
 from django_workflow import queue
 from django_workflow.conf import conf
+from django_workflow.models import Task
 from django_workflow.worker.source import FRONT_SHARE, Source
 
 
@@ -89,3 +91,17 @@ def test_a_front_that_is_quick_to_read_is_read_each_time(flow, source, clock):
     returned = claim(source, 2)[0]
     queue.hide("default", [returned.message_id], [0.0])
     assert returned.id in {task.id for task in claim(source)}
+
+
+def test_messages_that_no_claim_can_use_hide_none_behind_them(flow, source, clock):
+    dead = flow.start_many([None] * 5)
+    flow.start()
+    # ended past the queue: their messages stay
+    Task.objects.filter(run__in=[handle.id for handle in dead]).update(status="cancelled", ended_at=timezone.now())
+    rounds = 0
+    while not (tasks := claim(source, 1)):
+        assert source.due_at() == 0.0, "it does not wait for a poll"
+        rounds += 1
+    assert (len(tasks), rounds) == (1, 5)
+    assert claim(source, 1) == []
+    assert source.due_at() > 0.0
