@@ -34,6 +34,8 @@ class Defaults:
     LEASE: timedelta = timedelta(seconds=30)
     #: How long a stopping worker lets running handlers finish.
     GRACE: timedelta = timedelta(seconds=30)
+    #: How long a worker may stand still in one round of its loop: then its heartbeats stop, and its process ends.
+    STALL_LIMIT: timedelta = timedelta(minutes=2)
     #: How often an idle worker looks at its queues when no notification arrives.
     POLL_INTERVAL: timedelta = timedelta(seconds=2)
     #: Further executors: name -> callable that returns a `concurrent.futures.Executor` (or its dotted path).

@@ -1,7 +1,6 @@
 """What a handler logs while it runs: found by a context variable, cut to size, handed on as lines.
 
-One `logging.Handler` on the root logger serves all handlers of a process. It takes no lock and waits for nothing:
-an interruption may hit a handler's thread at any bytecode, also here.
+One `logging.Handler` on the root logger serves all handlers of a process. It takes no lock and waits for nothing.
 """
 
 from __future__ import annotations
@@ -53,12 +52,14 @@ class LogCapture:
     """The lines of one attempt, at most `LOG_LINES`, taken while its `with` block runs.
 
     sink: where they go; None means the process's.
+    at_record: called before each record is made, whatever becomes of it; may raise.
     """
 
-    __slots__ = ("_taken", "_task", "_token", "sink")
+    __slots__ = ("_taken", "_task", "_token", "at_record", "sink")
 
     def __init__(self, task: ClaimedTask) -> None:
         self.sink: Sink | None = None
+        self.at_record: Callable[[], None] | None = None
         self._task = task
         self._taken = 0
         self._token: Token[LogCapture | None] | None = None
@@ -156,7 +157,42 @@ def _is_alone(handler: logging.Handler, record: logging.LogRecord) -> bool:
     return root.handlers == [handler]
 
 
+class RecordFactory:
+    """Makes the records of this process as they were made before, and asks the attempt first.
+
+    This is where a handler that is told to stop can be stopped while it logs: `logging` holds no lock.
+    """
+
+    def __init__(self) -> None:
+        self._make: Callable[..., logging.LogRecord] | None = None
+
+    def install(self) -> None:
+        """Make records from now on."""
+        if self._make is None:
+            self._make = logging.getLogRecordFactory()
+            logging.setLogRecordFactory(self)
+
+    def remove(self) -> None:
+        """Let the factory that was there before make them; one that the site has set meanwhile may call this one."""
+        if logging.getLogRecordFactory() is self:
+            logging.setLogRecordFactory(self._make or logging.LogRecord)
+            self._make = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
+        """Make a record."""
+        check_interruption()
+        return (self._make or logging.LogRecord)(*args, **kwargs)
+
+
+def check_interruption() -> None:
+    """Raise where the handler that runs here is told to stop."""
+    capture = current.get()
+    if capture is not None and capture.at_record is not None:
+        capture.at_record()
+
+
 _handler = CaptureHandler()
+_factory = RecordFactory()
 _users = 0
 _users_lock = threading.Lock()
 
@@ -168,6 +204,8 @@ def capturing() -> Iterator[None]:
     with _users_lock:
         _users += 1
         logging.getLogger().addHandler(_handler)
+        if _users == 1:
+            _factory.install()
     try:
         yield
     finally:
@@ -175,6 +213,7 @@ def capturing() -> Iterator[None]:
             _users -= 1
             if not _users:
                 logging.getLogger().removeHandler(_handler)
+                _factory.remove()
 
 
 class TaskLogger(logging.LoggerAdapter[logging.Logger]):
@@ -186,6 +225,7 @@ class TaskLogger(logging.LoggerAdapter[logging.Logger]):
             kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
             super().log(level, msg, *args, **kwargs)
             return
+        check_interruption()
         capture = current.get()
         if capture is not None and is_loud(level):
             capture.take(self._record(level, msg, args, kwargs))

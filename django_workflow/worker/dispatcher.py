@@ -58,6 +58,9 @@ class Dispatcher:
         self.tally = Tally()
         self.wake = threading.Event()
         self.is_stopping = False
+        #: The number of the round that is going on; None while the loop sleeps.
+        self.round: int | None = None
+        self._rounds = 0
         self.hand = Hand(options.concurrency)
         self._finished: deque[tuple[Job, Outcome | Settled]] = deque()
         self._pile = Pile()
@@ -116,6 +119,8 @@ class Dispatcher:
         db.serve_worker(by_index=True)
         try:
             while True:
+                self._rounds += 1
+                self.round = self._rounds
                 try:
                     if self._is_over():
                         break
@@ -124,8 +129,7 @@ class Dispatcher:
                     # the database is away or refused a whole batch: the leases hold, nothing is lost
                     self._recover(error)
                     continue
-                self.wake.wait(self._nap())
-                self.wake.clear()
+                self._sleep(self._nap())
         finally:
             self._runners.stop()
             self._runners.join(0.5)
@@ -354,6 +358,11 @@ class Dispatcher:
 
     # sleeping and stopping
 
+    def _sleep(self, seconds: float) -> None:
+        self.round = None
+        self.wake.wait(seconds)
+        self.wake.clear()
+
     def _nap(self) -> float:
         """Seconds until something is due by itself."""
         if self.wake.is_set() or (self.is_stopping and not self.hand.jobs and not self._pile):
@@ -428,5 +437,4 @@ class Dispatcher:
             logger.error("a round of the worker failed; it goes on", exc_info=error)
         db.close()
         self._next_poll = 0.0
-        self.wake.wait(RECOVER_AFTER)
-        self.wake.clear()
+        self._sleep(RECOVER_AFTER)

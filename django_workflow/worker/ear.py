@@ -44,7 +44,7 @@ class Ear:
                         self._dispatcher.hear(name)  # what was sent while nobody listened
                     while not self._stopping.is_set():
                         self._tell(listener.notifications(INTERVAL))
-            except Exception as error:
+            except BaseException as error:
                 # notifications are hints; the worker polls until this connection is back
                 logger.warning("listening failed, trying again: %s", error)
                 self.is_listening.clear()

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from django.utils.module_loading import import_string
@@ -59,7 +60,12 @@ class ThreadRunner:
     def submit(self, job: Job) -> None:
         """Queue a job."""
         if len(self._threads) < self._concurrency:
-            self._add_thread()
+            try:
+                self._add_thread()
+            except Exception:
+                if not self._threads:
+                    raise
+                logger.exception("there is no further thread for handlers; they wait for one of %d", len(self._threads))
         self._jobs.put(job)
 
     def stop(self) -> None:
@@ -80,27 +86,45 @@ class ThreadRunner:
     def _add_thread(self) -> None:
         name = f"django_workflow-handler-{len(self._threads)}"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)
 
     def _work(self) -> None:
         SessionWatch().begin()
         try:
             while (job := self._next()) is not None:
-                connections.close_ended()
                 if job.begin(is_ready=self.is_ready):
-                    result = self.run(job)
-                    connections.leave_healthy()
-                    self._report(job, result)
+                    self._run_and_report(job)
         finally:
-            connections.close_all()
+            self.end_thread()
+
+    def end_thread(self) -> None:
+        """Close what this thread has opened."""
+        connections.close_all()
+
+    def _run_and_report(self, job: Job) -> None:
+        """Run one job; whatever is raised on the way ends its attempt, and neither this thread nor its slot."""
+        try:
+            connections.close_ended()
+            result = self.run(job)
+        except BaseException as error:
+            result = invoke.conclude_escaped(job, error)
+        try:
+            if job.is_interrupted:
+                connections.close_all()  # it may have waited for an answer that will still come
+            else:
+                connections.leave_healthy()
+        except BaseException:
+            logger.exception("a handler's connections cannot be closed", extra=log_fields(job.task))
+        self._report(job, result)
 
     def _next(self) -> Job | None:
         try:
             return self._jobs.get_nowait()
         except queue.Empty:
             # idle: connections past CONN_MAX_AGE are given back, and not before each of a thousand quick jobs
-            connections.close_obsolete()
+            with suppress(Exception):
+                connections.close_obsolete()
             return self._jobs.get()
 
 
@@ -112,7 +136,8 @@ class LoopRunner:
         self._concurrency = concurrency
         self._arriving: deque[Job] = deque()
         self._waiting: deque[Job] = deque()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[Outcome], Job] = {}
+        self._is_stopping = False
         self._watch = SessionWatch()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="django_workflow-loop", daemon=True)
@@ -126,6 +151,7 @@ class LoopRunner:
 
     def stop(self) -> None:
         """End the loop; coroutines that still run are cancelled."""
+        self._is_stopping = True
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     def join(self, timeout: float) -> None:
@@ -141,8 +167,14 @@ class LoopRunner:
     def _run_loop(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(connections.awatch_sessions(self._watch))
-            self._loop.run_forever()
+            watching = self._loop.create_task(connections.awatch_sessions(self._watch))  # before what any handler does
+            while not self._is_stopping:
+                try:
+                    self._loop.run_forever()
+                except BaseException:
+                    # a task of a handler's own that ends in SystemExit ends the loop; all other handlers go on
+                    logger.exception("the event loop was stopped by what runs in it; it goes on")
+            watching.cancel()
             for task in self._running:
                 task.cancel()
             self._loop.run_until_complete(asyncio.gather(*self._running, return_exceptions=True))
@@ -161,21 +193,28 @@ class LoopRunner:
             job = self._waiting.popleft()
             if job.begin():
                 task = self._loop.create_task(self._run(job))
-                job.stop = functools.partial(self._loop.call_soon_threadsafe, task.cancel)
-                self._running.add(task)
+                self._running[task] = job
                 task.add_done_callback(self._done)
+                job.can_be_stopped(functools.partial(self._loop.call_soon_threadsafe, task.cancel))
 
-    async def _run(self, job: Job) -> None:
+    async def _run(self, job: Job) -> Outcome:
         result = await invoke.acall(job)
-        try:
-            if result.error is not None or self._watch.changed:
-                # only then: what costs a switch of threads is not for ten thousand handlers a second
+        if result.error is not None or self._watch.changed:
+            # only then: what costs a switch of threads is not for ten thousand handlers a second
+            try:
                 await connections.aleave_healthy()
-        finally:
-            self._report(job, result)
+            except (Exception, asyncio.CancelledError):
+                logger.exception("a handler's connections cannot be closed", extra=log_fields(job.task))
+        return result
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+    def _done(self, task: asyncio.Task[Outcome]) -> None:
+        job = self._running.pop(task)
+        try:
+            result = task.result()
+        except BaseException as error:  # as of a task that is cancelled before its first line
+            result = invoke.conclude_escaped(job, error)
+        job.cannot_be_stopped()
+        self._report(job, result)
         self._fill()
 
 
@@ -191,26 +230,38 @@ class ProcessRunner(ThreadRunner):
 
     def run(self, job: Job) -> Outcome | Settled:
         """Run one job in this thread's child."""
+        child = self._own_child()
+        with child.serving(job):
+            job.can_be_stopped(functools.partial(child.kill, job))
+            child.wait_until_ready()
+            job.ready()
+            return child.perform(job)
+
+    def _own_child(self) -> remote.Child:
+        """Return this thread's child, a new one where it has ended."""
         child: remote.Child | None = getattr(self._local, "child", None)
         if child is None or not child.is_alive():
+            self._close_child()
             child = self._local.child = remote.Child()
             self._children.add(child)
-        job.stop = child.kill
-        if job.is_interrupted:
-            child.kill()
-        child.wait_until_ready()
-        job.ready()
-        result = child.perform(job)
-        job.stop = None
-        if not child.is_alive():
+        return child
+
+    def end_thread(self) -> None:
+        """Close what this thread has opened."""
+        self._close_child()
+        super().end_thread()
+
+    def _close_child(self) -> None:
+        child: remote.Child | None = self._local.__dict__.pop("child", None)
+        if child is not None:
+            child.close()
             self._children.discard(child)
-        return result
 
     def stop(self) -> None:
         """Let idle threads and all children end."""
         super().stop()
         for child in list(self._children):
-            child.close()
+            child.end()
 
 
 RUNNERS: dict[str, Any] = {THREAD: ThreadRunner, LOOP: LoopRunner, PROCESS: ProcessRunner}
@@ -258,7 +309,7 @@ class Runners:
             name = LOOP if job.handler.is_async else THREAD
         try:
             (self._made.get(name) or self._make(name)).submit(job)
-        except Exception as error:
+        except BaseException as error:
             # the attempt fails and the worker goes on; an executor that broke is made anew for the next one
             logger.exception("executor %r cannot be used", name, extra=log_fields(job.task))
             if isinstance(self._made.get(name), FuturesRunner):

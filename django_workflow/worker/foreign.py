@@ -33,7 +33,7 @@ class FuturesRunner:
         if not job.begin():
             return
         future = self._executor.submit(apart.perform, remote.describe(job))
-        job.stop = future.cancel
+        job.can_be_stopped(future.cancel)
         future.add_done_callback(lambda done: self._end(job, done))
 
     def stop(self) -> None:
@@ -50,8 +50,12 @@ class FuturesRunner:
 
     def _end(self, job: Job, future: Future[str]) -> None:
         # an engine computes a result again that somebody holds on to and that one of its machines took along
-        job.stop = None
-        self._report(job, self._result(job, future))
+        job.cannot_be_stopped()
+        try:
+            result = self._result(job, future)
+        except BaseException as error:
+            result = invoke.conclude_escaped(job, error)
+        self._report(job, result)
 
     def _result(self, job: Job, future: Future[str]) -> Outcome:
         if future.cancelled():

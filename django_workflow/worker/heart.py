@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 
 from django_workflow import db
+from django_workflow.conf import conf
 from django_workflow.engine import claim
 from django_workflow.worker import registration
 from django_workflow.worker.dispatcher import Dispatcher
@@ -19,11 +22,18 @@ LAG = 1.0
 
 
 class Heart:
-    """Extends leases every third of one; a heartbeat never waits for a settle."""
+    """Extends leases every third of one; a heartbeat never waits for a settle.
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    on_stall: called where the dispatcher's loop stands still for STALL_LIMIT. Heartbeats follow the loop: a lease that
+    was kept by a process whose work is dead would keep its task from everybody.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, on_stall: Callable[[], None] | None = None) -> None:
         self._dispatcher = dispatcher
+        self._on_stall = on_stall
         self._lease = dispatcher.options.lease.total_seconds()
+        self._round: int | None = None
+        self._round_seconds = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="django_workflow-heart", daemon=True)
 
@@ -42,14 +52,32 @@ class Heart:
             nap = self._lease / 3
             while not self._stopping.wait(nap):
                 try:
-                    nap = self.beat()
-                except Exception:
+                    nap = self._lease / 3 if self._is_stalled(nap) else self.beat()
+                except BaseException:
                     # a missed beat is repeated soon; two thirds of the lease are left for that
                     logger.warning("a heartbeat failed", exc_info=True)
-                    db.close()
                     nap = min(1.0, self._lease / 10)
+                    with suppress(Exception):
+                        db.close()
         finally:
             db.close()
+
+    def _is_stalled(self, napped: float) -> bool:
+        """Say whether the loop has been in one round for too long.
+
+        napped: seconds since the last look, as far as this process ran: one that was stopped for an hour is as before.
+        """
+        number = self._dispatcher.round
+        if number is None or number != self._round:
+            self._round, self._round_seconds = number, 0.0
+            return False
+        self._round_seconds += napped
+        if self._round_seconds < conf.STALL_LIMIT.total_seconds():
+            return False
+        logger.critical("the worker's loop has stood still for %d s: its heartbeats stop", self._round_seconds)
+        if self._on_stall is not None:
+            self._on_stall()
+        return True
 
     def beat(self) -> float:
         """Extend what is held, stop what was ended elsewhere; return the seconds until the next beat."""

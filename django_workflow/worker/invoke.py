@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
 import time
 from contextvars import copy_context
 from typing import Any
@@ -72,10 +73,12 @@ def _call(job: Job) -> Outcome:
     try:
         with job.log:
             values = arguments(job)
+            process_id = os.getpid()
             try:
-                job.enter_handler()
+                job.enter_handler(_call.__code__)
                 value = job.handler.function(**values)
             finally:
+                end_if_forked(process_id)
                 job.leave_handler()
         return conclude(job, value)
     except BaseException as error:
@@ -84,9 +87,13 @@ def _call(job: Job) -> Outcome:
 
 async def acall(job: Job) -> Outcome:
     """Run a coroutine handler on this loop; never raises."""
+    process_id = os.getpid()
     try:
         with job.log:
-            value = await job.handler.function(**await _arguments_of_coroutine(job))
+            try:
+                value = await job.handler.function(**await _arguments_of_coroutine(job))
+            finally:
+                end_if_forked(process_id)
         return conclude(job, value) if job.task.step.retry_when is None else await _aconclude(job, value)
     except BaseException as error:
         if job.task.step.retry_when is None:
@@ -115,10 +122,17 @@ def call_here(job: Job) -> Outcome:
 async def _cancellable(job: Job) -> Outcome:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
-    job.stop = functools.partial(loop.call_soon_threadsafe, task.cancel)
-    if job.is_interrupted:  # before there was anything to stop
-        task.cancel()
-    return await acall(job)
+    job.can_be_stopped(functools.partial(loop.call_soon_threadsafe, task.cancel))
+    try:
+        return await acall(job)
+    finally:
+        job.cannot_be_stopped()
+
+
+def end_if_forked(process_id: int) -> None:
+    """End this process where a handler has forked and the new process came back from it: the job is the old one's."""
+    if os.getpid() != process_id:
+        os._exit(0)
 
 
 class Superseded(Exception):
@@ -207,6 +221,12 @@ def conclude_error(job: Job, error: BaseException) -> Outcome:
             error = mistake
         is_retryable = delay is not None
     return outcome.failed(job.task, ErrorRecord.of(error), is_retryable=is_retryable, retry_after=delay, **times(job))
+
+
+def conclude_escaped(job: Job, error: BaseException) -> Outcome:
+    """Turn what was raised by what runs a job, not by its handler, into an outcome: the attempt fails, nothing else."""
+    logger.error("an attempt was ended by what runs it", exc_info=error, extra=log_fields(job.task))
+    return conclude_error(job, error)
 
 
 def times(job: Job) -> dict[str, Any]:

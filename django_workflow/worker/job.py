@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
+import logging
 import threading
 import time
 from collections.abc import Callable
+from types import CodeType
 
 from django_workflow.conf import conf
 from django_workflow.definition.registry import Handler
 from django_workflow.engine.claim import ClaimedTask
+from django_workflow.worker import interruption
 from django_workflow.worker.capture import LogCapture
-from django_workflow.worker.context import Cancelled, Context
+from django_workflow.worker.context import Cancelled, Context, log_fields
+
+logger = logging.getLogger("django_workflow.worker")
 
 
 class Job:
@@ -24,8 +28,10 @@ class Job:
     """
 
     __slots__ = (
-        "_interruption",
+        "_entry",
+        "_is_raised",
         "_lock",
+        "_stop",
         "_thread_id",
         "_ticket",
         "begun_at",
@@ -38,7 +44,6 @@ class Job:
         "is_ready",
         "is_reported",
         "log",
-        "stop",
         "task",
         "timeout",
     )
@@ -56,10 +61,12 @@ class Job:
         self.is_ready = True
         self.is_reported = False
         self.is_interrupted = False
-        self.stop: Callable[[], object] | None = None
         self._ticket = [True]
         self._lock = threading.Lock()
+        self._stop: Callable[[], object] | None = None
         self._thread_id: int | None = None
+        self._entry: CodeType | None = None
+        self._is_raised = False
 
     def begin(self, *, is_ready: bool = True) -> bool:
         """Take the one ticket to run; False where the job was withdrawn."""
@@ -91,9 +98,10 @@ class Job:
             return None
         return self.begun_at + self.timeout
 
-    def enter_handler(self) -> None:
-        """From here on this thread may be interrupted."""
+    def enter_handler(self, entry: CodeType) -> None:
+        """From here on this thread may be interrupted, in what the function with the code `entry` calls."""
         with self._lock:
+            self._entry = entry
             self._thread_id = threading.get_ident()
             interrupted = self.is_interrupted
         if interrupted:
@@ -103,9 +111,21 @@ class Job:
         """From here on this thread is not interrupted any more."""
         with self._lock:
             thread_id, self._thread_id = self._thread_id, None
-            if self.is_interrupted and thread_id is not None:
+            if self._is_raised and thread_id is not None:
                 # an exception that is set but not yet raised must not hit the next job
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), None)
+                interruption.take_back(thread_id)
+
+    def can_be_stopped(self, stop: Callable[[], object]) -> None:
+        """From here on `stop` ends what runs the job; it is called at once where the job was interrupted before."""
+        with self._lock:
+            self._stop = stop
+            interrupted = self.is_interrupted
+        if interrupted:
+            self._call(stop)
+
+    def cannot_be_stopped(self) -> None:
+        """What ran the job has ended; a call of `stop` may still be on its way."""
+        self._stop = None
 
     def interrupt(self) -> None:
         """Tell the handler to stop: the context says so, and what runs it is stopped as far as it can be."""
@@ -114,11 +134,34 @@ class Job:
             if self.is_interrupted:
                 return
             self.is_interrupted = True
-            if self._thread_id is not None:
-                exception = ctypes.py_object(Cancelled)
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread_id), exception)
-        if self.stop is not None:
-            self.stop()
+            stop, is_in_thread = self._stop, self._thread_id is not None
+        if stop is not None:
+            self._call(stop)
+        if is_in_thread:
+            self.log.at_record = self._raise_here
+            interruption.try_until_done(self._raise_there)
+
+    def _call(self, stop: Callable[[], object]) -> None:
+        try:
+            stop()
+        except Exception:
+            logger.exception("what runs a handler cannot be stopped", extra=log_fields(self.task))
+
+    def _raise_here(self) -> None:
+        """Raise `Cancelled` in the handler's own thread, which holds no lock here."""
+        with self._lock:
+            if self._is_raised or self._thread_id != threading.get_ident():
+                return
+            self._is_raised = True
+        raise Cancelled
+
+    def _raise_there(self) -> bool:
+        """Raise `Cancelled` in the handler's thread if that is safe now; returns whether nothing is left to do."""
+        with self._lock:
+            if self._thread_id is None or self._entry is None or self._is_raised:
+                return True
+            self._is_raised = interruption.raise_in(self._thread_id, Cancelled, self._entry)
+            return self._is_raised
 
 
 def timeout_of(task: ClaimedTask, *, is_atomic: bool) -> float | None:

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from uuid import UUID
 
 from django_workflow import db
@@ -48,11 +49,12 @@ class Keeper:
             while not self._stopping.is_set():
                 try:
                     nap = self.round()
-                except Exception:
+                except BaseException:
                     # the next round begins anew, on a new connection; leases and due times are rows
                     logger.warning("a round of the keeper failed", exc_info=True)
-                    db.close()
                     self._is_leader, nap = False, 1.0
+                    with suppress(Exception):
+                        db.close()
                 self._stopping.wait(nap)
         finally:
             db.close()

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from queue import SimpleQueue
 
 from django_workflow import db
@@ -119,10 +119,11 @@ class LogWriter:
     def _flush_or_later(self, *, is_last: bool = False) -> None:
         try:
             self.flush(is_last=is_last)
-        except Exception as error:
+        except BaseException as error:
             logger.warning("what handlers logged is stored later: %s", error)
-            db.close()
             self._wake.put(None)
+            with suppress(Exception):
+                db.close()
 
     def _collect(self) -> None:
         """Wait until there is a batch, or for as long as lines may wait."""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
+import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from types import FrameType
 
 from django_workflow import db
+from django_workflow.conf import conf
 from django_workflow.engine import publish
-from django_workflow.worker import registration
+from django_workflow.worker import records, registration
 from django_workflow.worker.dispatcher import Dispatcher
 from django_workflow.worker.ear import Ear
 from django_workflow.worker.heart import Heart
@@ -20,6 +26,13 @@ from django_workflow.worker.logs import LogWriter
 from django_workflow.worker.options import WorkerOptions
 
 logger = logging.getLogger("django_workflow.worker")
+
+#: Exit code of a process that ended itself because its loop stood still.
+STALLED = 70
+#: Seconds for which a process lives on after the grace time, at most, and for which it writes what it logged, or
+#: where its threads are.
+LAST_WORDS = 30.0
+DUMP = 5.0
 
 
 class WorkerProcess:
@@ -30,15 +43,28 @@ class WorkerProcess:
         publish.publish_declared()
         publish.ensure_queues(options.queues)
         self.dispatcher = Dispatcher(options)
+        self.heart = Heart(self.dispatcher, self._end_stalled)
+        #: Whether the process may be ended: it is this worker's own.
+        self._is_own = False
+        self._has_ended = False
+        #: Numbers of signals; None when the work has ended.
+        self._received: SimpleQueue[int | None] = SimpleQueue()
 
     def run(self) -> None:
         """Work; returns after a clean stop."""
+        records.queue.start()
+        try:
+            self._run()
+            self._has_ended = True
+        finally:
+            records.queue.stop()
+            self._received.put(None)
+
+    def _run(self) -> None:
         db.serve_worker()
         # here and not before: who sees the row may stop this process, and must find it listening to signals
         worker_id = self.dispatcher.worker_id = registration.register(self.options)
-        helpers: list[Heart | Ear | Keeper | LogWriter] = [
-            *(Heart(self.dispatcher), Ear(self.dispatcher), Keeper(), LogWriter())
-        ]
+        helpers: list[Heart | Ear | Keeper | LogWriter] = [*(self.heart, Ear(self.dispatcher), Keeper(), LogWriter())]
         for helper in helpers:
             helper.start()
         logger.info("worker %s serves %s", worker_id, ", ".join(self.options.queues))
@@ -60,23 +86,52 @@ class WorkerProcess:
         self.dispatcher.stop()
 
     def stop_on_signals(self, also: Callable[[], None] | None = None) -> None:
-        """Let SIGTERM and SIGINT stop this process; only the main thread may call this."""
+        """Let SIGTERM and SIGINT stop this process; only the main thread may call this.
+
+        From here on the process ends some seconds after the grace time, whatever holds it: a lock, a handler's thread.
+        """
         if threading.current_thread() is not threading.main_thread():
             return
+        self._is_own = True
+
         # a handler runs between any two instructions of the main thread, which may just hold the lock of the
         # very event that a stop sets; putting into a SimpleQueue is safe there, and a thread does the rest
-        received: SimpleQueue[int] = SimpleQueue()
-
-        def obey() -> None:
-            while True:
-                received.get()
-                self.stop()
-                if also is not None:
-                    also()
-
         def handle(number: int, frame: FrameType | None) -> None:
-            received.put(number)
+            self._received.put(number)
 
-        threading.Thread(target=obey, name="django_workflow-signals", daemon=True).start()
+        obey = threading.Thread(target=self._obey, args=(also,), name="django_workflow-signals", daemon=True)
+        obey.start()
         signal.signal(signal.SIGTERM, handle)
         signal.signal(signal.SIGINT, handle)
+
+    def _obey(self, also: Callable[[], None] | None) -> None:
+        deadline: float | None = None
+        grace = self.options.grace.total_seconds()
+        while True:
+            try:
+                number = self._received.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+            except Empty:
+                self._end(0 if self._has_ended else STALLED)
+            else:
+                is_first = number is not None and not self.dispatcher.is_stopping
+                last = time.monotonic() + min(LAST_WORDS, conf.STALL_LIMIT.total_seconds()) + (grace if is_first else 0)
+                deadline = last if deadline is None else min(deadline, last)
+                if number is not None:
+                    self.stop()
+                    if also is not None:
+                        also()
+
+    def _end_stalled(self) -> None:
+        if self._is_own:
+            self._end(STALLED)
+
+    def _end(self, code: int) -> None:
+        """End this process now, whatever holds it; one whose loop stands still says first where its threads are."""
+        if code:
+            records.queue.flush(DUMP)
+            with suppress(Exception):
+                # a thread: where nobody reads what is written here, that may be what all others wait for
+                dump = threading.Thread(target=faulthandler.dump_traceback, args=(sys.__stderr__,), daemon=True)
+                dump.start()
+                dump.join(DUMP)
+        os._exit(code)

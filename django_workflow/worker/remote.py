@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 from uuid import UUID
 
@@ -32,9 +33,13 @@ from django_workflow.worker.session_watch import SessionWatch
 #: A child's first line.
 READY = "ready\n"
 #: How a line begins that brings what a handler logged.
-LOGGED = "logged "
+LOGGED = b"logged "
 #: Seconds that a child lets such lines collect.
 LOGGED_EVERY = 0.1
+#: Most bytes read at once from a child.
+CHUNK = 262_144
+#: How often a child is looked at where its end cannot be waited for, in milliseconds.
+LOOK_EVERY_MS = 100
 
 
 def describe(job: Job) -> str:
@@ -153,45 +158,56 @@ def _files(channel: socket.socket) -> tuple[TextIO, TextIO]:
 
 
 class Child:
-    """A process of our own in a group of its own, which performs one job at a time."""
+    """A process of our own in a group of its own, which performs one job at a time.
+
+    What a handler starts may outlive the process and keep the channel open, so its end is watched as well.
+    """
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        self._answers, self._orders = _files(ours)
-        ours.close()
+        self._channel, theirs = socket.socketpair()
+        self._received = bytearray()
         self._lock = threading.Lock()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "django_workflow.worker.apart", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            start_new_session=True,  # so that a kill ends what the handler started, too
-        )
-        theirs.close()
-        self._is_ready = False
+        self._job: Job | None = None
+        self._is_killed = self._is_ready = False
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "django_workflow.worker.apart", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # so that a kill ends what the handler started, too
+            )
+        except BaseException:
+            self._channel.close()
+            raise
+        finally:
+            theirs.close()
+        #: Readable once the process has ended, which is not reaped by that; None where there is no such thing.
+        self._exit: int | None = None
+        with suppress(OSError, AttributeError):
+            self._exit = os.pidfd_open(self.process.pid)
 
     def wait_until_ready(self) -> None:
         """Wait until the process has set Django up, or died."""
         if not self._is_ready:
-            with suppress(OSError, ValueError):
-                self._answers.readline()
+            with suppress(OSError):
+                self._read_line()
             self._is_ready = True
 
     def is_alive(self) -> bool:
         """Say whether the process runs."""
-        return self.process.poll() is None
+        if self._exit is None:
+            return self.process.poll() is None
+        return not _poll({self._exit: select.POLLIN}, 0)
 
     def perform(self, job: Job) -> Outcome:
         """Run a job and wait for it; a child that dies fails the attempt."""
-        try:
-            self._orders.write(describe(job) + "\n")
-            self._orders.flush()
-            while (answer := self._answers.readline()).startswith(LOGGED):
-                if answer.endswith("\n"):
-                    _take_lines(job, json.loads(answer.removeprefix(LOGGED)))
-        except (OSError, ValueError):
-            answer = ""
-        if answer.endswith("\n"):  # else it was killed while it wrote
-            return read_result(job, answer)
-        self.process.wait()
+        answer = b""
+        with suppress(OSError):
+            self._send(describe(job).encode() + b"\n")
+            while (answer := self._read_line()).startswith(LOGGED) and answer.endswith(b"\n"):
+                _take_lines(job, json.loads(answer.removeprefix(LOGGED)))
+        if answer.endswith(b"\n"):  # else it was killed while it wrote
+            return read_result(job, answer.decode())
+        self.end()
         if job.is_interrupted:
             error = ErrorRecord("Cancelled", "the handler's process was ended", classes=("Cancelled",))
             return outcome.failed(job.task, error, is_retryable=False, **invoke.times(job))
@@ -200,22 +216,93 @@ class Child:
             job.task, ErrorRecord("ProcessDied", message, classes=("ProcessDied",)), **invoke.times(job)
         )
 
-    def kill(self) -> None:
-        """End the process and all it started, at once."""
-        with self._lock:
-            if self.is_alive():
-                os.killpg(self.process.pid, signal.SIGKILL)
+    @contextmanager
+    def serving(self, job: Job) -> Iterator[None]:
+        """Run a job in the block: whoever stops it later stops no other one."""
+        self._job = job
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._job = None
+            job.cannot_be_stopped()
 
-    def close(self) -> None:
-        """End the process and take note of its end."""
+    def kill(self, job: Job | None = None) -> None:
+        """End the process and all it started, at once.
+
+        job: only as long as it runs this one.
+        """
+        with self._lock:
+            # once, and before it is reaped: afterwards the number of the group may be another one's
+            if not self._is_killed and (job is None or job is self._job):
+                self._is_killed = True
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self.process.pid, signal.SIGKILL)
+
+    def end(self) -> None:
+        """End the process with all it started, and take note of its end."""
         self.kill()
         self.process.wait()
+
+    def close(self) -> None:
+        """End the process and give back what it took here; only its own thread may call this."""
+        self.end()
+        self._channel.close()
+        if self._exit is not None:
+            os.close(self._exit)
+            self._exit = None
+
+    def _send(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left and self._wait(select.POLLOUT):
+            with suppress(BlockingIOError):
+                left = left[self._channel.send(left, socket.MSG_DONTWAIT) :]
+
+    def _read_line(self) -> bytes:
+        """Return the next line; what there is of it once the process has ended."""
+        looked_at = 0
+        while (end := self._received.find(b"\n", looked_at) + 1) == 0:
+            looked_at = len(self._received)
+            chunk = self._receive()
+            if not chunk:
+                end = looked_at
+                break
+            self._received += chunk
+        line = bytes(self._received[:end])
+        del self._received[:end]
+        return line
+
+    def _receive(self) -> bytes:
+        if self._wait(select.POLLIN):
+            return self._channel.recv(CHUNK)
+        try:
+            return self._channel.recv(CHUNK, socket.MSG_DONTWAIT)  # what it wrote just before its end
+        except BlockingIOError:
+            return b""
+
+    def _wait(self, event: int) -> bool:
+        """Wait until the channel is ready for something; False where the process ended first."""
+        channel = self._channel.fileno()
+        watched = {channel: event} | ({} if self._exit is None else {self._exit: select.POLLIN})
+        while channel not in (ready := _poll(watched, None if self._exit is not None else LOOK_EVERY_MS)):
+            if self._exit in ready or not self.is_alive():
+                return False
+        return True
+
+
+def _poll(watched: dict[int, int], milliseconds: int | None) -> set[int]:
+    """Wait until something happens to one of the descriptors; return those to which it did."""
+    poll = select.poll()
+    for descriptor, events in watched.items():
+        poll.register(descriptor, events)
+    return {descriptor for descriptor, _ in poll.poll(milliseconds)}
 
 
 def serve(descriptor: int) -> None:
     """Be a child: perform the jobs that come through the socket `descriptor` until it is closed."""
     # a terminal's Ctrl-C is the parent's to handle
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.set_inheritable(descriptor, False)
     with socket.socket(fileno=descriptor) as channel:
         orders, answers = _files(channel)
         talking = threading.Lock()
@@ -225,15 +312,15 @@ def serve(descriptor: int) -> None:
                 answers.write(text)
                 answers.flush()
 
-        writer = LogWriter(lambda batch: tell(f"{LOGGED}{json.dumps(_describe_lines(batch))}\n"), LOGGED_EVERY)
+        writer = LogWriter(lambda batch: tell(f"{LOGGED.decode()}{json.dumps(_describe_lines(batch))}\n"), LOGGED_EVERY)
         writer.start()
         SessionWatch().begin()
         tell(READY)
         while text := orders.readline():
-            connections.close_ended()
             try:
+                connections.close_ended()
                 answer = perform(text, writer.put)
-            except Exception as error:
+            except BaseException as error:
                 # nothing a job does may end the child without a word
                 record = ErrorRecord.of(error)
                 answer = payload.dumps(

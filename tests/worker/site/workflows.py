@@ -16,20 +16,11 @@ from django.db import connection
 
 from django_workflow import Fail, Flow, Retry, RetryAfter, Skip
 from tests.waiting import eventually
-from tests.worker.site import heavy  # noqa: F401  its flows are found with this module
+from tests.worker.site import alive, heavy  # noqa: F401  their flows are found with this module
 from tests.worker.site.leaving import leave
+from tests.worker.site.telling import tell, told
 
 SOON = timedelta(milliseconds=10)
-
-
-def tell(what: str) -> None:
-    """Leave a trace that a test can see."""
-    Group.objects.create(name=f"{what} {time.monotonic_ns()}")
-
-
-def told(what: str) -> int:
-    """Return how often something was told."""
-    return Group.objects.filter(name__startswith=f"{what} ").count()
 
 
 quick = Flow("site_quick")
