@@ -72,6 +72,14 @@ class ClaimedTask:
         return self.id, self.lease_id
 
 
+@dataclass(slots=True)
+class OpenClaim:
+    """The tasks that a claim may have taken, until whoever claims has them in hand."""
+
+    lease_id: int
+    task_ids: list[int] = field(default_factory=list)
+
+
 # second statement of a claim: its snapshot is younger than the read, so every message's task is seen. Its commit
 # waits for no flush: handlers begin meanwhile, and the dispatcher flushes. A large input is left out where the rows are
 # locked: an UPDATE carries what it joins as whole rows, and would read the input once for each task
@@ -115,12 +123,14 @@ def claim(
     lease: float,
     worker_id: int | None = None,
     read: Callable[[str, float, int], list[tuple[int, int | None]]] | None = None,
+    opened: list[OpenClaim] | None = None,
 ) -> list[ClaimedTask]:
     """Take up to `limit` tasks of a queue, oldest message first.
 
     slots: how many of them begin at once; these are marked begun by the claim itself.
     lease: seconds until a message reappears unless a heartbeat extends it.
     read: how messages are read where that is not done from the front of the queue, as `queue.read` does.
+    opened: gets what the claim may take before it does: should its answer be lost, these tasks carry its lease.
     Messages whose task can never be claimed by them are dropped.
 
     The caller flushes, now or by what it commits next. Should the server crash before, the claim has not been: the
@@ -131,6 +141,8 @@ def claim(
         return []
     lease_id = new_lease_id()
     message_ids, task_ids = (list(column) for column in zip(*messages, strict=True))
+    if opened is not None:
+        opened.append(OpenClaim(lease_id, [task for task in task_ids if task is not None]))
     begins = [place < slots for place in range(len(messages))]
     params = [INLINE_BYTES, INLINE_BYTES, message_ids, task_ids, begins, queue_name, lease_id, worker_id]
     found = db.rows(TAKE, params)
@@ -185,7 +197,7 @@ class Taker:
     queue. The message is sent all the same, hidden for the lease: should the worker vanish, it appears.
 
     lease: seconds. queues: those it serves and found empty. slots: how many tasks it can begin at once.
-    knows: whether it has the code of a step. taken: the tasks it got.
+    knows: whether it has the code of a step. taken: the tasks it got. opened: as for `claim`.
     """
 
     worker_id: int | None
@@ -195,10 +207,13 @@ class Taker:
     knows: Callable[[FlowSpec, StepSpec], bool]
     lease_id: int = field(default_factory=new_lease_id)
     taken: list[ClaimedTask] = field(default_factory=list)
+    opened: list[OpenClaim] = field(default_factory=list)
 
     def afresh(self) -> Taker:
         """Return the same taker with nothing taken, for another try."""
-        return replace(self, lease_id=new_lease_id(), taken=[])
+        fresh = replace(self, lease_id=new_lease_id(), taken=[])
+        self.opened.append(OpenClaim(fresh.lease_id))
+        return fresh
 
     def wants(self, spec: FlowSpec, step: StepSpec, queue_name: str) -> bool:
         """Say whether it takes a new task of `step`."""
@@ -206,6 +221,7 @@ class Taker:
 
     def take(self, spec: FlowSpec, step: StepSpec, **columns: Any) -> None:
         """Remember a task that the caller inserts as running under this taker's lease; `columns` are its own."""
+        self.opened[-1].task_ids.append(columns["id"])
         self.taken.append(
             ClaimedTask(
                 **columns, spec=spec, step=step, message_id=None, lease_id=self.lease_id, attempt=1, failure_count=0,
@@ -309,28 +325,27 @@ def claim_local(run_id: UUID, known: list[int]) -> ClaimedTask | None:
 
 def _equip(found: Iterable[Sequence[Any]], queue_name: str, lease_id: int) -> list[ClaimedTask]:
     """Turn claimed rows into tasks and read what their handlers take, once per step run."""
-    tasks = []
-    large: list[ClaimedTask] = []
-    for (
-        task_id, run_id, step_run_id, message_id, index, attempt, failures, losses, item, is_begun, is_lost,
-        lost_lease_id, step, iteration, scope, variables_id, version_id, age, is_inline, run_input,
-        source_id, worker_id, lost_worker_id,
-    ) in found:  # fmt: skip
-        spec = publish.spec_of(version_id)
-        task = ClaimedTask(
-            task_id, run_id, step_run_id, message_id, lease_id, index, attempt, failures, losses, item, spec,
-            spec.steps[step], iteration, queue_name, age, is_begun, is_lost, False, lost_lease_id, run_input,
-            scope, source_id, variables_id, worker_id=worker_id, lost_worker_id=lost_worker_id,
-            is_input_read=is_inline,
-        )  # fmt: skip
-        tasks.append(task)
-        if not is_inline and takes_input(task, params_of(task)):
-            large.append(task)
-    tasks.sort(key=lambda task: task.id)
-    _read_inputs(large)
+    tasks = sorted((claimed(row, queue_name, lease_id) for row in found), key=lambda task: task.id)
+    _read_inputs([task for task in tasks if not task.is_input_read and takes_input(task, params_of(task))])
     _read_variables(tasks)
     _read_dependencies(tasks)
     return tasks
+
+
+def claimed(row: Sequence[Any], queue_name: str, lease_id: int) -> ClaimedTask:
+    """Return the task of a row of TAKE."""
+    (
+        task_id, run_id, step_run_id, message_id, index, attempt, failures, losses, item, is_begun, is_lost,
+        lost_lease_id, step, iteration, scope, variables_id, version_id, age, is_inline, run_input,
+        source_id, worker_id, lost_worker_id,
+    ) = row  # fmt: skip
+    spec = publish.spec_of(version_id)
+    return ClaimedTask(
+        task_id, run_id, step_run_id, message_id, lease_id, index, attempt, failures, losses, item, spec,
+        spec.steps[step], iteration, queue_name, age, is_begun, is_lost, False, lost_lease_id, run_input,
+        scope, source_id, variables_id, worker_id=worker_id, lost_worker_id=lost_worker_id,
+        is_input_read=is_inline,
+    )  # fmt: skip
 
 
 def _read_inputs(tasks: Sequence[ClaimedTask]) -> None:

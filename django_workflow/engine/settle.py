@@ -209,8 +209,13 @@ class _Settling:
         """Equip the tasks that were taken, after the commit."""
         taker = self.advance.taker
         if taker is not None and taker.taken:
-            equip_taken(taker.taken, self.in_hand())
-            self.result.taken = taker.taken
+            try:
+                equip_taken(taker.taken, self.in_hand())
+            except Exception as error:
+                # what was committed stays known; whoever takes finds these by their lease (`Taker.opened`)
+                logger.warning("could not read what %d claimed tasks need: %s", len(taker.taken), error)
+            else:
+                self.result.taken = taker.taken
         return self.result
 
     def in_hand(self) -> Callable[[ClaimedTask, str], str | None]:

@@ -20,7 +20,7 @@ from django_workflow.conf import conf
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec, StepSpec
 from django_workflow.engine import claim, outcome, pausing, timers
-from django_workflow.engine.claim import ClaimedTask, Taker
+from django_workflow.engine.claim import ClaimedTask, OpenClaim, Taker
 from django_workflow.engine.outcome import Outcome
 from django_workflow.engine.settle import Settled, notifications
 from django_workflow.statuses import SUCCEEDED
@@ -28,6 +28,7 @@ from django_workflow.text import in_one_line
 from django_workflow.worker import executors, unknown
 from django_workflow.worker.context import log_fields
 from django_workflow.worker.executors import Runners
+from django_workflow.worker.forgotten import Forgotten
 from django_workflow.worker.hand import PATIENCE, Hand
 from django_workflow.worker.job import Job
 from django_workflow.worker.options import Tally, WorkerOptions
@@ -74,6 +75,9 @@ class Dispatcher:
         #: When what was claimed is flushed, unless a settle has done so.
         self._flush_at: float | None = None
         self._stop_at: float | None = None
+        #: Claims of this round whose tasks are not in hand yet, and those of earlier ones whose answer was lost.
+        self._opened: list[OpenClaim] = []
+        self._forgotten = Forgotten(options.lease.total_seconds())
 
     # what other threads call
 
@@ -138,6 +142,7 @@ class Dispatcher:
     def cycle(self) -> None:
         """Settle, claim, hand out: one round of the loop."""
         self._collect()
+        self._give_back_forgotten()
         self._settle_pile()
         if self._controlled:
             self._obey()
@@ -188,6 +193,7 @@ class Dispatcher:
             if settled.done:
                 self._flush_at = None  # it waited for the disk, which has all that was committed before as well
             self._apply(settled)
+            self._close_claims(settled.taken)
             for more in (self._pile.settle_one_stuck(), self._pile.settle_one_aside()):
                 if more is not None:
                     self._apply(more)
@@ -201,7 +207,8 @@ class Dispatcher:
         queues = frozenset(source.name for source in self._sources.values() if not source.may_hold_more)
         if self.is_stopping or slots <= 0 or not queues:
             return None
-        return Taker(self.worker_id, self.options.lease.total_seconds(), queues, slots, self._knows)
+        lease = self.options.lease.total_seconds()
+        return Taker(self.worker_id, lease, queues, slots, self._knows, opened=self._opened)
 
     @staticmethod
     def _knows(spec: FlowSpec, step: StepSpec) -> bool:
@@ -262,7 +269,7 @@ class Dispatcher:
                 continue
             slots = max(0, self.options.concurrency - self.hand.count())
             lease = self.options.lease.total_seconds()
-            tasks = source.claim(room, slots=slots, lease=lease, worker_id=self.worker_id)
+            tasks = source.claim(room, slots=slots, lease=lease, worker_id=self.worker_id, opened=self._opened)
             self.tally.last_claim_at = time.monotonic()
             self.tally.claimed += len(tasks)
             if tasks:
@@ -271,6 +278,7 @@ class Dispatcher:
                 self._share(source.name)
             room -= len(tasks)
             self._accept(tasks)
+            self._opened.clear()
 
     def _share(self, name: str) -> None:
         """Tell other workers of a queue that holds more than this one can take."""
@@ -304,6 +312,23 @@ class Dispatcher:
                 self.wake.set()
             else:
                 self._runners.submit(job)
+
+    def _close_claims(self, taken: Iterable[ClaimedTask] = ()) -> None:
+        """Note that these tasks are in hand; what else this round's claims took has to be looked for."""
+        if self._opened:
+            leases = {task.lease_id for task in taken}
+            self._forgotten.add(item for item in self._opened if item.lease_id not in leases)
+            self._opened.clear()
+
+    def _give_back_forgotten(self) -> None:
+        """Hand back, uncounted, what carries the lease of a claim whose answer was lost: it never began."""
+        if not self._forgotten.is_due():
+            return
+        for task in self._forgotten.look():
+            job = self.hand.jobs.get(task.id)
+            if job is None or job.task.lease_id != task.lease_id:
+                self._pile.add(outcome.released(task, "the worker did not hear that it had claimed it"))
+                self._next_poll = 0.0
 
     # jobs in hand
 
@@ -368,7 +393,7 @@ class Dispatcher:
         if self.wake.is_set() or (self.is_stopping and not self.hand.jobs and not self._pile):
             return 0.0
         now = time.monotonic()
-        due = [self._next_poll]
+        due = [self._next_poll, self._forgotten.due_at()]
         if self.options.drain:
             due.append(now + DRAIN_POLL)
         if self._pile:
@@ -393,7 +418,7 @@ class Dispatcher:
         if now >= self._stop_at:
             self._give_up()
             return True
-        return not self.hand.jobs and not self._pile and not self._finished
+        return not self.hand.jobs and not self._pile and not self._finished and not self._forgotten.has_unseen()
 
     def _is_drained(self) -> bool:
         """Say whether nothing is in hand and the queues hold nothing, not even for later; paused ones do not count."""
@@ -436,5 +461,6 @@ class Dispatcher:
         else:
             logger.error("a round of the worker failed; it goes on", exc_info=error)
         db.close()
+        self._close_claims()
         self._next_poll = 0.0
         self._sleep(RECOVER_AFTER)

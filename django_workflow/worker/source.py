@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from math import inf
+from typing import Any
 
 from django_workflow import queue
 from django_workflow.conf import conf
@@ -38,11 +39,11 @@ class Source:
             return 0.0
         return self._front_at if self._has_passed else inf
 
-    def claim(self, limit: int, *, slots: int, lease: float, worker_id: int | None) -> list[ClaimedTask]:
+    def claim(self, limit: int, **how: Any) -> list[ClaimedTask]:
         """Claim up to `limit` of its tasks, as `engine.claim.claim` does."""
         # before the claim: what is heard from here on may be of messages that it does not see
         self.may_hold_more = False
-        tasks = claim.claim(self.name, limit, slots=slots, lease=lease, worker_id=worker_id, read=self._read)
+        tasks = claim.claim(self.name, limit, read=self._read, **how)
         # as many messages as were asked for, whatever became of them: behind those that no claim can use may be others
         if self._read_count >= limit:
             self.may_hold_more = True
