@@ -12,11 +12,10 @@ from typing import Any
 from django.core.serializers.json import DjangoJSONEncoder
 
 from django_workflow.conf import conf
+from django_workflow.definition.schema import JSON_DEPTH
 from django_workflow.exceptions import PayloadError
 
 NULL = "null"
-#: How deep lists and dictionaries may lie in each other: pages, drivers and people's own code go down by recursion.
-MAX_DEPTH = 100
 #: A key that may have been a number, a truth value or None.
 NUMBER_AS_KEY = re.compile(r'"(?:-?[0-9][^"]*|true|false|null)":')
 
@@ -67,17 +66,25 @@ def dump_output(value: Any, *, step: str) -> str:
     return dumps(value, what=f"The output of step {step!r}", limit=conf.MAX_OUTPUT_BYTES)
 
 
+def readable(value: Any) -> str:
+    """Return a value as indented JSON for people; never raises, whatever the database holds."""
+    try:
+        return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    except RecursionError:
+        return "(nested too deeply to be shown)"
+
+
 def loads(text: str | None) -> Any:
     """Return the value of JSON text; None is null."""
     return None if text is None else json.loads(text)
 
 
 def _is_deep(text: str, value: Any) -> bool:
-    """Say whether lists and dictionaries lie in each other deeper than `MAX_DEPTH`."""
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
+    """Say whether lists and dictionaries lie in each other deeper than `JSON_DEPTH`."""
+    if text.count("[") + text.count("{") <= JSON_DEPTH:
         return False
     level = [value]
-    for _ in range(MAX_DEPTH):
+    for _ in range(JSON_DEPTH):
         level = [part for item in level for part in _parts(item) if not isinstance(part, _JSON_KEYS)]
         if not level:
             return False
@@ -99,8 +106,8 @@ def _find_offender(value: Any) -> tuple[str, str] | None:
     pending: list[tuple[str, Any, int]] = [("", value, 0)]
     while pending:
         path, item, depth = pending.pop()
-        if depth >= MAX_DEPTH and isinstance(item, dict | list | tuple):
-            return path, f"nested deeper than {MAX_DEPTH} levels"
+        if depth >= JSON_DEPTH and isinstance(item, dict | list | tuple):
+            return path, f"nested deeper than {JSON_DEPTH} levels"
         if not isinstance(item, _JSON):
             try:
                 pending.append((path, _Encoder().default(item), depth))

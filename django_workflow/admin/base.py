@@ -231,9 +231,18 @@ def event_payload(event: Event, shows: bool) -> Any:  # noqa: FBT001
     return json_block(known) if known == value else format_html("{} {}", json_block(known) if known else "", MASKED)
 
 
+#: Characters of a JSON value that a page shows.
+MOST_CHARACTERS = 200_000
+
+
 def json_block(value: Any) -> Any:
     """Return a JSON value as a block of text."""
-    return "–" if value is None else text_block(pretty(value))
+    if value is None:
+        return "–"
+    text = pretty(value)
+    if len(text) > MOST_CHARACTERS:
+        return text_block(f"{text[:MOST_CHARACTERS]}…\n(the first {MOST_CHARACTERS:,} of {len(text):,} characters)")
+    return text_block(text)
 
 
 def text_block(text: str) -> Any:

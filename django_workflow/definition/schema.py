@@ -25,6 +25,8 @@ DATA_KEYWORDS: Final = frozenset({"const", "default", "enum", "examples"})
 MOST, LONGEST = 5, 300
 #: How deep a sample follows a schema that contains itself.
 MAX_DEPTH: Final = 6
+#: How deep lists and dictionaries may lie in each other: pages, drivers and people's own code go down by recursion.
+JSON_DEPTH: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,21 +210,30 @@ def _at(root: Any, reference: str) -> Any:
 
 def is_json(value: Any) -> bool:
     """Say whether a value is made of what JSON and PostgreSQL have: texts as keys, no NaN, no infinity, no NUL."""
-    pending = [value]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, Mapping):
-            pending += [*item, *item.values()]
-            if not all(isinstance(key, str) for key in item):
-                return False
-        elif isinstance(item, list | tuple):
-            pending.extend(item)
-        elif isinstance(item, float):
-            if not math.isfinite(item):
-                return False
-        elif isinstance(item, str):
-            if not is_storable(item):
-                return False
-        elif item is not None and not isinstance(item, int):
-            return False
-    return True
+    return not not_json(value)
+
+
+def not_json(value: Any) -> str:
+    """Return why a value cannot be stored as JSON; empty where it can."""
+    level = [value]
+    for _ in range(JSON_DEPTH + 1):
+        if any(not _is_plain(item) for item in level):
+            return "no JSON value"
+        level = [part for item in level if isinstance(item, Mapping | list | tuple) for part in _parts(item)]
+        if not level:
+            return ""
+    return f"nested deeper than {JSON_DEPTH} levels"
+
+
+def _parts(item: Any) -> Any:
+    return item.values() if isinstance(item, Mapping) else item
+
+
+def _is_plain(item: Any) -> bool:
+    if isinstance(item, Mapping):
+        return all(isinstance(key, str) and is_storable(key) for key in item)
+    if isinstance(item, float):
+        return math.isfinite(item)
+    if isinstance(item, str):
+        return is_storable(item)
+    return item is None or isinstance(item, int | list | tuple)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from django_workflow.definition import expressions, graph, names, schema, spec
 from django_workflow.definition.registry import parameters, registry
 from django_workflow.definition.retry import STRATEGIES, Retry
-from django_workflow.definition.transitions import OUTCOMES, Way, When, targets, ways
+from django_workflow.definition.transitions import OUTCOMES, Way, When, targets, targets_of, ways
 from django_workflow.text import TITLE, is_storable, shown
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ ON_EXHAUSTED = ("fail", "skip", "skip_cascade")
 MAX_DURATION_CEILING = spec.LONGEST_TIME
 MAX_TASKS_CEILING = 1_000_000
 MAX_ITERATIONS_CEILING = 100_000
+#: Most ways from step to step that a definition may have: each process reads and keeps all of them.
+MAX_EDGES = 25_000
 #: Of a time in seconds, a factor, a share: neither infinite nor too large to be one.
 LARGEST_NUMBER = 1e15
 MATCHES = (spec.MATCH_ALL, spec.MATCH_FIRST)
@@ -102,6 +104,10 @@ def drafts(steps: list[StepDraft], options: FlowOptions) -> list[str]:
     """Return the problems of a flow's steps and of the names they use."""
     if not steps:
         return ["flow: it has no steps"]
+    count = sum(len(step.depends_on) + len(targets_of(step.options.get("next"))) for step in steps)
+    if count > MAX_EDGES:
+        remedy = "let many steps lead to one that joins them, and that one to the next"
+        return [f"flow: {count:,} ways lead from step to step; {MAX_EDGES:,} are allowed; {remedy}"]
     problems: list[str] = []
     known = {step.name for step in steps}
     for name, times in Counter(step.name for step in steps).items():

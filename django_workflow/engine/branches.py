@@ -67,8 +67,8 @@ class Branches:
     ) -> int:
         """Make new variables; `written` are the names set now, None for all."""
         for name in values if written is None else written:
-            if not schema.is_json(values[name]):
-                raise ExpressionError(f"{place}: {name!r} is no JSON value")
+            if problem := schema.not_json({name: values[name]}):
+                raise ExpressionError(f"{place}: {name!r} is {problem}")
         check_size(values, place, self._limit)
         stamps = dict(known.stamps)
         key = self._state.new_variables()

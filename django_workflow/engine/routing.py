@@ -474,8 +474,8 @@ class _Routing:
         names = self.sight.names(OUTERMOST, decision.final_variables)
         try:
             output = evaluated("output of the flow", names, lambda: self.language.outputs(self.spec, names))
-            if not schema.is_json(output):
-                raise ExpressionError("output of the flow: it is no JSON value")
+            if problem := schema.not_json(output):
+                raise ExpressionError(f"output of the flow: it is {problem}")
             check_size(output, "output of the flow", self.facts.max_output)
             decision.output = output
         except MISTAKES as error:
@@ -490,7 +490,7 @@ class _Routing:
         output = self.language.outputs(self.spec, names, is_partial=True)
         if names.failure is not None:
             raise names.failure
-        found = {name: value for name, value in output.items() if schema.is_json(value)}
+        found = {name: value for name, value in output.items() if schema.is_json({name: value})}
         return found if found and size_of(found) <= self.facts.max_output else None
 
     def fail_run(self, error: Error, culprit: StepEnd | None = None) -> None:

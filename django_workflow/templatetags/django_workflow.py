@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +9,8 @@ from django import template
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+
+from django_workflow.payload import readable
 
 register = template.Library()
 
@@ -94,7 +95,7 @@ def duration(value: timedelta | float | None) -> str:
 @register.filter
 def pretty(value: Any) -> str:
     """Return a JSON value as indented text."""
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    return readable(value)
 
 
 @register.filter

@@ -14,6 +14,7 @@ from django_workflow.engine.retry_request import ALL_STEPS, FAILED_STEPS, KEPT, 
 from django_workflow.engine.start import MAX_KEY
 from django_workflow.exceptions import PayloadError
 from django_workflow.models import FlowVersion, Run
+from django_workflow.payload import readable
 from django_workflow.web.address import number
 from django_workflow.web.versions import readable_spec
 
@@ -59,11 +60,6 @@ def explain(text: str, error: json.JSONDecodeError) -> str:
     shown = line[begin : begin + SHOWN].strip()
     place = f"line {error.lineno}, column {error.colno}"
     return f"Not JSON at {place}: {error.msg}" + (f", at: {shown}" if shown else ", at the end")
-
-
-def readable(value: Any) -> str:
-    """Return a JSON value as text that people can edit."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def optional(field: forms.Field) -> forms.Field:

@@ -31,6 +31,10 @@ FIRST_NOTE, NOTE_HEIGHT, PILL_HALF = 75.0, 17.0, 9.0
 LARGE = 1640.0
 #: From so many steps on, the table below the picture is folded.
 MANY = 24
+#: A picture of more steps or edges tells nobody anything, and takes long to make: there is the table.
+MOST_STEPS, MOST_EDGES = 300, 1_000
+#: Ways that are told of one step.
+MOST_WAYS = 20
 #: The status of a step in the picture of a definition.
 DEFINED: Final = "defined"
 
@@ -143,11 +147,13 @@ class Graph:
     title: str
     start: tuple[float, float]
     rows: list[Row] = field(default_factory=list)
+    edge_count: int = 0
+    is_drawn: bool = True
 
     @property
     def has_many(self) -> bool:
         """Whether the table below it is folded."""
-        return len(self.nodes) > MANY
+        return self.is_drawn and len(self.nodes) > MANY
 
     @property
     def is_large(self) -> bool:
@@ -171,7 +177,8 @@ class Plan:
         self.ways_from: dict[str, list[Way]] = {name: [] for name in spec.steps}
         for way in self.ways:
             self.ways_from[way.source].append(way)
-        self.picture = self._lay_out()
+        self.is_drawn = len(spec.steps) <= MOST_STEPS and len(self.ways) <= MOST_EDGES
+        self.picture = self._lay_out() if self.is_drawn else Picture({}, (), 0.0, 0.0)
         self.lines = {(line.source, line.to): line for line in self.picture.lines}
 
     def _lay_out(self) -> Picture:
@@ -186,6 +193,10 @@ class Plan:
             tuple((name, *self._margins(name)) for name in names),
             self.spec.entry,
         )
+
+    def box(self, name: str) -> Box:
+        """Return where a step stands."""
+        return self.picture.boxes[name] if self.is_drawn else Box(name, 0.0, 0.0, WIDTH, HEIGHT, 0)
 
     def _label_width(self, way: Way) -> float:
         return LABEL_CHARACTER * len(way.label) + (COUNT_WIDTH if way.repeats else 0.0)
@@ -224,12 +235,17 @@ class Plan:
 
     def told_ways(self, name: str, counts: Mapping[tuple[str, str], int] | None = None) -> list[str]:
         """Return in words where a step leads, and how often it did; only what the edges alone do not tell."""
-        found = []
+        found: list[str] = []
+        left_out = 0
         for way in self.ways_from[name]:
+            if len(found) == MOST_WAYS:
+                left_out += 1
+                continue
             count = _often(counts.get((name, way.to), 0)) if counts is not None and not self.spec.is_plain else ""
             if way.text or count:
                 found.append(f"{way.to}{f' {way.text}' if way.text else ''}{f' ({count})' if count else ''}")
-        return [*found, *(f"{mark.command} ({mark.text})" for mark in self.marks[name])]
+        more = [f"and {left_out:,} more"] if left_out else []
+        return [*found, *more, *(f"{mark.command} ({mark.text})" for mark in self.marks[name])]
 
 
 def _pill(text: str, kind: str, x: float) -> Pill:
@@ -243,10 +259,13 @@ def _often(count: int) -> str:
 def draw_definition(spec: FlowSpec) -> Graph:
     """Return the picture of a definition."""
     plan = Plan(spec)
-    nodes = [_defined_node(plan, step, plan.picture.boxes[name]) for name, step in spec.steps.items()]
-    edges = [_edge(way, plan.lines[way.source, way.to], None) for way in plan.ways]
+    nodes = [_defined_node(plan, step, plan.box(name)) for name, step in spec.steps.items()]
+    edges = [_edge(way, plan.lines[way.source, way.to], None) for way in plan.ways] if plan.is_drawn else []
     title = f"Graph of {spec.slug}: {_steps(len(nodes))}"
-    return Graph(nodes, edges, plan.picture.width, plan.picture.height, title, _start(nodes))
+    return Graph(
+        nodes, edges, plan.picture.width, plan.picture.height, title, _start(nodes),
+        edge_count=len(plan.ways), is_drawn=plan.is_drawn,
+    )  # fmt: skip
 
 
 def _steps(count: int) -> str:
@@ -275,11 +294,16 @@ def _told_of(plan: Plan, step: StepSpec) -> list[str]:
     if step.name in plan.entries:
         parts.append("the flow begins here")
     if join := ways.join_of(plan.spec, step.name):
-        sources = ", ".join(plan.spec.predecessors[step.name])
+        sources = ", ".join(_some(plan.spec.predecessors[step.name]))
         parts.append(f"joins {join} of {sources}" if join == "all" else f"joins {join}: {sources}")
     if step.when is not None:
         parts.append(f"only if {step.when}")
     return parts
+
+
+def _some(names: Sequence[str]) -> list[str]:
+    left_out = len(names) - MOST_WAYS
+    return [*names[:MOST_WAYS], f"{left_out:,} more"] if left_out > 0 else list(names)
 
 
 def draw(facts: Facts, address: Address, selected: str) -> Graph:
@@ -288,14 +312,18 @@ def draw(facts: Facts, address: Address, selected: str) -> Graph:
     counts = {(way.source, way.to): facts.taken(way.source, way.to) for way in plan.ways}
     nodes = [_node(facts, plan, step, counts) for step in facts.spec.steps.values()]
     nodes = [replace(node, href=address.of_step(node.name), is_selected=node.name == selected) for node in nodes]
-    edges = [_edge(way, plan.lines[way.source, way.to], counts[way.source, way.to]) for way in plan.ways]
+    drawn = plan.ways if plan.is_drawn else []
+    edges = [_edge(way, plan.lines[way.source, way.to], counts[way.source, way.to]) for way in drawn]
     # what was taken is drawn last, above the rest
     edges.sort(key=lambda edge: edge.is_taken)
     words = Counter(node.status.replace("_", " ") for node in nodes)
     told = ", ".join(f"{count} {word}" for word, count in words.items())
     title = f"Graph of {facts.run.flow.slug}: {_steps(len(nodes))}, {told}"
     rows = [_row(facts, node, plan.told_ways(node.name, counts)) for node in nodes]
-    return Graph(nodes, edges, plan.picture.width, plan.picture.height, title, _start(nodes), rows)
+    return Graph(
+        nodes, edges, plan.picture.width, plan.picture.height, title, _start(nodes), rows,
+        edge_count=len(plan.ways), is_drawn=plan.is_drawn,
+    )  # fmt: skip
 
 
 def _start(nodes: Sequence[Node]) -> tuple[float, float]:
@@ -310,7 +338,7 @@ def _start(nodes: Sequence[Node]) -> tuple[float, float]:
 def _node(facts: Facts, plan: Plan, step: StepSpec, counts: Mapping[tuple[str, str], int]) -> Node:
     """Return a step's node; nobody has chosen it, and it leads nowhere yet."""
     state = facts.steps[step.name]
-    box = plan.picture.boxes[step.name]
+    box = plan.box(step.name)
     title = step.title or step.name
     failures, words = state_of(facts, state)
     leads_to_itself = (step.name, step.name) in plan.lines
@@ -323,7 +351,7 @@ def _node(facts: Facts, plan: Plan, step: StepSpec, counts: Mapping[tuple[str, s
         sign=SIGNS.get(state.shown, "·"),
         failures=failures,
         state=fitted(words, STATE_LENGTH - len(failures)),
-        description=_description(facts, plan, state, title, counts),
+        description=_description(facts, plan, state, title, counts) if plan.is_drawn else "",
         href="",
         x=box.x,
         y=box.y,

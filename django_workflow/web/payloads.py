@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django_workflow import db
+from django_workflow.payload import readable
 from django_workflow.statuses import SKIP_REASONS
 from django_workflow.web.address import Address
 from django_workflow.web.run_facts import Facts, StepFacts
@@ -39,7 +40,7 @@ class Value:
 
 def value_of(label: str, value: Any, name: str, address: Address) -> Value:
     """Return a value that is at hand."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    text = readable(value)
     limit = LONG if address.whole == name else SHORT
     if len(text) <= limit:
         return Value(label, text)
@@ -60,7 +61,10 @@ def value_of_text(label: str, text: str | None, size: int | None, name: str, add
 
 def indented(text: str) -> str:
     """Return JSON text with indentation."""
-    return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    try:
+        return readable(json.loads(text))
+    except RecursionError:
+        return text
 
 
 def _cut(shown: int, size: int) -> str:

@@ -20,6 +20,7 @@ from django_workflow.exceptions import DefinitionError, PayloadError, UnknownFlo
 from django_workflow.flow import Startable
 from django_workflow.ids import uuid7
 from django_workflow.models import FlowDefinition, Run
+from django_workflow.payload import readable
 from django_workflow.web import forms, performing
 from django_workflow.web.access import page
 from django_workflow.web.actions import flow_or_404, only_form_methods, run_url
@@ -49,7 +50,7 @@ def _initial(spec: FlowSpec | None) -> dict[str, Any]:
     """Return what the form begins with: the id of the run, and a sample where the flow says what it takes."""
     initial: dict[str, Any] = {"run_id": uuid7()}
     if spec is not None and spec.input_schema is not None:
-        initial["input"] = forms.readable(schema.sample(spec.input_schema))
+        initial["input"] = readable(schema.sample(spec.input_schema))
     return initial
 
 

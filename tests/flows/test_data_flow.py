@@ -9,7 +9,7 @@ import uuid
 
 import pytest
 
-from django_workflow import PayloadError, Retry, Skip, testing
+from django_workflow import DefinitionError, PayloadError, Retry, Skip, When, testing
 from django_workflow.definition.registry import registry
 from django_workflow.models import Attempt, Run, Task
 
@@ -344,3 +344,20 @@ def test_parameter_added_by_a_deploy_arrives_as_its_default(flow, db):
     registry.add_handler(f"{flow.slug}.only", newer)
     testing.run_until_idle()
     assert handle.result()["only"] == "default"
+
+
+def test_variables_that_grow_deeper_with_each_pass_fail_the_run_before_nobody_can_read_them(flow, db):
+    again = When("iteration < 110", to="dig", publish={"box": "[vars.box]"})
+    flow.step(name="dig", join=None, next=[again])(lambda: 1)
+    flow.options = dataclasses.replace(flow.options, vars={"box": "0"}, entry=["dig"])
+    result = flow.execute()
+    assert (result.status, result.error["class"]) == ("failed", "ExpressionError")
+    assert "'box' is nested deeper than 100 levels" in result.error["message"]
+
+
+def test_a_flow_has_at_most_25_000_ways(flow):
+    names = [f"step_{number}" for number in range(160)]
+    for name in names:
+        flow.step(name=name, join=None, next=names)(lambda: None)
+    with pytest.raises(DefinitionError, match=r"25,600 ways lead from step to step; 25,000 are allowed"):
+        flow.spec  # noqa: B018  reading it is the test
