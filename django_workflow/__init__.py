@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from django_workflow.definition.retry import Retry
     from django_workflow.definition.transitions import Otherwise, To, When
     from django_workflow.engine.dead_letters import DeadLetter, dead_letters
+    from django_workflow.engine.erasing import Erased
     from django_workflow.engine.overview import RunStatus, list_runs
     from django_workflow.engine.pausing import pause_flow, pause_queue, resume_flow, resume_queue
     from django_workflow.events.following import Following
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         acomplete_step,
         adead_letters,
         adismiss_dead_letters,
+        aerase,
         aget_run_status,
         alist_runs,
         apause,
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
         cancel,
         complete_step,
         dismiss_dead_letters,
+        erase,
         get_run_status,
         pause,
         resume,
@@ -84,6 +87,7 @@ _WORDS = {
     "definition.retry": "Retry",
     "definition.transitions": "Otherwise To When",
     "engine.dead_letters": "DeadLetter dead_letters",
+    "engine.erasing": "Erased",
     "engine.overview": "RunStatus list_runs",
     "engine.pausing": "pause_flow pause_queue resume_flow resume_queue",
     "events.following": "Following",
@@ -101,8 +105,8 @@ _WORDS = {
         "RunHandle RunResult aget_run_status alist_runs get_run_status "
         "acancel apause apause_flow apause_queue aresume aresume_flow aresume_queue "
         "await_ cancel pause resume wait "
-        "acomplete_step adead_letters adismiss_dead_letters aretry aretry_dead_letters askip_step "
-        "complete_step dismiss_dead_letters retry retry_dead_letters skip_step"
+        "acomplete_step adead_letters adismiss_dead_letters aerase aretry aretry_dead_letters askip_step "
+        "complete_step dismiss_dead_letters erase retry retry_dead_letters skip_step"
     ),
     "worker.context": "Context",
 }
@@ -113,6 +117,7 @@ __all__ = [
     "Context",
     "DeadLetter",
     "DefinitionError",
+    "Erased",
     "ExpressionError",
     "Fail",
     "Flow",
@@ -143,6 +148,7 @@ __all__ = [
     "acomplete_step",
     "adead_letters",
     "adismiss_dead_letters",
+    "aerase",
     "aget_run_status",
     "alist_runs",
     "anotify_only",
@@ -163,6 +169,7 @@ __all__ = [
     "condition",
     "dead_letters",
     "dismiss_dead_letters",
+    "erase",
     "execute_dynamic",
     "follow",
     "get_run_status",

@@ -17,7 +17,7 @@ from django_workflow.definition.differences import Difference, differences
 from django_workflow.definition.drafts import FlowDraft
 from django_workflow.definition.registry import Handler, registry
 from django_workflow.definition.retry import Retry
-from django_workflow.engine import publish
+from django_workflow.engine import publish, removal
 from django_workflow.exceptions import DefinitionError, NotSupported, PayloadError, UnknownFlow, UnregisteredHandler
 from django_workflow.flow import Startable
 from django_workflow.ids import content_id
@@ -150,7 +150,8 @@ class FlowBuilder:
         count = Run.objects.using(conf.DATABASE).filter(flow_id=stored.row.pk).count()
         if count:
             raise NotSupported(
-                f"Flow {stored.slug!r} has {count} runs; they go with retention, then it can be deleted."
+                f"Flow {stored.slug!r} has {count} runs; they go with retention, then it can be deleted. Until then "
+                "retire it, and the board shows it no more: FlowBuilder.retire_flow()"
             )
         with db.atomic():
             db.rows("SELECT set_config(%s, 'on', true)", [RETENTION_SETTING])
@@ -160,9 +161,18 @@ class FlowBuilder:
         db.after_commit(publish.published.forget)
 
     @classmethod
+    def retire_flow(cls, flow: AnyFlow) -> None:
+        """Take a stored flow off the board; `publish` brings it back."""
+        removal.retire_flow(cls._stored(flow).slug)
+
+    @classmethod
     def publish(cls, flow: AnyFlow) -> FlowVersion:
         """Validate the whole draft and make it a version; the same draft again gives the same version."""
-        compiled = cls._stored(flow).current_spec()
+        stored = cls._stored(flow)
+        compiled = stored.current_spec()
+        FlowDefinition.objects.using(conf.DATABASE).filter(pk=stored.row.pk, retired_at__isnull=False).update(
+            retired_at=None
+        )
         _, version_id = publish.version_of(compiled)
         return FlowVersion.objects.using(conf.DATABASE).get(pk=version_id)
 

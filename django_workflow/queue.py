@@ -52,6 +52,11 @@ def create(names: Sequence[str]) -> None:
     db.execute("SELECT pgmq.create(name) FROM unnest(%s::text[]) AS q(name)", [[PREFIX + name for name in names]])
 
 
+def drop(queue: str) -> None:
+    """Remove a queue with its messages; DDL as well."""
+    db.execute("SELECT pgmq.drop_queue(%s)", [PREFIX + queue])
+
+
 # pgmq keeps the name of a queue whose table was dropped, or was left out of a restore
 EXISTING = """
     SELECT queue_name FROM pgmq.meta

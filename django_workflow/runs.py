@@ -10,10 +10,11 @@ from uuid import UUID
 
 from django_workflow import arguments
 from django_workflow.conf import conf
-from django_workflow.engine import control, overview, pausing, results, steps, waiting
+from django_workflow.engine import control, erasing, overview, pausing, results, steps, waiting
 from django_workflow.engine import dead_letters as letters
 from django_workflow.engine import retry as retrying
 from django_workflow.engine.dead_letters import dead_letters
+from django_workflow.engine.erasing import Erased
 from django_workflow.engine.overview import RunStatus, list_runs
 from django_workflow.engine.pausing import pause_flow, pause_queue, resume_flow, resume_queue
 from django_workflow.engine.retry_request import KEPT, RetryRequest
@@ -163,6 +164,14 @@ class RunHandle:
         steps.complete_step(self.id, step, value, reason=reason, by=by, step_run_id=step_run_id)
         return self.refresh()
 
+    def erase(self, *, payloads_only: bool = False, reason: str = "", by: str = "") -> Erased:
+        """Erase the settled run, its retries and the runs it is a retry of, or only what was said in them.
+
+        payloads_only: keep what happened and when; inputs, outputs, messages of errors and log lines go.
+        Raises `NotSupported` for a run that has not settled. An `Erasure` row tells who erased it, and why.
+        """
+        return erasing.erase([self.id], payloads_only=payloads_only, reason=reason, by=by)
+
     arefresh = twin(refresh)
     apause = twin(pause)
     aresume = twin(resume)
@@ -172,6 +181,7 @@ class RunHandle:
     aretry = twin(retry)
     askip_step = twin(skip_step)
     acomplete_step = twin(complete_step)
+    aerase = twin(erase)
 
 
 AnyRun = RunHandle | Run | UUID | str
@@ -227,6 +237,11 @@ def complete_step(
     return handle(run).complete_step(step, value, reason, by, step_run_id=step_run_id)
 
 
+def erase(run: AnyRun, *, payloads_only: bool = False, reason: str = "", by: str = "") -> Erased:
+    """Erase a run, or only its payloads; see `RunHandle.erase`."""
+    return handle(run).erase(payloads_only=payloads_only, reason=reason, by=by)
+
+
 def retry_dead_letters(task_ids: Sequence[int], by: str = "", reason: str = "") -> list[RunHandle]:
     """Retry the runs of dead letters, each once, all or none; a run that was retried before gives its latest retry.
 
@@ -261,6 +276,7 @@ aresume_queue = twin(resume_queue)
 aretry = twin(retry)
 askip_step = twin(skip_step)
 acomplete_step = twin(complete_step)
+aerase = twin(erase)
 adead_letters = twin(dead_letters)
 aretry_dead_letters = twin(retry_dead_letters)
 adismiss_dead_letters = twin(dismiss_dead_letters)

@@ -3,12 +3,13 @@
 from django_workflow.admin.coordination import QueueAdmin, WorkerAdmin
 from django_workflow.admin.definitions import FlowAdmin, FlowVersionAdmin
 from django_workflow.admin.letters import DeadLetterAdmin
-from django_workflow.admin.parts import AttemptAdmin, EventAdmin, StepRunAdmin, TaskAdmin
+from django_workflow.admin.parts import AttemptAdmin, ErasureAdmin, EventAdmin, StepRunAdmin, TaskAdmin
 from django_workflow.admin.runs import RunAdmin
 
 __all__ = [
     "AttemptAdmin",
     "DeadLetterAdmin",
+    "ErasureAdmin",
     "EventAdmin",
     "FlowAdmin",
     "FlowVersionAdmin",

@@ -26,7 +26,7 @@ from django_workflow.admin.base import (
     text_payload,
 )
 from django_workflow.conf import conf
-from django_workflow.models import Attempt, Event, Run, StepRun, Task, Variables
+from django_workflow.models import Attempt, Erasure, Event, Run, StepRun, Task, Variables
 from django_workflow.statuses import SKIP_REASONS
 from django_workflow.templatetags.django_workflow import elapsed, moment
 
@@ -291,3 +291,20 @@ class EventAdmin(PartAdmin):
     def at(self, event: Event) -> Any:
         """Return when it happened."""
         return moment(event.created_at)
+
+
+@admin.register(Erasure)
+class ErasureAdmin(ReadOnlyAdmin):
+    """What was erased of runs, the latest first."""
+
+    flow_path = "flow"
+    related = ("flow",)
+    large = ("flow__draft",)
+    ordering = ("-id",)
+    list_display = ("run_id", "flow_slug", "what", "by", "erased")
+    shown = ("run_id", "flow_slug", "what", "counts", "by", "reason", "erased")
+
+    @admin.display(description="erased")
+    def erased(self, obj: Erasure) -> Any:
+        """Return when it was erased."""
+        return moment(obj.created_at)

@@ -64,8 +64,8 @@ def _key(spec: FlowSpec) -> tuple[str, str, str, str]:
 
 def _publish(specs: Sequence[FlowSpec]) -> list[tuple[int, int]]:
     """Publish definitions of different flows and their queues; return the ids of each one's flow and version."""
-    _add_missing(lambda: _unstored(specs), _add_versions)
-    ensure_queues(set().union(*map(queues_of, specs)))
+    is_inside = _add_missing(lambda: _unstored(specs), _add_versions)
+    ensure_queues(set().union(*map(queues_of, specs)), is_inside=is_inside)
     stored = _versions_of(specs)
     found = [stored[spec.slug, spec.fingerprint] for spec in specs]
     known = {_key(spec): ids for spec, ids in zip(specs, found, strict=True)}
@@ -120,11 +120,14 @@ def missing_code(spec: FlowSpec) -> list[str]:
     return sorted(name for name in names if not registry.has_callable(name))
 
 
-def ensure_queues(names: Iterable[str]) -> None:
-    """Create the queues `names` where they do not exist."""
+def ensure_queues(names: Iterable[str], *, is_inside: bool = False) -> None:
+    """Create the queues `names` where they do not exist.
+
+    is_inside: in the caller's transaction, as the flow that names them: what is rolled back must leave no name behind.
+    """
     wanted = {name for name in names if (conf.DATABASE, name) not in published.queues}
     if wanted:
-        _add_missing(lambda: _missing_queues(wanted), _create_queues)
+        _add_missing(lambda: _missing_queues(wanted), _create_queues, is_inside=is_inside)
         known = {(conf.DATABASE, name) for name in wanted}
         _remember(lambda: published.queues.update(known))
 
@@ -139,6 +142,8 @@ def publish_declared() -> None:
     ensure_queues([conf.DEFAULT_QUEUE])
     specs = [flow.spec for flow in registry.flows()]
     _publish([spec for spec in specs if _key(spec) not in published.versions])
+    flows = FlowDefinition.objects.using(conf.DATABASE)
+    flows.filter(slug__in=[spec.slug for spec in specs], retired_at__isnull=False).update(retired_at=None)
 
 
 def publish_after_migrate(sender: Any, using: str = "default", **kwargs: Any) -> None:
@@ -150,13 +155,14 @@ def publish_after_migrate(sender: Any, using: str = "default", **kwargs: Any) ->
         publish_declared()
 
 
-def _add_missing(missing: Callable[[], list[T]], add: Callable[[list[T]], None]) -> None:
+def _add_missing(missing: Callable[[], list[T]], add: Callable[[list[T]], None], *, is_inside: bool = False) -> bool:
     """Add what is missing outside the caller's transaction, or inside it where that is what stands in the way.
 
-    missing: reads, in the caller's transaction, what has to be added.
+    missing: reads, in the caller's transaction, what has to be added. is_inside: add it in the caller's transaction.
+    Returns whether anything was added in there.
     """
     wanted = missing()
-    if wanted and db.in_transaction() and not db.in_test_transaction():
+    if wanted and not is_inside and db.in_transaction() and not db.in_test_transaction():
         try:
             db.on_own_connection(lambda: _add_without_waiting(add, wanted))
         except OperationalError as error:
@@ -165,6 +171,7 @@ def _add_missing(missing: Callable[[], list[T]], add: Callable[[list[T]], None])
         wanted = missing()
     if wanted:
         add(wanted)
+    return bool(wanted) and db.in_transaction()
 
 
 def _add_without_waiting(add: Callable[[list[T]], None], wanted: list[T]) -> None:

@@ -83,9 +83,12 @@ def retry(run_id: UUID, request: RetryRequest) -> UUID:
                 f"Run {run_id} is {locked.status}; only a settled run can be retried. Wait for its end, or cancel it.",
                 run_id=run_id, status=locked.status,
             )  # fmt: skip
+        if db.rows(IS_ERASED, [run_id]):
+            raise NotSupported(f"The payloads of run {run_id} were erased; start a new run.", run_id=run_id)
         return Retrying(old, locked.status, request, version).make()
 
 
+IS_ERASED = "SELECT 1 FROM django_workflow_run WHERE id = %s AND erased_at IS NOT NULL"
 READ_OLD = """
     SELECT r.id, f.slug, r.version_id, v.number, r.is_local
     FROM django_workflow_run r

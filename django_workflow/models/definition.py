@@ -30,6 +30,9 @@ class FlowDefinition(models.Model):
     paused_at = models.DateTimeField(null=True, blank=True, help_text="Its runs are held since then.")
     paused_by = models.CharField(max_length=150, blank=True, default="", db_default="")
     pause_reason = models.TextField(blank=True, default="", db_default="")
+    retired_at = models.DateTimeField(
+        null=True, blank=True, help_text="No code declares it any more; the board does not show it."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -72,6 +72,7 @@ class Run(models.Model):
         default=False, db_default=False, help_text="Resuming the flow resumes it, too."
     )
     ended_at = models.DateTimeField(null=True, blank=True)
+    erased_at = models.DateTimeField(null=True, blank=True, help_text="Its payloads were erased then.")
     status = models.CharField(max_length=10, choices=statuses.choices(statuses.RUN_STATUSES))
     title = models.CharField(max_length=200, blank=True, default="", db_default="")
     started_by = models.CharField(max_length=150, blank=True, default="", db_default="")
@@ -118,7 +119,10 @@ class Run(models.Model):
             ("view_payload", "Can see inputs, outputs, items and error messages"),
             ("view_logs", "Can see what handlers log"),
         ]
-        triggers: list[pgtrigger.Trigger] = [status_machine("run", statuses.RUN_MOVES)]
+        triggers: list[pgtrigger.Trigger] = [
+            status_machine("run", statuses.RUN_MOVES),
+            deleted_by_retention_only("run"),
+        ]
 
     def __str__(self) -> str:
         return self.title or f"{self.flow.slug} {str(self.id)[-12:]}"
@@ -163,7 +167,10 @@ class StepRun(models.Model):
                 fields=("run", "step", "scope", "iteration"), name="step_run_is_unique_in_its_scope_and_iteration"
             ),
         ]
-        triggers: list[pgtrigger.Trigger] = [status_machine("step_run", statuses.STEP_RUN_MOVES)]
+        triggers: list[pgtrigger.Trigger] = [
+            status_machine("step_run", statuses.STEP_RUN_MOVES),
+            deleted_by_retention_only("step_run"),
+        ]
 
     def __str__(self) -> str:
         return self.step if self.iteration == 1 else f"{self.step} #{self.iteration}"
@@ -215,7 +222,10 @@ class Task(models.Model):
                 name="dw_task_due",
             ),
         ]
-        triggers: list[pgtrigger.Trigger] = [status_machine("task", statuses.TASK_MOVES)]
+        triggers: list[pgtrigger.Trigger] = [
+            status_machine("task", statuses.TASK_MOVES),
+            deleted_by_retention_only("task"),
+        ]
 
     def __str__(self) -> str:
         return f"task {self.pk}"
@@ -311,6 +321,26 @@ class Dismissal(models.Model):
 
     def __str__(self) -> str:
         return self.reason
+
+
+class Erasure(models.Model):
+    """What was erased of a run: who, when, why and how many rows; it is all that is left of a whole run."""
+
+    run_id = models.UUIDField(help_text="Of the run; where all of it was erased there is none any more.")
+    flow = reference(FlowDefinition, null=True, related_name="erasures")
+    flow_slug = models.CharField(max_length=128)
+    what = models.CharField(max_length=10, choices=[("run", "the whole run"), ("payloads", "its payloads")])
+    counts = models.JSONField(default=dict, help_text="How many rows were deleted or emptied, by table.")
+    created_at = models.DateTimeField(db_default=ClockTimestamp())
+    by = models.CharField(max_length=150, blank=True, default="")
+    reason = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering = ("-id",)
+        indexes = [models.Index(fields=("run_id",), name="dw_erasure_run")]
+
+    def __str__(self) -> str:
+        return f"{self.flow_slug} {self.run_id}"
 
 
 class TaskLog(models.Model):

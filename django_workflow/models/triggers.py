@@ -68,7 +68,7 @@ def _content(row: str, *, times: bool) -> str:
 
 
 def deleted_by_retention_only(table: str) -> pgtrigger.Trigger:
-    """Return a trigger that refuses to delete rows outside retention."""
+    """Return a trigger that refuses to delete rows outside retention and erasure: others would stay behind."""
     return pgtrigger.Trigger(
         name=f"{table}_deleted_by_retention_only",
         when=pgtrigger.Before,
@@ -76,6 +76,7 @@ def deleted_by_retention_only(table: str) -> pgtrigger.Trigger:
         condition=pgtrigger.Condition(f"current_setting('{RETENTION_SETTING}', true) IS DISTINCT FROM 'on'"),
         func=f"""
             RAISE EXCEPTION 'a {table} is deleted by retention only'
-            USING ERRCODE = 'integrity_constraint_violation';
+            USING ERRCODE = 'integrity_constraint_violation',
+                  HINT = 'Runs go, with all of theirs, by django_workflow.erase() or manage.py workflow_prune.';
         """,
     )

@@ -125,7 +125,7 @@ def board(request: HttpRequest) -> HttpResponse:
     queues, workers = places.read()
     places.read_depths(queues)
     live = [worker for worker in workers if worker.state == places.LIVE]
-    buttons = [(flow, verbs.flow_buttons(request.user, flow)) for flow in flows]
+    buttons = [(flow, verbs.flow_buttons(request.user, flow)) for flow in flows if flow.retired_at is None]
     context = {
         "page": "board",
         "counts": {name: counts[name] for name in (RUNNING, SCHEDULED, PAUSED)},

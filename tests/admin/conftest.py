@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 
 from django_workflow import Retry, testing
-from django_workflow.models import Attempt, DeadLetter, Event, FlowVersion, Queue, Run, StepRun, Task, Worker
+from django_workflow.models import Attempt, DeadLetter, Erasure, Event, FlowVersion, Queue, Run, StepRun, Task, Worker
 from tests.web.conftest import _site, client_of, operator, stranger, superuser, user_with, viewer  # noqa: F401
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
@@ -41,5 +42,6 @@ def story(make_flow, db):
         "event": Event.objects.filter(run_id=failed.id).first(),
         "queue": Queue.objects.get(name="default"),
         "worker": worker,
+        "erasure": Erasure.objects.create(run_id=uuid4(), flow=failed.run.flow, flow_slug=flow.slug, what="run"),
     }
     return SimpleNamespace(flow=flow, failed=failed, live=live, rows=rows, run=Run.objects.get(pk=failed.id))

@@ -19,6 +19,7 @@ from tests.admin.conftest import EVIL, user_with
 
 NAMES = (
     "flowdefinition", "flowversion", "run", "steprun", "task", "attempt", "deadletter", "event", "queue", "worker",
+    "erasure",
 )  # fmt: skip
 
 

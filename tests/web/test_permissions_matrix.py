@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import django
 import pytest
@@ -27,6 +28,7 @@ from django_workflow.models import (
     Arrival,
     Attempt,
     Dismissal,
+    Erasure,
     Event,
     FlowDefinition,
     FlowVersion,
@@ -164,6 +166,9 @@ def world(make_flow, db):
         "event": Event.objects.filter(run_id=failed.id).latest("id").pk,
         "queue": Queue.objects.get(name="default").pk,
         "worker": worker.pk,
+        "erasure": Erasure.objects.create(
+            run_id=uuid4(), flow_id=Run.objects.get(pk=failed.id).flow_id, flow_slug=flow.slug, what="run"
+        ).pk,
     }
     return SimpleNamespace(
         failed=failed.id, live=live.id, paused=paused.id, slug=flow.slug, paused_slug=slow.slug, letter=task.pk,
@@ -221,6 +226,7 @@ KEPT = (
     Queue,
     Worker,
     Dismissal,
+    Erasure,
     LogEntry,
 )
 
@@ -324,6 +330,7 @@ ADMIN_DOCUMENTS = {
 }
 MODELS = (
     "flowdefinition", "flowversion", "run", "steprun", "task", "attempt", "deadletter", "event", "queue", "worker",
+    "erasure",
 )  # fmt: skip
 ADMIN_ACTIONS = {
     "run": {"pause_runs": "live", "resume_runs": "paused", "retry_runs": "failed", "cancel_runs": "live"},
