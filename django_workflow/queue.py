@@ -15,6 +15,7 @@ from django.db import connections
 from django_workflow import db
 from django_workflow.definition.names import is_queue_name
 
+#: What pgmq's names of queues begin with where the site's tables stand in the schema `public`; see `prefix`.
 PREFIX = "wfq_"
 #: NOTIFY channel on which workers hear of new messages; the payload is the queue's name.
 CHANNEL = "django_workflow_queue"
@@ -47,9 +48,24 @@ def install(using: str) -> None:
         cursor.execute(f"COMMENT ON SCHEMA pgmq IS 'pgmq {version}, installed by django_workflow'")
 
 
+def prefix() -> str:
+    """Return what pgmq's names of this site's queues begin with: they are known to the whole database.
+
+    In another schema than `public` the five letters in it stand for that; with a queue's own 40 characters
+    that is all the length that pgmq allows.
+    """
+    letters = db.tag()
+    return f"w{letters}_" if letters else PREFIX
+
+
+def _name(queue: str) -> str:
+    """Return pgmq's name of a queue."""
+    return prefix() + queue
+
+
 def create(names: Sequence[str]) -> None:
     """Create the queues `names` where they do not exist; this is DDL, never done in a request."""
-    db.execute("SELECT pgmq.create(name) FROM unnest(%s::text[]) AS q(name)", [[PREFIX + name for name in names]])
+    db.execute("SELECT pgmq.create(name) FROM unnest(%s::text[]) AS q(name)", [[_name(name) for name in names]])
 
 
 def drop(queue: str) -> None:
@@ -66,8 +82,8 @@ EXISTING = """
 
 def existing() -> list[str]:
     """Return the names of all workflow queues whose table is there."""
-    found = db.rows(EXISTING, [PREFIX])
-    return sorted(name.removeprefix(PREFIX) for (name,) in found)
+    own = prefix()
+    return sorted(name.removeprefix(own) for (name,) in db.rows(EXISTING, [own]))
 
 
 # one message per task, and which task each belongs to. Message ids are drawn in the order of insertion, which is that
@@ -106,9 +122,9 @@ def sending(
     delay: seconds before the messages become visible. place: of a task in `task_ids`, from 1.
     """
     if len(task_ids) == 1:
-        return _after(SEND_ONE, sql), [task_ids[0], PREFIX + queue, task_ids[0], delay, *params]
+        return _after(SEND_ONE, sql), [task_ids[0], _name(queue), task_ids[0], delay, *params]
     ids = list(task_ids)
-    return _after(SEND_MANY, sql), [ids, PREFIX + queue, ids, delay, *params]
+    return _after(SEND_MANY, sql), [ids, _name(queue), ids, delay, *params]
 
 
 @functools.cache
@@ -135,33 +151,38 @@ def read(queue: str, lease: float, limit: int, *, after: int = 0) -> list[tuple[
 
     Returns pairs of message id and task id, oldest first; of a paused queue none.
     """
-    params = [PREFIX + queue, after, queue, limit, max(1, round(lease))]
+    params = [_name(queue), after, queue, limit, max(1, round(lease))]
     found = db.rows(READ.format(table=_table(queue)), params)
     return sorted((message, task) for message, task in found)
 
 
+# what ends or goes on with a task must not fail where the queue's table is gone; the keeper makes it again
+IF_THERE = "to_regclass('pgmq.q_' || %s) IS NOT NULL"
+DELETE = f"SELECT pgmq.delete(%s, %s::bigint[]) WHERE {IF_THERE}"
+
+
 def delete(queue: str, message_ids: Sequence[int]) -> None:
     """Delete messages; ids that are gone already do no harm."""
-    db.execute("SELECT pgmq.delete(%s, %s::bigint[])", [PREFIX + queue, list(message_ids)])
+    db.execute(DELETE, [_name(queue), list(message_ids), _name(queue)])
 
 
-HIDE = """
+HIDE = f"""
     SELECT count(*) FROM unnest(%s::bigint[], %s::float8[]) AS h(id, delay),
-    LATERAL pgmq.set_vt(%s, h.id, clock_timestamp() + make_interval(secs => h.delay))
-"""
+    LATERAL pgmq.set_vt(%s, h.id, clock_timestamp() + make_interval(secs => h.delay)) WHERE {IF_THERE}
+"""  # noqa: S608  a constant
 
 
 def hide(queue: str, message_ids: Sequence[int], delays: Sequence[float]) -> None:
     """Hide each message for its own delay in seconds from now; zero makes it visible at once."""
-    db.execute(HIDE, [list(message_ids), list(delays), PREFIX + queue])
+    db.execute(HIDE, [list(message_ids), list(delays), _name(queue), _name(queue)])
+
+
+EXTEND = f"SELECT count(*) FROM pgmq.set_vt(%s, %s::bigint[], %s::int) WHERE {IF_THERE}"  # noqa: S608  a constant
 
 
 def extend(queue: str, message_ids: Sequence[int], lease: float) -> None:
     """Hide messages for another `lease` seconds."""
-    db.execute(
-        "SELECT count(*) FROM pgmq.set_vt(%s, %s::bigint[], %s::int)",
-        [PREFIX + queue, list(message_ids), max(1, round(lease))],
-    )
+    db.execute(EXTEND, [_name(queue), list(message_ids), max(1, round(lease)), _name(queue)])
 
 
 MISSING = """
@@ -217,13 +238,13 @@ def ahead(queue: str, message_id: int, limit: int) -> int:
 
 def purge(queue: str) -> None:
     """Delete all messages of a queue; the tasks stay, and the keeper sends for them anew."""
-    db.execute("SELECT pgmq.purge_queue(%s)", [PREFIX + queue])
+    db.execute("SELECT pgmq.purge_queue(%s)", [_name(queue)])
 
 
 def _table(queue: str) -> str:
     if not is_queue_name(queue):
         raise ValueError(f"{queue!r} is no queue name")
-    return f"q_{PREFIX}{queue}"
+    return f"q_{_name(queue)}"
 
 
 def advance(queue: str, time: timedelta) -> None:

@@ -12,16 +12,9 @@ from django_workflow.db.errors import (
     is_retryable,
     sqlstate,
 )
-from django_workflow.db.sessions import (
-    Bell,
-    Listener,
-    allows_migrate,
-    close,
-    connection,
-    listen,
-    on_own_connection,
-    serve_worker,
-)
+from django_workflow.db.listener import Listener, listen
+from django_workflow.db.scope import number_of_schema, schema, scoped, tag
+from django_workflow.db.sessions import Bell, allows_migrate, close, connection, on_own_connection, serve_worker
 from django_workflow.db.statements import (
     Statement,
     after_commit,
@@ -74,11 +67,15 @@ __all__ = [
     "lock_timeout",
     "notify",
     "notify_after_commit",
+    "number_of_schema",
     "on_own_connection",
     "rows",
     "run_script",
+    "schema",
+    "scoped",
     "serve_worker",
     "sqlstate",
+    "tag",
     "together",
     "with_fresh_ids",
     "without_waiting_for_flush",

@@ -1,4 +1,4 @@
-"""Connections: whose they are, how a worker's is tuned, and what listens."""
+"""Connections: whose they are, how a worker's is tuned, and what ends a wait."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import contextlib
 import selectors
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -86,10 +85,12 @@ TUNING = """
 
 
 # Others' sessions have what the site, the role or the database gives them; locks, timeouts and isolation levels that
-# are meant for requests would refuse a worker what nobody else will do.
+# are meant for requests would refuse a worker what nobody else will do. But a worker that is frozen or vanishes in the
+# middle of a transaction would keep its rows locked for as long as the session lives: PostgreSQL ends that.
 WORKER_SESSION = """
     SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off;
-    SET default_transaction_deferrable = off; SET statement_timeout = 0; SET lock_timeout = 0
+    SET default_transaction_deferrable = off; SET statement_timeout = 0; SET lock_timeout = 0;
+    SET idle_in_transaction_session_timeout = '30s'
 """
 #: Since PostgreSQL 17.
 NO_TRANSACTION_TIMEOUT = "SET transaction_timeout = 0"
@@ -171,78 +172,3 @@ class Bell:
         """Close it."""
         self._heard.close()
         self._rung.close()
-
-
-class Listener:
-    """A connection of its own that listens on channels, and reads what was told of.
-
-    It is no thread's in particular: whoever shares it lets one use it at a time.
-    """
-
-    def __init__(self, channels: Sequence[str]) -> None:
-        alias = conf.LISTEN_DATABASE or conf.DATABASE
-        self._wrapper = connections.create_connection(alias)
-        # never one of a pool: it would go back listening
-        settings = self._wrapper.settings_dict
-        options = {name: value for name, value in settings["OPTIONS"].items() if name != "pool"}
-        self._wrapper.settings_dict = settings | {"OPTIONS": options}
-        self._wrapper.inc_thread_sharing()
-        self._wrapper.ensure_connection()
-        try:
-            self.listen(channels)
-        except BaseException:
-            self.close()
-            raise
-
-    def listen(self, channels: Sequence[str]) -> None:
-        """Listen on further channels."""
-        with self._wrapper.cursor() as cursor:
-            for channel in channels:
-                cursor.execute(f'LISTEN "{channel}"')
-
-    def notifications(self, timeout: float, bell: Bell | None = None) -> list[tuple[str, str]]:
-        """Return the notifications that arrive within `timeout` seconds: all that came with the first.
-
-        bell: ends the wait when it rings.
-        """
-        with self._wrapper.wrap_database_errors:
-            if bell is None:
-                return self._received(timeout)
-            found = self._received(0.0)
-            if found or timeout <= 0:
-                return found
-            bell.wait(timeout, self._wrapper.connection.fileno())
-            return self._received(0.0)
-
-    def _received(self, timeout: float) -> list[tuple[str, str]]:
-        found = self._wrapper.connection.notifies(timeout=timeout, stop_after=1)
-        return [(item.channel, item.payload) for item in found]
-
-    def rows(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Execute one statement on this connection and return its rows; no parameter is a list."""
-        with self._wrapper.cursor() as cursor:
-            cursor.execute(sql, [None if value is None else str(value) for value in params])
-            return cursor.fetchall()
-
-    def wait_for(self, payload: str, timeout: float) -> bool:
-        """Wait up to `timeout` seconds for a notification with this payload."""
-        deadline = time.monotonic() + timeout
-        while (remaining := deadline - time.monotonic()) > 0:
-            if any(told == payload for _, told in self.notifications(remaining)):
-                return True
-        return False
-
-    def close(self) -> None:
-        """Close the connection; quick, and allowed in an event loop, too."""
-        if self._wrapper.connection is not None:
-            self._wrapper.connection.close()
-
-
-@contextmanager
-def listen(channels: Sequence[str]) -> Iterator[Listener]:
-    """Listen on `channels` over a connection of its own until the block ends."""
-    listener = Listener(channels)
-    try:
-        yield listener
-    finally:
-        listener.close()

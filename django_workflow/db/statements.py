@@ -15,6 +15,7 @@ from django.db import transaction
 from django_workflow.conf import conf
 from django_workflow.db import wire
 from django_workflow.db.errors import is_retryable
+from django_workflow.db.scope import scoped
 from django_workflow.db.sessions import connection, is_read_committed, read_committed, set_up_for_worker
 from django_workflow.db.wire import Row
 
@@ -340,9 +341,11 @@ def notify(notifications: Sequence[tuple[str, str]]) -> None:
 
 def _notify(notifications: Sequence[tuple[str, str]]) -> None:
     if len(notifications) == 1:
-        rows(NOTIFY_ONE, notifications[0])
+        channel, payload = notifications[0]
+        rows(NOTIFY_ONE, [scoped(channel), payload])
     elif notifications:
-        rows(NOTIFY, [[channel for channel, _ in notifications], [payload for _, payload in notifications]])
+        own = {channel: scoped(channel) for channel, _ in notifications}
+        rows(NOTIFY, [[own[channel] for channel, _ in notifications], [payload for _, payload in notifications]])
 
 
 def notify_after_commit(notifications: Sequence[tuple[str, str]]) -> None:

@@ -13,7 +13,7 @@ from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine import publish
 from django_workflow.exceptions import DefinitionError
-from django_workflow.models import FlowVersion
+from django_workflow.models import FlowVersion, Queue
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 #: A queue whose oldest visible task waits so long, in seconds, is behind.
@@ -34,7 +34,7 @@ def examine() -> list[Finding]:
     findings = list(_database())
     if any(finding.level == ERROR for finding in findings):
         return findings  # nothing below can be looked at
-    for look in (_definitions, _workers, _queues, _pauses, _strays, _storage):
+    for look in (_definitions, _unreadable, _workers, _queues, _pauses, _strays, _storage):
         findings += look()
     return findings
 
@@ -58,6 +58,8 @@ def _database() -> Iterator[Finding]:
         yield Finding(ERROR, "pgmq is not installed in this database", "run: manage.py migrate django_workflow")
     if has_tables and has_pgmq:
         yield Finding(OK, f"pgmq: {db.rows(PGMQ_VERSION)[0][0]}")
+        if queue.prefix() != queue.PREFIX:
+            yield Finding(OK, f"the tables stand in schema {db.schema()!r}; its queues are named {queue.prefix()}…")
         if not db.rows(TRIGGERS, ["django_workflow_%"])[0][0]:
             yield Finding(ERROR, "the triggers that guard statuses are missing", "run: manage.py pgtrigger install")
     if db.rows("SHOW synchronous_commit")[0][0] == "off":
@@ -81,13 +83,30 @@ def _definitions() -> Iterator[Finding]:
         FlowVersion.objects.using(conf.DATABASE).filter(runs__id__isnull=False, runs__ended_at__isnull=True).distinct()
     )
     for version in live.select_related("flow"):
-        missing = _missing_handlers(FlowSpec.from_dict(version.spec))
+        spec = publish.readable_spec(version.pk)
+        missing = [] if spec is None else _missing_handlers(spec)
         if missing:
             yield Finding(
                 WARNING,
                 f"unsettled runs of {version} need handlers that this code does not have: {', '.join(missing)}",
                 "keep a worker with the older code until they have settled, or cancel them",
             )
+
+
+UNREADABLE = """
+    SELECT version_id, count(*) FROM django_workflow_run WHERE status IN ('scheduled', 'running', 'paused')
+    GROUP BY version_id
+"""
+
+
+def _unreadable() -> Iterator[Finding]:
+    runs = {version_id: count for version_id, count in db.rows(UNREADABLE) if publish.readable_spec(version_id) is None}
+    if runs:
+        yield Finding(
+            ERROR,
+            f"{sum(runs.values()):,} unsettled runs are of versions that cannot be read: {', '.join(map(str, runs))}",
+            "a later release wrote them, or they are gone: start a worker of that release, restore them, or cancel",
+        )
 
 
 def _missing_handlers(spec: FlowSpec) -> list[str]:
@@ -130,7 +149,9 @@ def _names(queues: str) -> list[str]:
 
 def _queues() -> Iterator[Finding]:
     known = set(queue.existing())
-    for name in sorted({name for flow in registry.flows() for name in _queue_names(flow)} - known):
+    wanted = {name for flow in registry.flows() for name in _queue_names(flow)}
+    wanted |= set(Queue.objects.using(conf.DATABASE).values_list("name", flat=True))
+    for name in sorted(wanted - known):
         yield Finding(ERROR, f"queue {name!r} does not exist", "run: manage.py migrate, or start a worker")
     paused = {row[1] for row in db.rows(PAUSES) if row[0] == "queue"}
     for name in sorted(known):
@@ -181,6 +202,10 @@ OVERDUE = """
     SELECT count(*) FROM django_workflow_run
     WHERE status IN ('scheduled', 'running') AND deadline_at < clock_timestamp() - interval '1 minute'
 """
+LATE_TO_BEGIN = """
+    SELECT count(*) FROM django_workflow_run
+    WHERE status = 'scheduled' AND due_at < clock_timestamp() - interval '1 minute'
+"""
 
 
 def _strays() -> Iterator[Finding]:
@@ -191,6 +216,10 @@ def _strays() -> Iterator[Finding]:
     if overdue:
         text = f"{overdue:,} runs are past their deadline: no keeper is at work"
         yield Finding(WARNING, text, "start a worker: one of them keeps time for all")
+    late = db.rows(LATE_TO_BEGIN)[0][0]
+    if late:
+        text = f"{late:,} scheduled runs should have begun: no keeper is at work that has their code"
+        yield Finding(WARNING, text, "start a worker of this release; its log says why a run cannot begin")
 
 
 IDLE_IN_TRANSACTION = """

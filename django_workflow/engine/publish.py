@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from django.db import OperationalError
+from django.db import DatabaseError, OperationalError
 from django.db.models import Max
 
 from django_workflow import db, queue
@@ -47,6 +47,7 @@ class Published:
         self.versions: dict[tuple[str, str, str, str], tuple[int, int]] = {}
         self.specs: dict[tuple[str, int], FlowSpec] = {}
         self.queues: set[tuple[str, str]] = set()
+        self.unreadable: set[tuple[str, int]] = set()
         db.forget_drawn_ids()
 
 
@@ -100,11 +101,18 @@ def has_version_with(slug: str, step: str) -> bool:
 
 
 def readable_spec(version_id: int) -> FlowSpec | None:
-    """Return the definition of a version, or None where a later release of this package wrote it in other words."""
+    """Return the definition of a version; None where it is gone, or a later release wrote it in other words.
+
+    That is logged once: whoever asks does so again and again.
+    """
     try:
         return spec_of(version_id)
-    except (KeyError, TypeError, ValueError):
-        logger.exception("flow version %s cannot be read by this release; it is left to a newer one", version_id)
+    except DatabaseError:
+        raise
+    except Exception:
+        if (conf.DATABASE, version_id) not in published.unreadable:
+            published.unreadable.add((conf.DATABASE, version_id))
+            logger.exception("flow version %s cannot be read by this release; it is left to a newer one", version_id)
         return None
 
 
@@ -242,6 +250,16 @@ def _create_queues(names: list[str]) -> None:
         Queue.objects.using(conf.DATABASE).bulk_create(
             [Queue(id=content_id(name), name=name) for name in names], ignore_conflicts=True
         )
+
+
+def restore_queues() -> int:
+    """Make the queues of this site again whose tables are gone; returns how many."""
+    names = Queue.objects.using(conf.DATABASE).values_list("name", flat=True)
+    gone = sorted(set(names) - set(queue.existing()))
+    if gone:
+        logger.warning("the tables of queues are gone and are made again: %s", ", ".join(gone))
+        queue.create(gone)
+    return len(gone)
 
 
 def latest_version(slug: str) -> FlowVersion:

@@ -5,18 +5,24 @@ One process at a time does this (the worker's keeper). Each verb does a bounded 
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 from uuid import UUID
 
 from django_workflow import db, queue
 from django_workflow.conf import conf
-from django_workflow.engine import close, publish
+from django_workflow.engine import close, publish, refused
 from django_workflow.engine.control import end_runs
 from django_workflow.engine.settle import notifications
 from django_workflow.statuses import FAILED, TIMED_OUT
+
+logger = logging.getLogger("django_workflow.keeper")
+
+T = TypeVar("T")
 
 BATCH = 1_000
 
@@ -89,10 +95,15 @@ def has_delayed_arrivals(queues: Sequence[str]) -> bool:
     )
 
 
+QUEUES_WITH_DUE_TASKS = """
+    SELECT DISTINCT t.queue FROM django_workflow_task t JOIN django_workflow_run r ON r.id = t.run_id
+    WHERE t.message_id IS NULL AND t.due_at <= clock_timestamp() AND t.status = 'queued' AND NOT r.is_local
+"""
 # the condition on the message is read again under the lock by PostgreSQL itself, for it is of the locked row
 LOCK_DUE_TASKS = """
-    SELECT t.id, t.queue FROM django_workflow_task t JOIN django_workflow_run r ON r.id = t.run_id
+    SELECT t.id FROM django_workflow_task t JOIN django_workflow_run r ON r.id = t.run_id
     WHERE t.message_id IS NULL AND t.due_at <= clock_timestamp() AND t.status = 'queued' AND NOT r.is_local
+      AND t.queue = %s
     ORDER BY t.id LIMIT %s FOR NO KEY UPDATE OF t SKIP LOCKED
 """
 POINT_AT_SENT = """
@@ -101,12 +112,28 @@ POINT_AT_SENT = """
 
 
 def send_due_tasks() -> int:
-    """Send messages for delayed tasks whose time has come; returns how many."""
+    """Send messages for delayed tasks whose time has come; returns how many. Each queue has its own transaction."""
+    return sum(_apart(_send_due, name, queue=name) for (name,) in db.rows(QUEUES_WITH_DUE_TASKS))
+
+
+def _send_due(name: str) -> int:
     with db.atomic():
-        found = db.rows(LOCK_DUE_TASKS, [BATCH])
-        queues = _send_for([(task_id, name, 0.0) for task_id, name in found])
+        found = [task_id for (task_id,) in db.rows(LOCK_DUE_TASKS, [name, BATCH])]
+        queues = _send_for([(task_id, name, 0.0) for task_id in found])
     db.notify_after_commit(notifications(queues=queues))
     return len(found)
+
+
+def _apart(work: Callable[[T], int], item: T, **fields: object) -> int:
+    """Do a part of a duty; where it is refused the other parts go on, and it is tried again the next time."""
+    try:
+        return work(item)
+    except Exception as error:
+        if db.is_of_connection(error):
+            raise
+        told = ", ".join(f"{name} {value}" for name, value in fields.items())
+        logger.warning("the keeper leaves %s for the next time: %s", told, db.for_logs(error))
+        return 0
 
 
 def _send_for(tasks: list[tuple[int, str, float]]) -> set[str]:
@@ -119,17 +146,25 @@ def _send_for(tasks: list[tuple[int, str, float]]) -> set[str]:
     return {name for name, _ in groups}
 
 
+OVERDUE_RUNS = """
+    SELECT id FROM django_workflow_run
+    WHERE status IN ('scheduled', 'running') AND deadline_at <= clock_timestamp() ORDER BY id LIMIT %s
+"""
 LOCK_OVERDUE_RUNS = """
     SELECT id, is_local FROM django_workflow_run
-    WHERE status IN ('scheduled', 'running') AND deadline_at <= clock_timestamp()
-    ORDER BY id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+    WHERE id = ANY(%s::uuid[]) AND status IN ('scheduled', 'running') AND deadline_at <= clock_timestamp()
+    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 """
 
 
 def end_overdue_runs() -> int:
-    """End runs that are past their deadline as timed out; returns how many."""
+    """End runs that are past their deadline as timed out; returns how many. One that cannot be ended stops no other."""
+    return refused.each_apart([run_id for (run_id,) in db.rows(OVERDUE_RUNS, [BATCH])], _end_overdue, _leave)
+
+
+def _end_overdue(run_ids: Sequence[UUID]) -> int:
     with db.atomic():
-        found = [row[0] for row in db.rows(LOCK_OVERDUE_RUNS, [BATCH])]
+        found = [row[0] for row in db.rows(LOCK_OVERDUE_RUNS, [list(run_ids)])]
         if found:
             # a release that cannot decide a scheduled run leaves it scheduled, up to its deadline
             close.begin_scheduled(found)
@@ -137,6 +172,19 @@ def end_overdue_runs() -> int:
         cancelled = end_runs(found, TIMED_OUT, "run.timed_out", reason=reason)
     db.notify_after_commit(notifications(runs=found, cancelled=cancelled))
     return len(found)
+
+
+def _leave(run_id: UUID, error: Exception) -> None:
+    extra = {"run_id": str(run_id)}
+    logger.warning("the keeper leaves a run for the next time: %s", db.for_logs(error), extra=extra)
+
+
+def restore_queues() -> int:
+    """Make queues again whose tables are gone, dropped or left out of a restore; returns how many.
+
+    Their tasks get new messages by `reconcile`.
+    """
+    return publish.restore_queues()
 
 
 LIVE_RUNS = """
@@ -155,7 +203,7 @@ LOCK_SUSPECTS = """
 """
 # a second statement after the lock: the recheck of a locking anti-join keeps the stale null side
 LOOK_AGAIN = """
-    SELECT t.id, t.queue, t.message_id, t.status FROM django_workflow_task t
+    SELECT t.id, t.message_id, t.status FROM django_workflow_task t
     WHERE t.id = ANY(%s::bigint[]) AND t.status IN ('queued', 'running')
       AND (t.due_at IS NULL OR t.due_at <= clock_timestamp())
 """
@@ -169,37 +217,40 @@ def reconcile(after: UUID | None = None, limit: int = BATCH) -> UUID | None:
     runs = [row[0] for row in db.rows(LIVE_RUNS, [after or UUID(int=0), limit])]
     if not runs:
         return None
-    suspects = _without_message(db.rows(POINTED_TASKS, [runs]))
+    by_queue: dict[str, list[tuple[int, int | None]]] = defaultdict(list)
+    for task_id, name, message_id in db.rows(POINTED_TASKS, [runs]):
+        by_queue[name].append((task_id, message_id))
+    for name, tasks in by_queue.items():
+        _apart(lambda item: _send_anew(*item), (name, tasks), queue=name)
+    return runs[-1] if len(runs) == limit else None
+
+
+def _send_anew(name: str, tasks: list[tuple[int, int | None]]) -> int:
+    """Send for those tasks of a queue whose message is gone; returns how many these may have been."""
+    suspects = _without_message(name, tasks)
     if suspects:
         with db.atomic():
             locked = [row[0] for row in db.rows(LOCK_SUSPECTS, [suspects])]
             again = db.rows(LOOK_AGAIN, [locked])
-            still = set(_without_message([(task_id, name, message) for task_id, name, message, _ in again]))
+            still = set(_without_message(name, [(task_id, message) for task_id, message, _ in again]))
             lease = conf.LEASE.total_seconds()
             # a running task's worker may well live: its new message stays hidden for one lease
             queues = _send_for(
                 [
                     (task_id, name, lease if status == "running" else 0.0)
-                    for task_id, name, _, status in again
+                    for task_id, _, status in again
                     if task_id in still
                 ]
             )
         db.notify_after_commit(notifications(queues=queues))
-    return runs[-1] if len(runs) == limit else None
+    return len(suspects)
 
 
-def _without_message(tasks: list[tuple[int, str, int | None]]) -> list[int]:
-    """Return the ids of those (task, queue, message) whose message does not exist."""
-    by_queue: dict[str, dict[int, int]] = defaultdict(dict)
-    absent = []
-    for task_id, name, message_id in tasks:
-        if message_id is None:
-            absent.append(task_id)
-        else:
-            by_queue[name][message_id] = task_id
-    for name, pointers in by_queue.items():
-        absent += [pointers[message] for message in queue.missing(name, list(pointers))]
-    return sorted(absent)
+def _without_message(name: str, tasks: list[tuple[int, int | None]]) -> list[int]:
+    """Return the ids of those tasks of a queue, with their messages, whose message does not exist."""
+    pointers = {message: task_id for task_id, message in tasks if message is not None}
+    absent = [task_id for task_id, message in tasks if message is None]
+    return sorted(absent + [pointers[message] for message in queue.missing(name, list(pointers))])
 
 
 LOCAL_RUNS = """
@@ -213,19 +264,21 @@ LOCK_IF_UNSETTLED = """
 
 
 def local_lease_key(run_id: UUID) -> int:
-    """Return the advisory lock that the process which executes a local run holds."""
-    return int.from_bytes(run_id.bytes[8:], "big", signed=True)
+    """Return the advisory lock that the process which executes a local run holds; a copied site has the same runs."""
+    return int.from_bytes(run_id.bytes[8:], "big", signed=True) ^ db.number_of_schema()
 
 
 def end_lost_local_runs() -> int:
     """End local runs as failed whose process has vanished: their advisory lock is free."""
-    ended = 0
-    for (run_id,) in db.rows(LOCAL_RUNS, [BATCH]):
-        with db.atomic():
-            if db.rows(TRY_LOCAL_LEASE, [local_lease_key(run_id)])[0][0] and db.rows(LOCK_IF_UNSETTLED, [run_id]):
-                end_runs([run_id], FAILED, "run.failed", reason="lost: the process that executed this run vanished")
-                ended += 1
-    return ended
+    return sum(_apart(_end_if_lost, run_id, run=run_id) for (run_id,) in db.rows(LOCAL_RUNS, [BATCH]))
+
+
+def _end_if_lost(run_id: UUID) -> int:
+    with db.atomic():
+        if db.rows(TRY_LOCAL_LEASE, [local_lease_key(run_id)])[0][0] and db.rows(LOCK_IF_UNSETTLED, [run_id]):
+            end_runs([run_id], FAILED, "run.failed", reason="lost: the process that executed this run vanished")
+            return 1
+    return 0
 
 
 EXPIRED_RUNS = """
@@ -275,13 +328,16 @@ def prune(older_than: timedelta, *, limit: int = BATCH, dry_run: bool = False) -
         return count
     db.execute(DELETE_WORKERS, [seconds])
     prune_messages(older_than)
+    # one that a table of the site still refers to keeps no other
+    return refused.each_apart([row[0] for row in db.rows(EXPIRED_RUNS, [seconds, limit])], _delete_runs, _leave)
+
+
+def _delete_runs(run_ids: Sequence[UUID]) -> int:
     with db.atomic():
-        expired = [row[0] for row in db.rows(EXPIRED_RUNS, [seconds, limit])]
-        if expired:
-            db.rows("SELECT set_config('django_workflow.retention', 'on', true)")
-            for statement in DELETE_OF_RUNS:
-                db.execute(statement, [expired])
-    return len(expired)
+        db.rows("SELECT set_config('django_workflow.retention', 'on', true)")
+        for statement in DELETE_OF_RUNS:
+            db.execute(statement, [list(run_ids)])
+    return len(run_ids)
 
 
 DELETE_MESSAGES = """

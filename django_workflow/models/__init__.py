@@ -1,6 +1,6 @@
 """The tables: what is defined, what runs, who coordinates, what happened. Models carry no verbs."""
 
-from django_workflow.models.coordination import Queue, Worker
+from django_workflow.models.coordination import Leader, Queue, Worker
 from django_workflow.models.definition import FlowDefinition, FlowVersion
 from django_workflow.models.event import Event, Message
 from django_workflow.models.runtime import (
@@ -25,6 +25,7 @@ __all__ = [
     "Event",
     "FlowDefinition",
     "FlowVersion",
+    "Leader",
     "Message",
     "Queue",
     "Run",

@@ -269,7 +269,15 @@ class Dispatcher:
                 continue
             slots = max(0, self.options.concurrency - self.hand.count())
             lease = self.options.lease.total_seconds()
-            tasks = source.claim(room, slots=slots, lease=lease, worker_id=self.worker_id, opened=self._opened)
+            try:
+                tasks = source.claim(room, slots=slots, lease=lease, worker_id=self.worker_id, opened=self._opened)
+            except Exception as error:
+                if db.is_of_connection(error):
+                    raise
+                # it is read again at the next poll; the other queues go on
+                logger.warning("queue %s cannot be read: %s", source.name, db.for_logs(error))
+                self._close_claims()
+                continue
             self.tally.last_claim_at = time.monotonic()
             self.tally.claimed += len(tasks)
             if tasks:
@@ -428,7 +436,7 @@ class Dispatcher:
             return False
         self._next_poll = min(self._next_poll, time.monotonic() + DRAIN_POLL)
         paused = pausing.paused_queues()
-        queues = [name for name in self.options.queues if name not in paused]
+        queues = [name for name in queue.existing() if name in self.options.queues and name not in paused]
         # in the order in which they turn into each other: what becomes due meanwhile is seen as what it has become
         if timers.has_delayed_arrivals(queues) or timers.has_delayed_tasks(queues):
             return False

@@ -12,26 +12,27 @@ from uuid import UUID
 from django_workflow import db
 from django_workflow.conf import conf
 from django_workflow.engine import arrivals, start, timers
+from django_workflow.engine.leadership import Leadership
 from django_workflow.engine.pausing import pause_with_flow
 
 logger = logging.getLogger("django_workflow.keeper")
 
-#: The advisory lock of the one keeper: "django_workflow" as a number.
-LOCK = 0x646A5F776B666C
-TRY_LOCK = "SELECT pg_try_advisory_lock(%s)"
+#: Seconds after which another process leads when the keeper was not heard of.
+TERM = 10.0
 #: Seconds between two tries to become the keeper, and between two rounds of repair.
-CANDIDATE_EVERY = 10.0
+CANDIDATE_EVERY = 5.0
 REPAIR_EVERY = 30.0
+ANSWERS = "SELECT 1"
 
 
 class Keeper:
-    """A thread with a connection of its own; it works while it holds the keeper's lock."""
+    """A thread with a connection of its own; it works while it leads."""
 
     def __init__(self) -> None:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="django_workflow-keeper", daemon=True)
-        self._is_leader = False
-        self._repair_at = time.monotonic() + REPAIR_EVERY
+        self._leadership = Leadership("keeper", TERM)
+        self._repair_at = 0.0
         self._reconciled: UUID | None = None
 
     def start(self) -> None:
@@ -39,7 +40,7 @@ class Keeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """End; the lock goes with the connection."""
+        """End, and let another one lead."""
         self._stopping.set()
         self._thread.join(5.0)
 
@@ -52,19 +53,29 @@ class Keeper:
                 except BaseException:
                     # the next round begins anew, on a new connection; leases and due times are rows
                     logger.warning("a round of the keeper failed", exc_info=True)
-                    self._is_leader, nap = False, 1.0
+                    self._leadership.doubt()
+                    nap = 1.0
                     with suppress(Exception):
                         db.close()
                 self._stopping.wait(nap)
+            self._resign()
         finally:
             db.close()
 
+    def _resign(self) -> None:
+        try:
+            self._leadership.resign()
+        except Exception as error:
+            logger.info("the keeper's term ends by itself: %s", error)
+
     def round(self) -> float:
         """Do what is due; return the seconds until the next round."""
-        if not self._is_leader:
-            self._is_leader = bool(db.rows(TRY_LOCK, [LOCK])[0][0])
-            if not self._is_leader:
-                return CANDIDATE_EVERY
+        was_leading = self._leadership.is_held
+        if not self._leadership.hold():
+            return CANDIDATE_EVERY
+        if not was_leading:
+            # whoever led before, or nobody for long: the database may have been restored meanwhile
+            self._repair_at = 0.0
         due = timers.what_is_due()
         duties = (
             (due.tasks, timers.send_due_tasks),
@@ -72,22 +83,30 @@ class Keeper:
             (due.deadlines, timers.end_overdue_runs),
             (due.pauses, pause_with_flow),
             (due.arrivals, arrivals.arrive_due),
-            (time.monotonic() >= self._repair_at, self._repair),
         )
-        if sum(_attempted(duty) for is_due, duty in duties if is_due):
+        done = sum(_attempted(duty) for is_due, duty in duties if is_due)
+        if time.monotonic() >= self._repair_at:
+            self._repair()
+        if done:
             return 0.0  # there may be more; what is due but held by somebody waits for the next round
         poll = conf.POLL_INTERVAL.total_seconds()
         return poll if due.seconds_to_next is None else min(poll, max(0.0, due.seconds_to_next))
 
-    def _repair(self) -> int:
-        """One batch of repair: lost local runs, lost messages, old runs; it is nothing that others wait for."""
+    def _repair(self) -> None:
+        """One batch of repair: it is nothing that others wait for."""
         self._repair_at = time.monotonic() + REPAIR_EVERY
-        timers.end_lost_local_runs()
+        repairs = (timers.restore_queues, timers.end_lost_local_runs, self._reconcile, _prune)
+        if sum(_attempted(repair) for repair in repairs):
+            self._repair_at = time.monotonic() + 1.0  # there is more
+
+    def _reconcile(self) -> int:
         self._reconciled = timers.reconcile(self._reconciled)
-        pruned = timers.prune(conf.RETENTION) if conf.RETENTION is not None else 0
-        more = self._reconciled is not None or pruned >= timers.BATCH
-        self._repair_at = time.monotonic() + (1.0 if more else REPAIR_EVERY)
-        return 0
+        return int(self._reconciled is not None)
+
+
+def _prune() -> int:
+    """Delete a batch of old runs; return whether there are more."""
+    return 0 if conf.RETENTION is None else int(timers.prune(conf.RETENTION) >= timers.BATCH)
 
 
 def _attempted(duty: Callable[[], int]) -> int:
@@ -96,6 +115,7 @@ def _attempted(duty: Callable[[], int]) -> int:
         return duty()
     except Exception as error:
         if db.is_of_connection(error):
-            raise  # and so one of all duties
+            db.close()
+            db.rows(ANSWERS)  # raises where the database is away, and with it all duties
         logger.exception("a duty of the keeper failed", extra={"duty": duty.__name__})
         return 0

@@ -31,7 +31,7 @@ class StatusLine:
         """Say what is served and show the line from now on, until `finish`."""
         options = self._dispatcher.options
         if options.drain:
-            self._total = sum(queue.depth(name)[1] for name in options.queues)
+            self._total = sum(queue.depth(name)[1] for name in queue.existing() if name in options.queues)
         self._print(f"serving {', '.join(options.queues)} with {options.concurrency} at once; Ctrl-C stops\n")
         threading.Thread(target=self._run, name="django_workflow-status", daemon=True).start()
 

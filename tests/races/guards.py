@@ -335,9 +335,9 @@ def keeper_looks_again(put: Put) -> None:
     missing = timers._without_message
     believed: list[int] = []
 
-    def believe(tasks: Any) -> list[int]:
+    def believe(name: str, tasks: Any) -> list[int]:
         if not believed:
-            believed.extend(missing(tasks))
+            believed.extend(missing(name, tasks))
         return believed
 
     put(timers, "_without_message", believe)
@@ -388,11 +388,19 @@ def paused_flows_are_locked(put: Put) -> None:
     put(pausing, "LOCK_PAUSED_FLOWS", without(pausing.LOCK_PAUSED_FLOWS, "FOR SHARE SKIP LOCKED"))
 
 
-@guard("keeper.TRY_LOCK: a session advisory lock", "everybody has it")
+@guard("leadership.TAKE_TERM: only the holder renews a term", "whoever asks gets it")
 def one_keeper(put: Put) -> None:
-    from django_workflow.worker import keeper
+    from django_workflow.engine import leadership
 
-    put(keeper, "TRY_LOCK", "SELECT true FROM (SELECT %s) AS unused")
+    condition = "WHERE leader.holder = EXCLUDED.holder OR leader.until < clock_timestamp()"
+    put(leadership, "TAKE_TERM", without(leadership.TAKE_TERM, condition))
+
+
+@guard("leadership.TAKE_TERM: a term ends", "it is kept for ever")
+def keeper_has_a_term(put: Put) -> None:
+    from django_workflow.engine import leadership
+
+    put(leadership, "TAKE_TERM", without(leadership.TAKE_TERM, "OR leader.until < clock_timestamp()"))
 
 
 # the worker

@@ -15,8 +15,8 @@ from django_workflow.models import Task
 from django_workflow.worker import keeper
 from django_workflow.worker.keeper import Keeper
 from tests.races.verbs import QUEUE, assert_nothing_is_left_open, lock_task, messages, succeed, take, task_of
-from tests.waiting import eventually
 
+TERM_IS_OVER = "UPDATE django_workflow_leader SET until = clock_timestamp() - interval '1 second'"
 LOCK_TASKS = "LOCK TABLE django_workflow_task IN EXCLUSIVE MODE"
 
 
@@ -90,10 +90,31 @@ def test_of_two_keepers_one_leads_and_the_other_follows_when_it_is_gone(session)
     racing = [one.start(round_of, first), two.start(round_of, second)]
     naps = [future.result(5) for future in racing]
     assert sorted(nap == keeper.CANDIDATE_EVERY for nap in naps) == [False, True]
-    leader, follower, candidate = (one, two, second) if naps[1] == keeper.CANDIDATE_EVERY else (two, one, first)
+    is_first = naps[1] == keeper.CANDIDATE_EVERY
+    leader, leading = (one, first) if is_first else (two, second)
+    follower, candidate = (two, second) if is_first else (one, first)
     assert follower.do(candidate.round) == keeper.CANDIDATE_EVERY
-    leader.close()
-    eventually(lambda: follower.do(candidate.round) != keeper.CANDIDATE_EVERY, "the other one leads")
+    leader.do(leading._resign)
+    assert follower.do(candidate.round) != keeper.CANDIDATE_EVERY
+    assert leader.do(leading.round) == keeper.CANDIDATE_EVERY
+
+
+@pytest.mark.guard("keeper_has_a_term")
+def test_a_keeper_that_hangs_loses_its_lead_while_its_session_lives(single, session):
+    hanging, other = session(), session()
+    first, second = Keeper(), Keeper()
+    assert hanging.do(first.round) != keeper.CANDIDATE_EVERY
+    run = single.start(delay=timedelta(hours=1))
+    db.execute("UPDATE django_workflow_run SET due_at = clock_timestamp()")
+    assert other.do(second.round) == keeper.CANDIDATE_EVERY
+    db.execute(TERM_IS_OVER)
+    assert other.do(second.round) == 0.0
+    assert run.status == "running"
+    # two may lead at once until the first one asks again, and then only one does
+    hanging.do(timers.what_is_due)
+    first._leadership._renew_at = 0.0
+    assert hanging.do(first.round) == keeper.CANDIDATE_EVERY
+    assert other.do(second.round) != keeper.CANDIDATE_EVERY
 
 
 @pytest.mark.guard("due_tasks_are_locked")
