@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import autodiscover_modules
 
 
@@ -21,5 +22,11 @@ class DjangoWorkflowConfig(AppConfig):
         from django_workflow import checks  # noqa: F401  registers the system checks
         from django_workflow.engine.publish import publish_after_migrate
 
-        autodiscover_modules("workflows")
+        try:
+            autodiscover_modules("workflows")
+        except SystemExit as error:
+            # else the process would end without a word, a web server's, too
+            raise ImproperlyConfigured(
+                f"A workflows.py raised SystemExit({error.code!r}) when it was imported."
+            ) from error
         post_migrate.connect(publish_after_migrate, sender=self, dispatch_uid="django_workflow.publish")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from django.utils.module_loading import import_string
 
 from django_workflow.conf import conf
+from django_workflow.definition.containment import leave_to_operator, text_of
+from django_workflow.exceptions import WorkflowError
 from django_workflow.models import FlowDefinition, Run
 from django_workflow.models.querysets import RunQuerySet
 
@@ -43,7 +45,18 @@ def may(user: User | Any, permission: str, flow: FlowDefinition | None = None) -
     if not user.is_active or not all(user.has_perm(f"{APP}.{name}") for name in {VIEW, permission}):
         return False
     rule = object_rule()
-    return flow is None or rule is None or all(rule(user, name, flow) for name in {VIEW, permission})
+    return flow is None or rule is None or all(_agrees(rule, user, name, flow) for name in {VIEW, permission})
+
+
+def _agrees(rule: Any, user: User | Any, permission: str, flow: FlowDefinition) -> bool:
+    """Ask the site's rule; what it raises ends the request, and never the server that asks."""
+    try:
+        return bool(rule(user, permission, flow))
+    except Exception:
+        raise
+    except BaseException as error:
+        leave_to_operator(error)
+        raise WorkflowError(f"OBJECT_PERMISSION raised {type(error).__name__}: {text_of(error)}") from error
 
 
 def object_rule() -> Any:

@@ -12,6 +12,7 @@ from contextlib import nullcontext, suppress
 from contextvars import copy_context
 from typing import Any, Protocol
 
+from django_workflow.definition.containment import leave_to_operator, text_of
 from django_workflow.definition.expressions import evaluate
 from django_workflow.definition.registry import parameters, registry
 from django_workflow.definition.spec import LANGUAGE_PREFIX, NATIVE, Assignment, Condition, FlowSpec
@@ -148,8 +149,9 @@ def ask(name: str, names: Names) -> bool:
     try:
         # what it sets in its context (variables, language, time zone) is for nobody else
         return bool(copy_context().run(predicate, **arguments))
-    except Exception as error:
-        raise ExpressionError(f"{name}() raised {type(error).__name__}: {error}") from error
+    except BaseException as error:
+        leave_to_operator(error)
+        raise ExpressionError(f"{name}() raised {type(error).__name__}: {text_of(error)}") from error
 
 
 class Copied(Mapping[str, Any]):

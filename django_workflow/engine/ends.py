@@ -6,12 +6,14 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 from django_workflow import db, queue
 from django_workflow.conf import conf
+from django_workflow.definition.containment import leave_to_operator
 from django_workflow.definition.registry import registry
 from django_workflow.definition.retry import NUMBERS, STRATEGIES, RetryPolicy
 from django_workflow.definition.spec import CALLABLE_PREFIX, LONGEST_TIME, MAP, NATIVE, StepSpec
@@ -85,7 +87,12 @@ class Ending:
         elif outcome.kind == LOST:
             ending.keeps_lease = run.status != PAUSED and run.may_take(task.queue)
         else:
-            ending.delay = ending.backoff()
+            try:
+                ending.delay = ending.backoff()
+            except BaseException as mistake:
+                leave_to_operator(mistake)
+                ending.outcome, ending.status = outcome.as_failure(mistake), FAILED
+                return ending
         if run.status == PAUSED:
             ending.status, ending.hold_reason = HELD, PAUSED
         elif ending.keeps_lease:
@@ -119,7 +126,8 @@ class Ending:
         if not registry.has_callable(name):
             # a deploy took it away: it decides only how long to wait, which the policy's numbers do as well
             return replace(policy, strategy=STRATEGIES[0]).delay(self.failure_count)
-        return policy.delay(self.failure_count, registry.callable(name))
+        # what a strategy sets in its context (variables, language, time zone) is for nobody else
+        return copy_context().run(policy.delay, self.failure_count, registry.callable(name))
 
     @property
     def keeps_message(self) -> bool:

@@ -8,6 +8,7 @@ import traceback
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from django_workflow.definition.containment import leave_to_operator, text_of
 from django_workflow.definition.retry import class_name, class_names
 from django_workflow.engine.claim import ClaimedTask
 from django_workflow.statuses import FAILED, LOST, RELEASED, SKIPPED, SUCCEEDED, TIMED_OUT
@@ -31,7 +32,7 @@ class ErrorRecord:
     @classmethod
     def of(cls, error: BaseException) -> ErrorRecord:
         """Record an exception."""
-        text = "".join(traceback.format_exception(error))
+        text = _traceback_of(error)
         return cls(
             class_name(type(error)),
             storable(text_of(error))[:MAX_MESSAGE],
@@ -47,12 +48,13 @@ class ErrorRecord:
         return hashlib.sha256(f"{self.error_class}:{normal}".encode()).hexdigest()[:16]
 
 
-def text_of(error: BaseException) -> str:
-    """Return an exception's text, also of one that cannot tell it."""
+def _traceback_of(error: BaseException) -> str:
+    """Return an exception's traceback, without which it is recorded where its class breaks that."""
     try:
-        return str(error)
-    except Exception as failure:
-        return f"<its text cannot be made: {type(failure).__name__}>"
+        return "".join(traceback.format_exception(error))
+    except BaseException as failure:
+        leave_to_operator(failure)
+        return ""
 
 
 @dataclass(slots=True, eq=False)

@@ -7,6 +7,7 @@ from collections import ChainMap
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from django_workflow.definition.containment import leave_to_operator, text_of
 from django_workflow.definition.language import Language, Lazy, language_of
 from django_workflow.definition.spec import LONGEST_TIME, MAP, NATIVE, FlowSpec
 from django_workflow.engine.branches import Branches
@@ -122,11 +123,12 @@ def evaluated(place: str, names: Names, work: Callable[[], T]) -> T:
         return work()
     except UnregisteredHandler:
         raise
-    except Exception as error:
+    except BaseException as error:
+        leave_to_operator(error)
         if names.failure is not None:
             # the data could not be read, which says nothing about the expression
             raise names.failure from None
-        what = error.message if isinstance(error, ExpressionError) else f"{type(error).__name__}: {error}"
+        what = error.message if isinstance(error, ExpressionError) else f"{type(error).__name__}: {text_of(error)}"
         raise ExpressionError(f"{place}: {what}", expression=getattr(error, "expression", "")) from error
 
 

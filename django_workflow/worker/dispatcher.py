@@ -17,6 +17,7 @@ from uuid import UUID
 
 from django_workflow import db, queue
 from django_workflow.conf import conf
+from django_workflow.definition.containment import leave_to_operator
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec, StepSpec
 from django_workflow.engine import claim, outcome, pausing, timers
@@ -129,8 +130,10 @@ class Dispatcher:
                     if self._is_over():
                         break
                     self.cycle()
-                except Exception as error:
-                    # the database is away or refused a whole batch: the leases hold, nothing is lost
+                except BaseException as error:
+                    # the database is away or refused a whole batch: the leases hold, nothing is lost. Nor does code
+                    # of the site's that wants to end the process, wherever it is called, end the work on all others
+                    leave_to_operator(error)
                     self._recover(error)
                     continue
                 self._sleep(self._nap())
@@ -461,7 +464,7 @@ class Dispatcher:
         if self._pile:
             logger.error("could not hand back %d tasks; they run again after their lease", len(self._pile))
 
-    def _recover(self, error: Exception) -> None:
+    def _recover(self, error: BaseException) -> None:
         if db.is_of_connection(error):
             logger.warning("the database is not available: %s", error)
         elif db.is_retryable(error):

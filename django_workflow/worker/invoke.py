@@ -13,6 +13,7 @@ from typing import Any
 from asgiref.sync import async_to_sync, sync_to_async
 
 from django_workflow import db, payload
+from django_workflow.definition.containment import leave_to_operator, text_of
 from django_workflow.definition.outcomes import Fail, RetryAfter, Skip
 from django_workflow.engine import claim, inputs, outcome
 from django_workflow.engine.outcome import MAX_MESSAGE, ErrorRecord, Outcome
@@ -116,7 +117,15 @@ def call_here(job: Job) -> Outcome:
 
     What a coroutine calls by `sync_to_async` runs in this thread, too, on its connections and in its transaction.
     """
-    return copy_context().run(async_to_sync(_cancellable), job) if job.handler.is_async else call(job)
+    if not job.handler.is_async:
+        return call(job)
+    try:
+        return copy_context().run(async_to_sync(_cancellable), job)
+    except Exception:
+        raise
+    except BaseException as error:  # as of a task of the handler's own, which ends the loop
+        leave_to_operator(error)
+        return conclude_escaped(job, error)
 
 
 async def _cancellable(job: Job) -> Outcome:
@@ -144,8 +153,10 @@ def call_atomic(job: Job) -> Outcome | Settled:
 
     Returns what the settle did, or, where the handler failed and all is rolled back, its outcome.
     """
+    has_committed: list[bool] = []
     try:
         with db.atomic():
+            db.after_commit(lambda: has_committed.append(True))
             result = call_here(job)
             if result.kind != SUCCEEDED:
                 raise _RolledBack(result)
@@ -159,7 +170,10 @@ def call_atomic(job: Job) -> Outcome | Settled:
         return rolled_back.outcome
     except Superseded:
         return result
-    except Exception as error:
+    except BaseException as error:
+        if has_committed:
+            logger.exception("what an atomic step left for after its commit failed", extra=log_fields(job.task))
+            return settled
         if db.is_for_good(error) or db.sqlstate(error) == IN_FAILED_TRANSACTION:
             return conclude_error(job, error)
         # whether or not it has committed: this outcome is late if it has
@@ -213,10 +227,10 @@ def conclude_error(job: Job, error: BaseException) -> Outcome:
         return outcome.failed(job.task, record, is_retryable=False, **times(job))
     is_retryable, delay = not isinstance(error, PayloadError | ExpressionError), None
     if is_retryable and job.task.step.retry_when is not None:
-        told = {"class": type(error).__name__, "message": outcome.text_of(error)}
+        told = {"class": type(error).__name__, "message": text_of(error)}
         try:
             delay = expressions.next_attempt(job, FAILED, error=told)
-        except Exception as mistake:
+        except BaseException as mistake:
             # whatever it is, the attempt has ended: nobody else would end its task
             error = mistake
         is_retryable = delay is not None

@@ -1,0 +1,29 @@
+"""Code that is called by name, such as conditions and strategies: whatever it raises is an error of its own."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+
+def leave_to_operator(error: BaseException) -> None:
+    """Raise the `KeyboardInterrupt` of an operator's Ctrl-C; return on anything else, `SystemExit` included.
+
+    It is an operator's where Python itself makes it of the signal: in the main thread, unless the signal is handled
+    otherwise, as in a worker.
+    """
+    if (
+        isinstance(error, KeyboardInterrupt)
+        and threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ):
+        raise error
+
+
+def text_of(error: BaseException) -> str:
+    """Return an exception's text, also of one that cannot tell it."""
+    try:
+        return str(error)
+    except BaseException as failure:
+        leave_to_operator(failure)
+        return f"<its text cannot be made: {type(failure).__name__}>"
