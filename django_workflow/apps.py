@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import autodiscover_modules
 
@@ -20,8 +20,10 @@ class DjangoWorkflowConfig(AppConfig):
         from django.db.models.signals import post_migrate
 
         from django_workflow import checks  # noqa: F401  registers the system checks
+        from django_workflow.definition.registry import registry
         from django_workflow.engine.publish import publish_after_migrate
 
+        registry.is_starting = lambda: not apps.ready
         try:
             autodiscover_modules("workflows")
         except SystemExit as error:

@@ -202,6 +202,8 @@ class FlowBuilder:
     @staticmethod
     def _new_row(draft: FlowDraft) -> FlowDefinition:
         """Store a flow that is not there yet; raises `DefinitionError` where it is."""
+        if (place := registry.place_of(draft.slug)) is not None:
+            raise DefinitionError([f"flow {draft.slug!r}: a flow of this name is declared in {place}"], flow=draft.slug)
         source, stored = FlowDefinition.Source.STORED, drafts.to_stored(draft)
         try:
             with db.atomic():
@@ -313,7 +315,8 @@ def checked(document: documents.Document, row: FlowDefinition | None) -> Checked
     compiled = document.compile(row.overrides if row is not None else None)
     is_in_code = row is not None and row.source == FlowDefinition.Source.CODE
     if is_in_code or any(flow.slug == compiled.slug for flow in registry.flows()):
-        problem = f"flow {compiled.slug!r}: a flow of this name is declared in code; give the document another slug"
+        place = registry.place_of(compiled.slug) or "code"
+        problem = f"flow {compiled.slug!r}: a flow of this name is declared in {place}; give the document another slug"
         raise DefinitionError(document.located([problem]), flow=compiled.slug)
     return Checked(document.draft, compiled)
 

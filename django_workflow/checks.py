@@ -9,19 +9,22 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004  Django calls it so
+from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004  Django calls it so
 from django.utils.module_loading import import_string
 from psycopg import IsolationLevel
 
-from django_workflow.conf import KEYS, SETTING, Defaults
+from django_workflow import db
+from django_workflow.conf import KEYS, SETTING, Defaults, conf
 from django_workflow.definition import validate
 from django_workflow.definition.names import QUEUE_RULE, is_queue_name
 from django_workflow.definition.registry import registry
 from django_workflow.definition.retry import Retry
 from django_workflow.definition.validate import MAX_DURATION_CEILING, MAX_TASKS_CEILING, retry_problems
+from django_workflow.engine import publish
 from django_workflow.engine.records import LEVELS
 from django_workflow.exceptions import DefinitionError
 
+FLOWS = "django_workflow_flowdefinition"
 #: Keys whose value may be zero: no prefetching, no grace, no log lines.
 MAY_BE_ZERO = frozenset({"PREFETCH", "GRACE", "LOG_LINES"})
 CEILINGS = {"MAX_DURATION": MAX_DURATION_CEILING, "MAX_TASKS": MAX_TASKS_CEILING}
@@ -51,6 +54,15 @@ def check_flows(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
         for flow in registry.flows()
         for text in _warnings(flow)
     ]
+
+
+@register(Tags.database)
+def check_names(app_configs: Any = None, databases: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Report flows in code whose names flows in the database have: a run would be of the one or of the other."""
+    if conf.DATABASE not in (databases or ()) or not db.rows("SELECT to_regclass(%s) IS NOT NULL", [FLOWS])[0][0]:
+        return []
+    slugs = [flow.slug for flow in registry.flows()]
+    return [Error(f"{problem}.", id="django_workflow.E020") for problem in publish.taken_by_stored_flows(slugs)]
 
 
 def _warnings(flow: Any) -> list[str]:

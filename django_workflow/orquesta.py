@@ -100,10 +100,11 @@ class OrquestaFlow(Startable):
     def _register(self) -> None:
         """Make the language, the actions and the flow known to this process."""
         language.register()
+        registry.add_flow(self)
         for name in {step.handler for step in self.spec.steps.values()}:
             action = name.removeprefix(f"{self.slug}.")
-            registry.add_handler(name, self._any_action() if action == ANY_ACTION else _handler(self._function(action)))
-        registry.add_flow(self)
+            function = self._any_action() if action == ANY_ACTION else _handler(self._function(action))
+            registry.add_handler(name, function, of_flow=True)
 
     def _function(self, action: str) -> Action:
         if action == NOOP and action not in self.actions:

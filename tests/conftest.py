@@ -53,6 +53,12 @@ def _registry_as_before() -> Iterator[None]:
 
 
 @pytest.fixture
+def names_are_free(_registry_as_before) -> None:
+    """Let a test declare flows and handlers that the site has under the same names."""
+    registry._places.clear()
+
+
+@pytest.fixture
 def make_flow(unique) -> Callable[..., Flow]:
     """Declare a flow whose slug no other test uses."""
     return lambda name="flow", **options: Flow(unique(name), **options)

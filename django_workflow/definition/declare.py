@@ -133,7 +133,7 @@ class FlowDeclaration:
         name = exact(options.pop("name", None) or getattr(function, "__name__", type(function).__name__))
         executor = options.get("executor") or self.defaults.get("executor")
         handler = registry.add_handler(
-            f"{self.slug}.{name}", function, atomic=options.get("atomic") is True, executor=executor
+            f"{self.slug}.{name}", function, of_flow=True, atomic=options.get("atomic") is True, executor=executor
         )
         explicit = _as_list(options.pop("depends_on", None) or ())
         draft = StepDraft(name, handler.name, kind, handler.params, options=options)
@@ -318,7 +318,7 @@ def _compile_step(slug: str, draft: StepDraft) -> spec.StepSpec:
     retry = dict(options.pop("retry", None) or {})
     if callable(retry.get("strategy")):
         name = f"{slug}.{draft.name}.strategy"
-        registry.add_callable(name, retry["strategy"])
+        registry.add_callable(name, retry["strategy"], of_flow=True)
         retry["strategy"] = spec.CALLABLE_PREFIX + name
     timeout = seconds(options.pop("timeout", None))
     join = options.pop("join", spec.JOIN_ALL if draft.depends_on else None)

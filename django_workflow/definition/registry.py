@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from django_workflow.definition import places
+from django_workflow.definition.places import Place
 from django_workflow.exceptions import DefinitionError, UnknownFlow, UnregisteredHandler
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -63,11 +65,36 @@ class Registry:
         self._handlers: dict[str, Handler] = {}
         self._callables: dict[str, Callable[..., Any]] = {}
         self._flows: dict[str, Any] = {}
+        self._places: dict[tuple[str, str], tuple[Place, bool]] = {}
+        #: Whether apps are still being set up: whatever is registered then is so in every process.
+        self.is_starting: Callable[[], bool] = lambda: False
 
     def add_flow(self, flow: Any) -> None:
-        """Make a declared flow known by its slug; a later declaration replaces an earlier one."""
+        """Make a declared flow known by its slug.
+
+        Raises `DefinitionError` where another module declares one of this slug: workers would execute the other's
+        handlers. What is declared in a function, as in a test, is replaced by a later declaration.
+        """
         with self._lock:
+            self._note("flow", flow.slug, places.of_caller(is_starting=self.is_starting()))
             self._flows[flow.slug] = flow
+
+    def place_of(self, slug: str) -> Place | None:
+        """Return where a flow is declared, None where this process does not know it."""
+        return self._places["flow", slug][0] if slug in self._flows else None
+
+    def _note(self, kind: str, name: str, place: Place, *, of_flow: bool = False) -> None:
+        """Note where something is registered; raises `DefinitionError` where something else has that name.
+
+        of_flow: named by a flow and its step, whose own names are judged as such.
+        """
+        if (found := self._places.get((kind, name))) is not None:
+            earlier, was_of_flow = found
+            if not (of_flow and was_of_flow) and earlier.collides_with(place):
+                raise DefinitionError(
+                    [f"{kind} {name!r} is there twice: {earlier}, and {place}; give one of them another name"]
+                )
+        self._places[kind, name] = place, of_flow
 
     def flow(self, slug: str) -> Any:
         """Return the declared flow `slug`, else raise `UnknownFlow`."""
@@ -84,10 +111,16 @@ class Registry:
         """Return all declared flows, by slug."""
         return [self._flows[slug] for slug in sorted(self._flows)]
 
-    def add_handler(self, name: str, function: Callable[..., Any], **declared: Any) -> Handler:
-        """Register `function` as handler `name` and return its entry; `declared` as for `Handler.of`."""
+    def add_handler(
+        self, name: str, function: Callable[..., Any], *, of_flow: bool = False, **declared: Any
+    ) -> Handler:
+        """Register `function` as handler `name` and return its entry; `declared` as for `Handler.of`.
+
+        of_flow: it is the function of a flow's step. Raises `DefinitionError` where another module has this name.
+        """
         handler = Handler.of(name, function, **declared)
         with self._lock:
+            self._note("handler", name, places.of_function(function, is_starting=self.is_starting()), of_flow=of_flow)
             self._handlers[name] = handler
         return handler
 
@@ -104,9 +137,13 @@ class Registry:
         """Return the name under which `function` is registered as a handler, or None."""
         return next((name for name, item in self._handlers.items() if item.function is function), None)
 
-    def add_callable(self, name: str, function: Callable[..., Any]) -> None:
-        """Register a condition or retry strategy; it must be pure and not use the database."""
+    def add_callable(self, name: str, function: Callable[..., Any], *, of_flow: bool = False) -> None:
+        """Register a condition or retry strategy; it must be pure and not use the database.
+
+        of_flow: as of `add_handler`, which it raises the same as.
+        """
         with self._lock:
+            self._note("condition", name, places.of_function(function, is_starting=self.is_starting()), of_flow=of_flow)
             self._callables[name] = function
 
     def has_callable(self, name: str) -> bool:

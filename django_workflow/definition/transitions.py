@@ -119,6 +119,6 @@ def compile_condition(name: str, when: Any) -> Condition | None:
     if when is None or isinstance(when, Condition):
         return when
     if callable(when):
-        registry.add_callable(name, when)
+        registry.add_callable(name, when, of_flow=True)
         return Condition(callable=name)
     return Condition(expression=when)

@@ -22,7 +22,7 @@ from django_workflow import db, queue
 from django_workflow.conf import conf
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec
-from django_workflow.exceptions import UnknownFlow
+from django_workflow.exceptions import DefinitionError, UnknownFlow
 from django_workflow.ids import content_id
 from django_workflow.models import FlowDefinition, FlowVersion, Queue
 
@@ -65,6 +65,8 @@ def _key(spec: FlowSpec) -> tuple[str, str, str, str]:
 
 def _publish(specs: Sequence[FlowSpec]) -> list[tuple[int, int]]:
     """Publish definitions of different flows and their queues; return the ids of each one's flow and version."""
+    if problems := taken_by_stored_flows(spec.slug for spec in specs):
+        raise DefinitionError(problems)
     is_inside = _add_missing(lambda: _unstored(specs), _add_versions)
     ensure_queues(set().union(*map(queues_of, specs)), is_inside=is_inside)
     stored = _versions_of(specs)
@@ -74,6 +76,19 @@ def _publish(specs: Sequence[FlowSpec]) -> list[tuple[int, int]]:
     for spec, (_, version_id) in zip(specs, found, strict=True):
         published.specs[conf.DATABASE, version_id] = spec  # what is rolled back leaves no id to another version
     return found
+
+
+def taken_by_stored_flows(slugs: Iterable[str]) -> list[str]:
+    """Return what is wrong with flows declared in code whose slugs flows stored as data have."""
+    declared = {slug: place for slug in slugs if (place := registry.place_of(slug)) is not None}
+    if not declared:
+        return []
+    rows = FlowDefinition.objects.using(conf.DATABASE).filter(slug__in=declared, source=FlowDefinition.Source.STORED)
+    return [
+        f"flow {slug!r} is there twice: {declared[slug]}, and stored as data in the database {conf.DATABASE!r} "
+        f"since {created_at:%Y-%m-%d %H:%M}; give one of them another name"
+        for slug, created_at in rows.order_by("slug").values_list("slug", "created_at")
+    ]
 
 
 def spec_of(version_id: int) -> FlowSpec:

@@ -21,6 +21,7 @@ def examples(page):
 PAGES = [page for page in pages() if page not in (TUTORIAL, DOCUMENTS) and examples(page)]
 
 
+@pytest.mark.usefixtures("names_are_free")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_examples_of_a_page_run_in_order(page, db, settings, monkeypatch):
     names = {"__name__": "docs"}
@@ -36,6 +37,7 @@ def test_examples_of_a_page_run_in_order(page, db, settings, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("names_are_free")
 @pytest.mark.parametrize("page", [page for page in PAGES if "(workflow_queues)" in page.read_text()])
 def test_examples_of_a_page_with_real_workers(page, workflow_queues):
     names = {"__name__": "docs"}

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.core import checks
 
 from django_workflow import (
     DefinitionError,
+    Flow,
     FlowBuilder,
     NotSupported,
     Otherwise,
@@ -19,6 +21,7 @@ from django_workflow import (
     handler,
     testing,
 )
+from django_workflow.engine import publish
 from django_workflow.models import FlowDefinition, FlowVersion
 from tests.definition.documents.mutations import texts
 
@@ -320,7 +323,9 @@ def test_refused_document_leaves_what_was_there(stored, slug):
 
 def test_document_does_not_replace_a_flow_in_code(flow, registered, db):
     text = f"slug: {flow.slug}\nsteps:\n  fetch: {{handler: {registered['fetch']}}}"
-    with pytest.raises(DefinitionError, match="line 1: flow: a flow of this name is declared in code"):
+    with pytest.raises(
+        DefinitionError, match=r"line 1: flow: a flow of this name is declared in tests\.conftest, line"
+    ):
         FlowBuilder.import_flow(text)
 
 
@@ -343,3 +348,30 @@ def test_broken_documents_leave_no_row(db):
         else:
             stored += 1
     assert 0 < rows.count() <= stored < 150
+
+
+def test_a_flow_declared_in_code_is_not_stored_a_second_time(flow, db):
+    handler("one")(lambda: 1)
+    place = r"a flow of this name is declared in tests\.conftest, line \d+"
+    with pytest.raises(DefinitionError, match=place):
+        FlowBuilder.create_flow(flow.slug)
+    with pytest.raises(DefinitionError, match=place):
+        FlowBuilder.import_flow(f"slug: {flow.slug}\nsteps:\n  one: {{}}\n")
+
+
+def test_a_flow_in_code_does_not_take_over_a_stored_one(make_flow, unique, db):
+    slug = unique("flow")
+    handler("one")(lambda: "stored")
+    stored = FlowBuilder.create_flow(slug)
+    FlowBuilder.add_step(stored, "one")
+    FlowBuilder.publish(stored)
+    declared = Flow(slug)
+    declared.step(name="one")(lambda: "code")
+    told = rf"flow '{slug}' is there twice: .*test_builder, line \d+, and stored as data in the database 'default'"
+    for verb in (declared.start, declared.execute, stored.start, publish.publish_declared):
+        publish.published.forget()
+        with pytest.raises(DefinitionError, match=told):
+            verb()
+    (error,) = checks.run_checks(databases=["default"], tags=["database"])
+    assert (error.id, error.msg.startswith(f"flow '{slug}' is there twice")) == ("django_workflow.E020", True)
+    assert checks.run_checks(tags=["database"]) == []

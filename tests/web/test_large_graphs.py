@@ -40,9 +40,7 @@ def test_page_of_a_run_of_a_dense_graph_is_small_and_quick(dense, client_of, sup
     assert took < 1.0, "seconds of this thread, whatever else the machine does"
     page = read(response.text)
     assert not page.all(css="node")
-    assert (
-        "This graph has 40 steps and 1600 edges, too many for a picture. The table below has all steps." in page.text
-    )
+    assert "This graph has 40 steps and 1600 edges, too many for a picture. The table below has all steps." in page.text
     rows = page.one(css="steps-table").all("tr")
     assert len(rows) == STEPS + 1
     ways = rows[1].one(css="ways").all("li")
