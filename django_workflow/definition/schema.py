@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+from django_workflow.definition import patterns
 from django_workflow.text import is_storable
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
-#: Formats that are checked: those that need nothing but Python. Others are notes for people.
-FORMATS: Final = ("date", "email", "ipv4", "ipv6", "regex", "uuid")
 REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
 #: Keywords whose value is data, not a schema.
 DATA_KEYWORDS: Final = frozenset({"const", "default", "enum", "examples"})
+#: Keywords whose value has schemas by name.
+NAMED: Final = frozenset(
+    {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"}
+)
 #: Most violations told at once, and most characters of each.
 MOST, LONGEST = 5, 300
+#: Most violations that are looked for, of which the first by their place are told.
+MOST_ERRORS: Final = 100
 #: How deep a sample follows a schema that contains itself.
 MAX_DEPTH: Final = 6
 #: How deep lists and dictionaries may lie in each other: pages, drivers and people's own code go down by recursion.
@@ -51,6 +57,8 @@ def problems(schema: Any) -> list[str]:
         plain = as_json(schema)
     except (TypeError, ValueError, RecursionError) as error:
         return [f"input_schema is not JSON: {error}"]
+    if problem := not_json(plain):
+        return [f"input_schema is {problem}"]
     remote = [name for name in _texts(plain, REFERENCES) if not name.startswith("#")]
     if remote:
         return [f"input_schema: $ref {name!r} leads out of the document" for name in dict.fromkeys(remote)]
@@ -74,6 +82,8 @@ def _misuses(schema: dict[str, Any]) -> list[str]:
         type(compiled(schema)).check_schema(schema)
     except SchemaError as error:
         return [f"input_schema {Violation(_path(error.absolute_path), _short(error.message))}"]
+    if found := _refused_patterns(schema):
+        return found
     resource: Any = Resource.from_contents(schema, default_specification=DRAFT202012)
     resolver = Registry().resolver_with_root(resource)
     dangling = []
@@ -83,6 +93,38 @@ def _misuses(schema: dict[str, Any]) -> list[str]:
         except Unresolvable:
             dangling.append(f"input_schema: $ref {name!r} leads nowhere")
     return dangling
+
+
+def _refused_patterns(schema: Any) -> list[str]:
+    """Return which patterns of a schema cannot be matched in bounded time."""
+    found = []
+    keywords: list[tuple[str, Any]] = list(_keywords(schema))
+    for keyword, value in keywords:
+        wanted = [value] if keyword == "pattern" else list(value) if keyword == "patternProperties" else []
+        for pattern in wanted:
+            try:
+                patterns.compiled(pattern)
+            except patterns.PatternError as error:
+                found.append(f"input_schema: {error}")
+    names = {keyword for keyword, _ in keywords}
+    if {"unevaluatedProperties", "patternProperties"} <= names:
+        found.append("input_schema: unevaluatedProperties does not go with patternProperties; use additionalProperties")
+    return found
+
+
+def _keywords(schema: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the keywords of a schema and of its parts, with their values; names of properties are none."""
+    if isinstance(schema, list):
+        for item in schema:
+            yield from _keywords(item)
+    elif isinstance(schema, dict):
+        for key, value in schema.items():
+            yield key, value
+            if key in NAMED and isinstance(value, dict):
+                for part in value.values():
+                    yield from _keywords(part)
+            elif key not in DATA_KEYWORDS:
+                yield from _keywords(value)
 
 
 def as_json(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,22 +151,31 @@ def _texts(schema: Any, keywords: Sequence[str]) -> list[str]:
 def compiled(schema: Mapping[str, Any]) -> Validator:
     """Return the validator of a schema; it fetches nothing from anywhere."""
     import jsonschema  # noqa: PLC0415  see above
-    from jsonschema import validators  # noqa: PLC0415
-    from referencing.jsonschema import EMPTY_REGISTRY  # noqa: PLC0415
 
-    cls = validators.validator_for(schema, default=jsonschema.Draft202012Validator)
-    # the registry that the library has otherwise would ask the network for what is not in the document
-    return cls(schema, registry=EMPTY_REGISTRY, format_checker=jsonschema.FormatChecker(FORMATS))
+    from django_workflow.definition import checking  # noqa: PLC0415
+
+    validator: Validator = checking.validator_of(schema, jsonschema.Draft202012Validator)
+    return validator
 
 
 def violations(validator: Validator, value: Any) -> list[Violation]:
     """Return how a JSON value does not fit, the first few by their place; none where it does."""
+    from django_workflow.definition.checking import MOST_WORK, TooMuchWork, work  # noqa: PLC0415  see above
+
+    work.left = MOST_WORK
     try:
         if validator.is_valid(value):
             return []
-        found = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])
+        errors = islice(validator.iter_errors(value), MOST_ERRORS)
+        found = sorted(errors, key=lambda error: [str(part) for part in error.absolute_path])
     except RecursionError:
         return [Violation("", "it is nested too deeply to be checked")]
+    except ArithmeticError as error:
+        return [Violation("", f"it has a number that cannot be checked: {error}")]
+    except patterns.PatternError as error:
+        return [Violation("", f"it cannot be checked: {error}")]
+    except TooMuchWork:
+        return [Violation("", f"it takes more than {MOST_WORK:,} steps to be checked")]
     return [Violation(_path(error.absolute_path), _short(error.message)) for error in found[:MOST]]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -145,3 +146,59 @@ def test_a_sample_of_a_schema_that_contains_itself_ends():
 def test_a_process_without_schemas_does_not_load_the_library():
     code = "import sys, django_workflow.definition.declare; assert 'jsonschema' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def doubling(levels):
+    parts = {f"level_{n}": {"allOf": [{"$ref": f"#/$defs/level_{n + 1}"}] * 2} for n in range(levels)}
+    return {"$defs": parts | {f"level_{levels}": {"type": "integer"}}, "$ref": "#/$defs/level_0"}
+
+
+HEAVY = {
+    "a pattern that re never ends": ({"pattern": "^(a+)+$"}, "a" * 40 + "!", "does not match"),
+    "names by such a pattern": ({"patternProperties": {"^(a+)+$": {"type": "null"}}}, {"a" * 40 + "!": 1}, ""),
+    "others by such a pattern": (
+        {"patternProperties": {"^(a+)+$": {}}, "additionalProperties": False}, {"a" * 40 + "!": 1}, "not allowed",
+    ),
+    "a long text": ({"pattern": "^(a|b|[ab]c)*$"}, "ab" * 50_000, "takes more than 50,000 steps"),
+    "references that double": (doubling(30), 1, "takes more than 50,000 steps"),
+    "many items that are unlike": ({"uniqueItems": True}, [{"a": n} for n in range(5_000)], ""),
+    "a number beyond all": ({"multipleOf": 0.01}, 10**400, "cannot be checked"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("heavy", "value", "told"), HEAVY.values(), ids=HEAVY)
+def test_work_on_an_input_has_an_end(heavy, value, told, monkeypatch):
+    monkeypatch.setattr("django_workflow.definition.checking.MOST_WORK", 50_000)
+    assert schema.problems(heavy) == []
+    began = time.thread_time()
+    found = schema.violations(schema.compiled(heavy), value)
+    assert time.thread_time() - began < 5.0, "seconds of this thread; without bounds they are hours"
+    assert told in (found[0].message if found else "")
+
+
+@pytest.mark.parametrize(
+    ("value", "is_unique"),
+    [
+        ([1, True], True), ([1, 1.0], False), ([0, False], True), ([[1, {"a": [2]}], [1, {"a": [2.0]}]], False),
+        ([{"a": 1, "b": 2}, {"b": 2, "a": 1}], False), (["1", 1, None], True), ([[], {}], True), ([], True),
+    ],
+)  # fmt: skip
+def test_items_are_unique_as_json_has_it(value, is_unique):
+    assert (schema.violations(schema.compiled({"uniqueItems": True}), value) == []) is is_unique
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"properties": {"a": {"pattern": "(?=b)"}}}, "of groups with ? there is only (?:…)"),
+        ({"patternProperties": {r"(a)\1": {}}}, "has no meaning here"),
+        ({"items": {"unevaluatedProperties": False, "patternProperties": {"a": {}}}}, "use additionalProperties"),
+    ],
+)
+def test_patterns_that_cannot_be_bounded_are_refused_where_they_are_declared(wrong, told):
+    (problem,) = schema.problems(wrong)
+    assert told in problem
+
+
+def test_properties_may_have_names_of_keywords():
+    assert schema.problems({"properties": {"pattern": {"type": "string"}, "patternProperties": {}}}) == []
