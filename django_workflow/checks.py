@@ -19,6 +19,7 @@ from django_workflow.definition import validate
 from django_workflow.definition.names import QUEUE_RULE, is_queue_name
 from django_workflow.definition.registry import registry
 from django_workflow.definition.retry import Retry
+from django_workflow.definition.spec import StepSpec
 from django_workflow.definition.validate import MAX_DURATION_CEILING, MAX_TASKS_CEILING, retry_problems
 from django_workflow.engine import publish
 from django_workflow.engine.records import LEVELS
@@ -27,6 +28,8 @@ from django_workflow.exceptions import DefinitionError
 FLOWS = "django_workflow_flowdefinition"
 #: Keys whose value may be zero: no prefetching, no grace, no log lines.
 MAY_BE_ZERO = frozenset({"PREFETCH", "GRACE", "LOG_LINES"})
+#: Executors that every worker has.
+BUILT_IN = frozenset({"thread", "async", "process"})
 CEILINGS = {"MAX_DURATION": MAX_DURATION_CEILING, "MAX_TASKS": MAX_TASKS_CEILING}
 
 
@@ -63,6 +66,26 @@ def check_names(app_configs: Any = None, databases: Any = None, **kwargs: Any) -
         return []
     slugs = [flow.slug for flow in registry.flows()]
     return [Error(f"{problem}.", id="django_workflow.E020") for problem in publish.taken_by_stored_flows(slugs)]
+
+
+@register()
+def check_resources(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Report steps that ask for resources of an executor that knows none."""
+    hint = "Name an executor of EXECUTORS that knows them, such as a DaskExecutor, or take resources= away."
+    return [
+        Error(f"Flow {flow.slug!r}, step {step.name!r}: executor {step.executor!r} knows no resources.", hint=hint,
+              obj=flow, id="django_workflow.E021")
+        for flow in registry.flows()
+        for step in _steps(flow)
+        if step.resources and (step.executor in BUILT_IN if step.executor else not conf.EXECUTORS)
+    ]  # fmt: skip
+
+
+def _steps(flow: Any) -> list[StepSpec]:
+    try:
+        return list(flow.spec.steps.values())
+    except DefinitionError:
+        return []
 
 
 def _warnings(flow: Any) -> list[str]:

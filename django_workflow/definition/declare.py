@@ -96,6 +96,7 @@ class FlowDeclaration:
         when, on_unmet: a condition, and what happens where it is false: "skip", "skip_cascade" or "fail".
         on_exhausted: what happens when no attempt is left: "fail", "skip" or "skip_cascade".
         retry, timeout, queue, executor: else the flow's, else the settings'.
+        resources: what one attempt needs of an engine of the site's own, by name, such as {"GPU": 1}.
         atomic: run handler and bookkeeping in one transaction of the site's database.
         next: where it leads: steps by name, `When`, `To` and `Otherwise`, in order; match: "all" that hold fire, or
         only the "first".
@@ -333,6 +334,7 @@ def _compile_step(slug: str, draft: StepDraft) -> spec.StepSpec:
         when=compile_condition(f"{slug}.{draft.name}.when", options.pop("when", None)),
         delay=seconds(options.pop("delay", None)),
         arguments=dict(options.pop("arguments", None) or {}),
+        resources=dict(options.pop("resources", None) or {}),
         retry=retry,
         timeout=None if timeout is None else float(timeout),
         **options,

@@ -108,6 +108,7 @@ def _step_of_spec(flow: spec.FlowSpec, step: spec.StepSpec) -> StepDraft:
         **{name: getattr(step, name) for name in ("timeout", "queue", "executor", "when", "delay")},
         "retry": dict(step.retry),
         "arguments": dict(step.arguments),
+        "resources": dict(step.resources),
         "on_unmet": step.on_unmet if step.on_unmet != "skip" else None,
         "on_exhausted": step.on_exhausted if step.on_exhausted != "fail" else None,
         "match": step.match if step.match != spec.MATCH_ALL else None,

@@ -105,6 +105,7 @@ class StepSpec:
     item_names: how such a flow calls the parts of an item.
     arguments: what the handler receives besides, by parameter: expressions, or values as they are.
     delay: seconds between the activation and its tasks, or an expression that gives them.
+    resources: what one attempt needs of its executor, by name, such as {"GPU": 1}.
     retry_when: an expression that asks for another attempt, also after a success, while attempts are left.
     In a flow of another language `max_parallel` and the numbers of `retry` may be expressions, too.
     """
@@ -131,6 +132,7 @@ class StepSpec:
     timeout: float | None = None
     queue: str | None = None
     executor: str | None = None
+    resources: Mapping[str, float] = field(default_factory=dict)
     atomic: bool = False
     title: str = ""
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 COMMON_OPTIONS = frozenset(
     {
         *("when", "on_unmet", "on_exhausted", "retry", "timeout", "queue", "executor", "atomic", "title"),
+        "resources",
         *("next", "match", "join", "delay", "arguments"),
     }
 )
@@ -36,6 +37,7 @@ MAX_ITERATIONS_CEILING = 100_000
 MAX_EDGES = 25_000
 #: Of a time in seconds, a factor, a share: neither infinite nor too large to be one.
 LARGEST_NUMBER = 1e15
+MAX_RESOURCE_NAME = 100
 MATCHES = (spec.MATCH_ALL, spec.MATCH_FIRST)
 #: What the expressions of each place may look at.
 CONDITION_NAMES = frozenset({"input", "outputs", "vars"})
@@ -320,6 +322,7 @@ def _check_options(step: StepDraft, report: Report) -> None:
         report(f"atomic must be True or False, not {options['atomic']!r}")
     _check_title(options.get("title", ""), report)
     _check_shared(options, report)
+    _check_place(options, report)
     _check_condition(options.get("when"), report, CONDITION_NAMES)
     _check_delay(options.get("delay"), CONDITION_NAMES, report)
     offered = ITEM_NAMES if step.kind == spec.MAP else ARGUMENT_NAMES
@@ -331,6 +334,26 @@ def _check_title(title: Any, report: Report) -> None:
         report(f"title must be text, not {shown(title)}")
     elif len(title) > TITLE:
         report(f"title has {len(title):,} characters; {TITLE} are allowed")
+
+
+def _check_place(options: Mapping[str, Any], report: Report) -> None:
+    """Check what a step asks of where it runs."""
+    resources, executor = options.get("resources"), options.get("executor")
+    if options.get("atomic") is True:
+        if executor not in (None, "thread"):
+            report(f"atomic runs in a thread of the worker, not on executor {executor!r}; take one of the two away")
+        if resources:
+            report("atomic runs in a thread of the worker, which has no resources to ask for; take one of the two away")
+    if resources is None:
+        return
+    if not isinstance(resources, Mapping):
+        report(f"resources are numbers by name, not {shown(resources)}")
+        return
+    for name, number in resources.items():
+        if not (isinstance(name, str) and 0 < len(name) <= MAX_RESOURCE_NAME and is_storable(name)):
+            report(f"resources: a name is text of at most {MAX_RESOURCE_NAME} characters, not {shown(name)}")
+        elif not (_is_number(number) and 0 < number <= LARGEST_NUMBER):
+            report(f"resources: {name!r} must be a positive number, not {shown(number)}")
 
 
 def _check_shared(options: Mapping[str, Any], report: Report) -> None:

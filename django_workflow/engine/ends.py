@@ -84,7 +84,7 @@ class Ending:
         elif ending.is_exhausted():
             ending.status = FAILED
             return ending
-        elif outcome.kind == LOST:
+        elif outcome.kind == LOST and task.is_lost:
             ending.keeps_lease = run.status != PAUSED and run.may_take(task.queue)
         else:
             try:
@@ -236,7 +236,7 @@ def record_attempts(endings: Sequence[Ending]) -> None:
         outcome, task = item.outcome, item.outcome.task
         if outcome.kind in (SUCCEEDED, SKIPPED):
             continue
-        was_lost = outcome.kind == LOST
+        was_lost = outcome.kind == LOST and task.is_lost
         error = outcome.error or ErrorRecord("", outcome.reason)
         values.append((
             task.run_id, task.id, task.lost_lease_id if was_lost else task.lease_id, task.attempt - was_lost,

@@ -17,6 +17,8 @@ from django_workflow.text import storable
 #: What differs between two errors of one kind: ids, addresses, numbers, quoted values.
 VARYING = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|0x[0-9a-f]+|\d+(?:[.,]\d+)*|'[^']*'|\"[^\"]*\"")
 MAX_MESSAGE = 2_000
+#: Seconds after which a task begins again that an engine lost before it began.
+LOST_AGAIN = 1.0
 MAX_TRACEBACK = 20_000
 
 
@@ -120,6 +122,17 @@ def lost(task: ClaimedTask) -> Outcome:
     message = "the worker vanished while it held this task"
     error = ErrorRecord("WorkerLost", message, classes=("WorkerLost",))
     return Outcome(task, LOST, error=error, is_counted=task.is_begun)
+
+
+def lost_elsewhere(task: ClaimedTask, why: str, *, has_begun: bool, **more: Any) -> Outcome:
+    """What executed the handler vanished, and the worker did not; counts if the handler had begun, or was lost before.
+
+    What does not count is tried again soon.
+    """
+    error = ErrorRecord("WorkerLost", storable(why)[:MAX_MESSAGE], classes=("WorkerLost",))
+    is_counted = has_begun or task.lost_count > 0
+    delay = None if is_counted else LOST_AGAIN
+    return Outcome(task, LOST, error=error, is_counted=is_counted, retry_after=delay, **more)
 
 
 def released(task: ClaimedTask, reason: str, *, delay: float = 0.0, **more: Any) -> Outcome:

@@ -345,6 +345,14 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("message_id", models.BigIntegerField(blank=True, null=True)),
                 ("lease_id", models.BigIntegerField(blank=True, help_text="Random per claim: the fence.", null=True)),
+                (
+                    "begun_lease_id",
+                    models.BigIntegerField(
+                        blank=True,
+                        help_text="The lease under which it began on an engine of the site's own: no lease begins twice.",
+                        null=True,
+                    ),
+                ),
                 ("index", models.IntegerField(db_default=0, default=0)),
                 ("attempt", models.IntegerField(db_default=0, default=0, help_text="Claims so far; only grows.")),
                 (

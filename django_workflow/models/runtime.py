@@ -186,6 +186,10 @@ class Task(models.Model):
     step_run = reference(StepRun, related_name="tasks")
     message_id = models.BigIntegerField(null=True, blank=True)
     lease_id = models.BigIntegerField(null=True, blank=True, help_text="Random per claim: the fence.")
+    begun_lease_id = models.BigIntegerField(
+        null=True, blank=True,
+        help_text="The lease under which it began on an engine of the site's own: no lease begins twice.",
+    )  # fmt: skip
     worker = reference("django_workflow.Worker", null=True, blank=True, related_name="tasks")
     index = models.IntegerField(default=0, db_default=0)
     attempt = models.IntegerField(default=0, db_default=0, help_text="Claims so far; only grows.")

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
+from django_workflow.conf import conf
 from django_workflow.definition.spec import StepSpec
 from django_workflow.statuses import CANCELLED, HELD, PAUSED, QUEUED, RUNNING, SCHEDULED, SUSPENDED, TIMED_OUT, WAITING
 from django_workflow.templatetags.django_workflow import duration
@@ -172,6 +173,9 @@ def _of_worker(facts: Facts, task: TaskFacts) -> str:
         return "Runs in the process that called it."
     if task.worker is None or task.heartbeat_age is None:
         return "Runs."
+    step = facts.spec.steps[task.step]
+    if task.begun_at is None and step.executor in conf.EXECUTORS:
+        return f"Waits in executor {step.executor}, where it was handed to by worker {task.worker}."
     begun = "" if task.begun_at is not None else "Claimed and about to begin: "
     return f"{begun}{'runs' if begun else 'Runs'} on worker {task.worker}, heard of {ago(task.heartbeat_age)}."
 

@@ -28,6 +28,7 @@ from django_workflow.statuses import SUCCEEDED
 from django_workflow.text import in_one_line
 from django_workflow.worker import executors, unknown
 from django_workflow.worker.context import log_fields
+from django_workflow.worker.elsewhere import Elsewhere
 from django_workflow.worker.executors import Runners
 from django_workflow.worker.forgotten import Forgotten
 from django_workflow.worker.hand import PATIENCE, Hand
@@ -42,6 +43,8 @@ logger = logging.getLogger("django_workflow.worker")
 DRAIN_POLL = 0.1
 #: Seconds that a claim waits for a settle, which flushes as well, before it is flushed by itself.
 FLUSH_AFTER = 0.001
+#: Why a task is handed back that waited too long for a slot.
+NOT_IN_TIME = "it did not begin in time"
 #: Least time between two notifications of the same queue by this worker.
 NOTIFY_EVERY = 0.05
 #: How often a worker whose grace time is over tries to hand back what it has.
@@ -67,6 +70,7 @@ class Dispatcher:
         self._finished: deque[tuple[Job, Outcome | Settled]] = deque()
         self._pile = Pile()
         self._runners = Runners(options.concurrency, options.executor, self._report)
+        self._elsewhere = Elsewhere(self.hand, self._runners)
         self._sources = {name: Source(name) for name in options.queues}
         self._next_poll = 0.0
         self._controlled: set[UUID | str] = set()
@@ -154,7 +158,8 @@ class Dispatcher:
             self._release_unbegun(lambda job: True, "the worker is stopping")
         else:
             now = time.monotonic()
-            self._release_unbegun(lambda job: job.claimed_at <= now - PATIENCE, "it did not begin in time")
+            late = now - PATIENCE
+            self._release_unbegun(lambda job: job.executor is None and job.claimed_at <= late, NOT_IN_TIME)
         self._start_suspects()
         self._mark_begun()
         self._flush_claims()
@@ -211,7 +216,11 @@ class Dispatcher:
         if self.is_stopping or slots <= 0 or not queues:
             return None
         lease = self.options.lease.total_seconds()
-        return Taker(self.worker_id, lease, queues, slots, self._knows, opened=self._opened)
+        return Taker(self.worker_id, lease, queues, slots, self._takes, opened=self._opened)
+
+    def _takes(self, spec: FlowSpec, step: StepSpec) -> bool:
+        """Say whether a successor may be taken at once; executors of the site's own take what a queue gives them."""
+        return self._runners.foreign(step) is None and self._knows(spec, step)
 
     @staticmethod
     def _knows(spec: FlowSpec, step: StepSpec) -> bool:
@@ -268,12 +277,13 @@ class Dispatcher:
                 source.may_hold_more = True
         room = self.hand.room(self.options.prefetch)
         for source in self._sources.values():
-            if room <= 0 or source.due_at() > now:
+            limit = self._elsewhere.room(source.name, room)
+            if limit <= 0 or source.due_at() > now:
                 continue
             slots = max(0, self.options.concurrency - self.hand.count())
             lease = self.options.lease.total_seconds()
             try:
-                tasks = source.claim(room, slots=slots, lease=lease, worker_id=self.worker_id, opened=self._opened)
+                tasks = source.claim(limit, slots=slots, lease=lease, worker_id=self.worker_id, opened=self._opened)
             except Exception as error:
                 if db.is_of_connection(error):
                     raise
@@ -287,7 +297,7 @@ class Dispatcher:
                 self._flush_at = self._flush_at or self.tally.last_claim_at + FLUSH_AFTER
             if source.may_hold_more:
                 self._share(source.name)
-            room -= len(tasks)
+            room -= sum(self._runners.foreign(task.step) is None for task in tasks)
             self._accept(tasks)
             self._opened.clear()
 
@@ -306,6 +316,7 @@ class Dispatcher:
 
     def _accept(self, tasks: Iterable[ClaimedTask]) -> None:
         """Hand claimed tasks to their runners; lost and unknown ones go to settle first."""
+        foreign: list[Job] = []
         for task in tasks:
             step = task.step
             handler = registry.handler(step.handler)
@@ -315,14 +326,26 @@ class Dispatcher:
                 continue
             self.hand.let_go_of(task.id)
             job = self.hand.add(task, handler)
+            executor = self._elsewhere.note(job)
             if task.is_lost:
                 self._pile.add(outcome.lost(task))
                 self.wake.set()
+            elif executor is not None:
+                foreign.append(job)
             elif task.lost_count:
                 self.hand.suspects.append(job)
                 self.wake.set()
             else:
                 self._runners.submit(job)
+        self._hand_over(foreign)
+
+    def _hand_over(self, jobs: list[Job]) -> None:
+        """Hand jobs to executors of the site's own; what these have no room for goes back."""
+        for job, delay in self._elsewhere.hand_over(jobs):
+            job.withdraw()
+            job.is_reported = True
+            self._pile.add(outcome.released(job.task, "its executor has no room", delay=delay))
+            self.wake.set()
 
     def _close_claims(self, taken: Iterable[ClaimedTask] = ()) -> None:
         """Note that these tasks are in hand; what else this round's claims took has to be looked for."""
@@ -346,12 +369,14 @@ class Dispatcher:
     def _start_suspects(self) -> None:
         """Begin tasks that were lost before, recorded first, so that they cannot kill for ever."""
         chosen = self.hand.choose_suspects()
+        here = [job for job in chosen if self._elsewhere.note(job) is None]
         try:
-            begun = claim.begin([job.task for job in chosen])
+            begun = claim.begin([job.task for job in here])
+            self._hand_over([job for job in chosen if job not in here])
         except Exception:
             self.hand.suspects.extendleft(reversed(chosen))
             raise
-        for job in chosen:
+        for job in here:
             if job.task.id in begun:
                 self._runners.submit(job)
             else:
@@ -360,6 +385,7 @@ class Dispatcher:
 
     def _mark_begun(self) -> None:
         """Record the begin of prefetched tasks that run for a while, so that losing them counts."""
+        self._elsewhere.learn()
         unmarked = self.hand.unmarked()
         claim.begin(unmarked)
         for task in unmarked:
@@ -367,7 +393,7 @@ class Dispatcher:
 
     def _release_unbegun(self, is_meant: Callable[[Job], bool], reason: str) -> None:
         """Hand back what waits for a slot."""
-        for job in self.hand.withdraw_waiting(is_meant):
+        for job in (*self.hand.withdraw_waiting(is_meant), *self._elsewhere.withdraw(is_meant)):
             self._pile.add(outcome.released(job.task, reason))
             self.wake.set()
 
@@ -413,9 +439,10 @@ class Dispatcher:
             due.append(self._flush_at)
         if self._stop_at is not None:
             due.append(self._stop_at)
-        due += self.hand.due(now)
-        if not self.is_stopping and self.hand.room(self.options.prefetch) > 0:
-            due += [source.due_at() for source in self._sources.values()]
+        due += [*self.hand.due(now), self._elsewhere.due()]
+        if not self.is_stopping:
+            here = self.hand.room(self.options.prefetch)
+            due += [item.due_at() for item in self._sources.values() if self._elsewhere.room(item.name, here) > 0]
         return max(0.0, min(due) - now)
 
     def _is_over(self) -> bool:
@@ -447,7 +474,7 @@ class Dispatcher:
 
     def _give_up(self) -> None:
         """The grace time is over: hand back what still runs; what cannot be handed back is left to its lease."""
-        for job in self.hand.running():
+        for job in (*self.hand.running(), *self.hand.elsewhere()):
             if not job.is_reported:
                 job.is_reported = True
                 job.interrupt()

@@ -10,12 +10,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Any, Protocol
 
 from django.utils.module_loading import import_string
 
 from django_workflow.conf import conf
+from django_workflow.definition.containment import leave_to_operator
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import StepSpec
 from django_workflow.engine.outcome import Outcome
@@ -272,6 +274,13 @@ def known() -> list[str]:
     return [*RUNNERS, *conf.EXECUTORS]
 
 
+def made(name: str) -> Executor:
+    """Return a new executor of the site's own, as its setting says."""
+    factory = conf.EXECUTORS[name]
+    executor: Executor = (import_string(factory) if isinstance(factory, str) else factory)()
+    return executor
+
+
 def name_for(step: StepSpec) -> str | None:
     """Return the executor that a step names, None for the worker's own.
 
@@ -317,6 +326,33 @@ class Runners:
             job.begin()
             self._report(job, invoke.conclude_error(job, error))
 
+    def foreign(self, step: StepSpec) -> str | None:
+        """Return the executor of the site's own that a step is handed to; None for those of this worker."""
+        if not conf.EXECUTORS:
+            return None
+        handler = registry.handler(step.handler)
+        name = name_for(step) or self._default
+        is_atomic = step.atomic or (handler is not None and handler.atomic)
+        return name if name in conf.EXECUTORS and name not in RUNNERS and not is_atomic else None
+
+    def slots(self, name: str) -> int:
+        """Return how many jobs an executor of the site's own wants; one that cannot be made fails what it is given."""
+        try:
+            runner = self._made.get(name) or self._make(name)
+        except BaseException as error:
+            leave_to_operator(error)
+            return self._concurrency
+        try:
+            return int(runner.slots())
+        except BaseException as error:
+            leave_to_operator(error)
+            logger.exception("executor %r does not say how many jobs it wants", name)
+            return 0
+
+    def is_fenced(self, name: str) -> bool:
+        """Say whether what an executor of the site's own is given begins once for each attempt."""
+        return name in self._made and bool(self._made[name].is_fenced)
+
     def stop(self) -> None:
         """Stop all runners."""
         for runner in self._made.values():
@@ -336,9 +372,7 @@ class Runners:
         if name in RUNNERS:
             runner: Any = RUNNERS[name](self._concurrency, self._report)
         elif name in conf.EXECUTORS:
-            factory = conf.EXECUTORS[name]
-            factory = import_string(factory) if isinstance(factory, str) else factory
-            runner = FuturesRunner(factory(), self._report)
+            runner = FuturesRunner(name, made(name), self._report, self._concurrency)
         else:
             names = ", ".join(known())
             raise UnregisteredHandler(f"There is no executor {name!r}; known: {names}. Add it to EXECUTORS.")

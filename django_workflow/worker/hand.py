@@ -80,7 +80,7 @@ class Hand:
         """A handler has ended: its slot is free, and its pace is known."""
         job.ended_at = job.ended_at or time.monotonic()
         self.overtime.discard(job)
-        if job.begun_at is not None:
+        if job.begun_at is not None and job.executor is None:
             seconds = job.ended_at - job.begun_at
             self._slowest = max(seconds, self._slowest * 0.99)
             before = seconds if self._average is None else self._average
@@ -89,7 +89,7 @@ class Hand:
     def withdraw_waiting(self, is_meant: Callable[[Job], bool]) -> Iterator[Job]:
         """Withdraw those of the jobs meant that have not begun."""
         for job in list(self.jobs.values()):
-            waits = job.begun_at is None and not job.is_reported and not job.task.is_lost
+            waits = job.begun_at is None and job.executor is None and not job.is_reported and not job.task.is_lost
             if waits and is_meant(job):
                 if job in self.suspects:
                     self.suspects.remove(job)
@@ -102,8 +102,18 @@ class Hand:
         return [job for job in self.jobs.values() if job.begun_at is not None and job.ended_at is None]
 
     def count(self) -> int:
-        """How many jobs have or want a slot."""
-        return len(self.overtime) + sum(1 for job in self.jobs.values() if job.ended_at is None)
+        """How many jobs have or want a slot of this worker."""
+        here = sum(1 for job in self.jobs.values() if job.ended_at is None and job.executor is None)
+        return here + sum(1 for job in self.overtime if job.executor is None)
+
+    def count_elsewhere(self, executor: str) -> int:
+        """How many jobs have or want a slot of an executor of the site's own."""
+        here = sum(1 for job in self.jobs.values() if job.ended_at is None and job.executor == executor)
+        return here + sum(1 for job in self.overtime if job.executor == executor)
+
+    def elsewhere(self) -> list[Job]:
+        """Jobs that an executor of the site's own was given, and that are not known to have begun."""
+        return [job for job in self.jobs.values() if job.waits_elsewhere and not job.is_reported]
 
     def room(self, prefetch: int) -> int:
         """Return how many tasks may be claimed now, at most `prefetch` of them to wait for a slot.
@@ -120,12 +130,15 @@ class Hand:
     def _is_quick(self) -> bool:
         """Say whether handlers have been quick of late, and those that run are not old."""
         now = time.monotonic()
-        return self._slowest <= QUICK and all(now - (job.begun_at or now) <= QUICK for job in self.running())
+        return self._slowest <= QUICK and all(now - (job.begun_at or now) <= QUICK for job in self._running_here())
+
+    def _running_here(self) -> list[Job]:
+        return [job for job in self.running() if job.executor is None]
 
     def unmarked(self) -> list[ClaimedTask]:
         """Tasks whose handler has run for a while without a record of its begin."""
         before = time.monotonic() - MARK_AFTER
-        return [job.task for job in self.running() if not job.task.is_begun and (job.begun_at or 0) < before]
+        return [job.task for job in self._running_here() if not job.task.is_begun and (job.begun_at or 0) < before]
 
     def suspect(self, task: ClaimedTask) -> None:
         """A task whose loss has been settled waits here for its next begin."""
@@ -142,8 +155,8 @@ class Hand:
         takes no neighbour's attempt with it.
         """
         chosen: list[Job] = []
-        running = self.running() + [job for job in self.jobs.values() if _is_about_to_begin(job)]
-        free = self.concurrency - len(running) - len(self.overtime)
+        running = self._running_here() + [job for job in self.jobs.values() if _is_about_to_begin(job)]
+        free = self.concurrency - len(running) - sum(1 for job in self.overtime if job.executor is None)
         dangerous = any(job.task.lost_count > 1 for job in running)
         for job in list(self.suspects):
             if free <= 0:
@@ -164,6 +177,8 @@ class Hand:
                 continue
             if job.timeout is not None and not job.is_reported:
                 yield job.deadline or now + job.timeout  # it may begin as soon as we sleep
+            if job.executor is not None:
+                continue
             if job.begun_at is None:
                 if not job.is_reported and not job.task.is_lost:
                     yield job.claimed_at + PATIENCE

@@ -25,6 +25,7 @@ class Job:
     is_atomic: handler and settle are one transaction, for the run's version or today's code says so.
     is_ready: the handler can start, so its timeout runs; a new process takes its time before that.
     is_reported: an outcome was handed in already (it timed out, or was withdrawn); a later result is late.
+    executor: the site's own executor that it was handed to. It waits there until its row says that it has begun.
     """
 
     __slots__ = (
@@ -38,6 +39,7 @@ class Job:
         "claimed_at",
         "context",
         "ended_at",
+        "executor",
         "handler",
         "is_atomic",
         "is_interrupted",
@@ -58,6 +60,7 @@ class Job:
         self.claimed_at = time.monotonic()
         self.begun_at: float | None = None
         self.ended_at: float | None = None
+        self.executor: str | None = None
         self.is_ready = True
         self.is_reported = False
         self.is_interrupted = False
@@ -80,6 +83,18 @@ class Job:
         """From here on the timeout runs."""
         self.begun_at = time.monotonic()
         self.is_ready = True
+
+    def hand_over(self, executor: str) -> bool:
+        """Take the one ticket for an executor of the site's own; False where the job was withdrawn."""
+        if not self._take_ticket():
+            return False
+        self.executor = executor
+        return True
+
+    @property
+    def waits_elsewhere(self) -> bool:
+        """Whether it was handed to an executor of the site's own and is not known to have begun there."""
+        return self.executor is not None and self.begun_at is None and self.ended_at is None
 
     def withdraw(self) -> bool:
         """Take the ticket so that the job never begins; False where it has begun."""

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 from uuid import UUID
@@ -42,11 +42,21 @@ CHUNK = 262_144
 LOOK_EVERY_MS = 100
 
 
-def describe(job: Job) -> str:
-    """Return all a handler needs, as JSON text."""
+#: Answers of an engine's process that called no handler: the database is out of its reach, or the lease has begun.
+UNREACHABLE, ALREADY_BEGUN = "unreachable", "already_begun"
+#: Seconds until a task is tried again whose begin could not be recorded.
+REACH_AGAIN = 5.0
+
+
+def describe(job: Job, *, is_fenced: bool = False) -> str:
+    """Return all a handler needs, as JSON text.
+
+    is_fenced: whether it begins only where its lease has not begun before.
+    """
     task = job.task
     return json.dumps(
         {
+            "is_fenced": is_fenced,
             "id": task.id,
             "run_id": str(task.run_id),
             "step_run_id": task.step_run_id,
@@ -72,21 +82,30 @@ def describe(job: Job) -> str:
 
 
 def perform(text: str, sink: Sink | None = None) -> str:
-    """Run the described job in this thread and return its outcome as JSON text.
+    """Run the described job in this thread and return its outcome as JSON text; `sink` as for `execute`."""
+    task = task_of(json.loads(text))
+    handler = registry.handler(task.step.handler)
+    if handler is None:
+        return answer(unknown.judge(task))  # this process has other code than the one that claimed the task
+    return execute(Job(task, handler), sink)
+
+
+def execute(job: Job, sink: Sink | None = None, judge: Callable[[Outcome], Outcome] | None = None) -> str:
+    """Run a job in this thread and return its outcome as JSON text.
 
     sink: takes what the handler logs; without one it comes back with the outcome.
+    judge: has the last word on the outcome.
     """
-    task = _task(json.loads(text))
-    handler = registry.handler(task.step.handler)
     lines: list[LogLine] = []
-    if handler is None:
-        result = unknown.judge(task)  # this process has other code than the one that claimed the task
-    else:
-        job = Job(task, handler)
-        job.log.sink = sink or lines.append
-        job.begin()
-        with capturing():
-            result = invoke.call_here(job)
+    job.log.sink = sink or lines.append
+    job.begin()
+    with capturing():
+        result = invoke.call_here(job)
+    return answer(judge(result) if judge is not None else result, lines)
+
+
+def answer(result: Outcome, lines: Sequence[LogLine] = ()) -> str:
+    """Return an outcome as JSON text, with what the handler logged."""
     error = result.error
     return json.dumps(
         {
@@ -97,6 +116,7 @@ def perform(text: str, sink: Sink | None = None) -> str:
             "retry_after": result.retry_after,
             "reason": result.reason,
             "events": result.events,
+            "seconds": None if result.begun_at is None else time.monotonic() - result.begun_at,
             "logged": _describe_lines(lines),
         }
     )
@@ -105,6 +125,10 @@ def perform(text: str, sink: Sink | None = None) -> str:
 def read_result(job: Job, text: str) -> Outcome:
     """Turn what `perform` returned into an outcome of the job."""
     data = json.loads(text)
+    if (refused := _read_refusal(job, data)) is not None:
+        return refused
+    if job.executor is not None and data["seconds"] is not None:
+        job.begun_at = time.monotonic() - data["seconds"]  # when it began is known there only
     error = data["error"]
     _take_lines(job, data.get("logged", ()))
     job.context.events = [(kind, body) for kind, body in data["events"]]
@@ -121,6 +145,17 @@ def read_result(job: Job, text: str) -> Outcome:
     )
 
 
+def _read_refusal(job: Job, data: dict[str, Any]) -> Outcome | None:
+    """Return what becomes of an attempt that did not begin where it was executed; None where it did."""
+    if data["kind"] == ALREADY_BEGUN:
+        why = "it was executed a second time: what executed it first has vanished"
+        return outcome.lost_elsewhere(job.task, why, has_begun=True, **invoke.times(job))
+    if data["kind"] == UNREACHABLE:
+        why = f"its begin could not be recorded: {data['reason']}"
+        return outcome.released(job.task, why, delay=REACH_AGAIN, **invoke.times(job))
+    return None
+
+
 def _describe_lines(lines: Sequence[LogLine]) -> list[list[Any]]:
     """Return lines as JSON-able lists; the clock of another machine may differ, so their age is told."""
     now = time.time()
@@ -134,7 +169,8 @@ def _take_lines(job: Job, described: Sequence[Sequence[Any]]) -> None:
         job.log.put(LogLine(UUID(run_id), task_id, attempt, level, now - age, logger, message))
 
 
-def _task(data: dict[str, Any]) -> ClaimedTask:
+def task_of(data: dict[str, Any]) -> ClaimedTask:
+    """Return the described task."""
     spec = FlowSpec.from_dict(data["flow"])
     step = spec.steps[data["step"]]
     return ClaimedTask(

@@ -24,7 +24,7 @@ FLOW_KEYS: Final = (
 MAP_KEYS: Final = ("over", "count", "max_parallel", "tolerate")
 STEP_KEYS: Final = (
     *("title", "handler", "depends_on", "join", "when", "on_unmet", "map", "arguments", "delay", "retry"),
-    *("on_exhausted", "timeout", "queue", "executor", "atomic", "match", "next"),
+    *("on_exhausted", "timeout", "queue", "executor", "resources", "atomic", "match", "next"),
 )
 RETRY_KEYS: Final = ("max_attempts", "strategy", "base", "factor", "cap", "jitter", "retry_on", "give_up_on")
 
@@ -61,7 +61,7 @@ class Reader:
 
     def _step(self, name: str, data: Mapping[str, Any]) -> StepDraft:
         path: Path = ("steps", name)
-        plain = ("title", "join", "on_unmet", "on_exhausted", "arguments", "atomic", "match")
+        plain = ("title", "join", "on_unmet", "on_exhausted", "arguments", "resources", "atomic", "match")
         options = {key: data[key] for key in plain if key in data} | self._shared(data, path)
         if "when" in data:
             options["when"] = _condition(data["when"])
@@ -156,6 +156,7 @@ def _plain_step(step: StepDraft) -> dict[str, Any]:
         "map": source if step.kind == spec.MAP else None,
         "when": _plain_condition(options.get("when")),
         "arguments": _values(options.get("arguments")),
+        "resources": _values(options.get("resources")),
         "delay": _time(options.get("delay")),
         "atomic": options.get("atomic") or None,
         "next": [_plain_way(way) for way in ways(options.get("next"))],

@@ -13,6 +13,7 @@ from django.db.utils import OperationalError
 
 from django_workflow.conf import conf
 from django_workflow.engine.diagnosis import ERROR, OK, WARNING, Finding, examine
+from django_workflow.worker import examining
 
 
 class Command(BaseCommand):
@@ -24,7 +25,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            findings = examine()
+            findings = [*examine(), *examining.examine()]
         except OperationalError as error:
             remedy = f"start the server, or mend DATABASES[{conf.DATABASE!r}]"
             findings = [Finding(ERROR, f"the database does not answer: {error}".strip(), remedy)]

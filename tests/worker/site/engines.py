@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from typing import Any
 
 ADDRESS = "TEST_DASK_ADDRESS"
@@ -16,3 +17,11 @@ def plain_dask() -> Any:
 
     opened.append(Client(os.environ[ADDRESS], set_as_default=False))
     return opened[-1].get_executor(pure=False)
+
+
+def dask() -> Any:
+    """Return the executor of this package."""
+    from django_workflow.contrib.dask import DaskExecutor
+
+    slots = os.environ.get("TEST_DASK_SLOTS")
+    return DaskExecutor(os.environ[ADDRESS], resource_wait=timedelta(seconds=2), slots=int(slots) if slots else "auto")

@@ -1,0 +1,107 @@
+"""What a worker has handed to executors of the site's own: how much they take, and what of it has begun."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from math import inf
+
+from django_workflow.conf import conf
+from django_workflow.engine import elsewhere
+from django_workflow.worker.executors import Runners
+from django_workflow.worker.hand import Hand
+from django_workflow.worker.job import Job
+
+#: Seconds between two looks for what has begun.
+LOOK_EVERY = 0.5
+#: Seconds until a task is read again for which its executor has no room, where its queue has tasks of other kinds.
+NO_ROOM_AGAIN = 5.0
+
+
+class Elsewhere:
+    """The jobs in hand that executors of the site's own run."""
+
+    def __init__(self, hand: Hand, runners: Runners) -> None:
+        self._hand = hand
+        self._runners = runners
+        #: For each queue, who has had tasks of it; None is this worker itself.
+        self._fed: dict[str, set[str | None]] = defaultdict(set)
+        self._look_at = 0.0
+        self._is_used = False
+
+    def room(self, queue: str, here: int) -> int:
+        """Return how many tasks of a queue may be claimed; `here` is the room for what this worker runs itself."""
+        fed = self._fed.get(queue)
+        if not fed or None in fed:
+            return here
+        return min(self._free(name) for name in fed if name is not None)
+
+    def note(self, job: Job) -> str | None:
+        """Remember where the tasks of a job's queue go, and return where this one does; None: it stays here."""
+        if not conf.EXECUTORS:
+            return None
+        name = self._runners.foreign(job.task.step)
+        self._is_used = self._is_used or name is not None
+        self._fed[job.task.queue].add(name)
+        return name
+
+    def hand_over(self, jobs: Iterable[Job]) -> list[tuple[Job, float]]:
+        """Hand over what there is room for; return the other jobs, each with the seconds until it is read again."""
+        given: list[Job] = []
+        refused: list[tuple[Job, float]] = []
+        taken: Counter[str] = Counter()
+        for job in jobs:
+            name = self._name(job)
+            if taken[name] < self._free(name):
+                taken[name] += 1
+                given.append(job)
+            else:
+                refused.append((job, NO_ROOM_AGAIN if len(self._fed[job.task.queue]) > 1 else 0.0))
+        elsewhere.hand_over([job.task for job in given if self._runners.is_fenced(self._name(job))])
+        for job in given:
+            self._runners.submit(job)
+        return refused
+
+    def due(self) -> float:
+        """Return when to look for begins, in monotonic seconds."""
+        return self._look_at if self._is_used and self._hand.elsewhere() else inf
+
+    def learn(self) -> None:
+        """Look which of the jobs have begun, where it is time; from then on their timeouts run."""
+        if not self._is_used:
+            return
+        jobs, now = self._hand.elsewhere(), time.monotonic()
+        if jobs and now >= self._look_at:
+            self._look_at = now + LOOK_EVERY
+            self._learn(jobs)
+
+    def withdraw(self, is_meant: Callable[[Job], bool]) -> list[Job]:
+        """Take back those of the jobs meant that have not begun; none of them begins any more."""
+        if not self._is_used:
+            return []
+        jobs = [job for job in self._hand.elsewhere() if is_meant(job)]
+        fences = elsewhere.withdraw([job.task for job in jobs])
+        withdrawn = [job for job in jobs if job.task.fence in fences]
+        for job in withdrawn:
+            job.is_reported = True
+            job.interrupt()
+        if len(withdrawn) < len(jobs):
+            self._learn([job for job in jobs if job.task.fence not in fences])
+        return withdrawn
+
+    def _learn(self, jobs: list[Job]) -> None:
+        begun = elsewhere.read_begun([job.task for job in jobs])
+        now = time.monotonic()
+        for job in jobs:
+            seconds = begun.get(job.task.fence)
+            if seconds is not None and job.begun_at is None:
+                job.begun_at, job.task.is_begun = now - seconds, True
+
+    def _name(self, job: Job) -> str:
+        name = self._runners.foreign(job.task.step)
+        assert name is not None
+        return name
+
+    def _free(self, name: str) -> int:
+        return max(0, self._runners.slots(name) - self._hand.count_elsewhere(name))
