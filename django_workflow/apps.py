@@ -22,6 +22,7 @@ class DjangoWorkflowConfig(AppConfig):
         from django_workflow import checks  # noqa: F401  registers the system checks
         from django_workflow.definition.registry import registry
         from django_workflow.engine.publish import publish_after_migrate
+        from django_workflow.events.renumbering import repair_after_migrate
 
         registry.is_starting = lambda: not apps.ready
         try:
@@ -32,3 +33,4 @@ class DjangoWorkflowConfig(AppConfig):
                 f"A workflows.py raised SystemExit({error.code!r}) when it was imported."
             ) from error
         post_migrate.connect(publish_after_migrate, sender=self, dispatch_uid="django_workflow.publish")
+        post_migrate.connect(repair_after_migrate, sender=self, dispatch_uid="django_workflow.renumbering")

@@ -34,7 +34,7 @@ def examine() -> list[Finding]:
     findings = list(_database())
     if any(finding.level == ERROR for finding in findings):
         return findings  # nothing below can be looked at
-    for look in (_definitions, _unreadable, _workers, _queues, _pauses, _strays, _storage):
+    for look in (_definitions, _unreadable, _workers, _queues, _pauses, _strays, _foreign, _storage):
         findings += look()
     return findings
 
@@ -206,6 +206,23 @@ LATE_TO_BEGIN = """
     SELECT count(*) FROM django_workflow_run
     WHERE status = 'scheduled' AND due_at < clock_timestamp() - interval '1 minute'
 """
+#: What `events.renumbering` repairs. The messages' index is by channel: this one walks over all of them.
+OF_ANOTHER_CLUSTER = """
+    SELECT (SELECT count(*) FROM django_workflow_event WHERE xid >= next.xid),
+           (SELECT count(*) FROM django_workflow_message WHERE xid >= next.xid)
+    FROM (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS xid) AS next
+"""
+
+
+def _foreign() -> Iterator[Finding]:
+    events, messages = db.rows(OF_ANOTHER_CLUSTER)[0]
+    if events or messages:
+        yield Finding(
+            ERROR,
+            f"{events:,} events and {messages:,} messages have transaction ids of another cluster, as after a restore: "
+            "whoever follows or listens hears nothing",
+            "run: manage.py migrate, or start a worker; cursors that were kept from there stay good",
+        )
 
 
 def _strays() -> Iterator[Finding]:

@@ -35,6 +35,8 @@ T_co = TypeVar("T_co", covariant=True)
 #: A place in what is followed: transaction id and row id of what was read last. (0, 0) is before everything.
 Cursor = tuple[int, int]
 START: Cursor = (0, 0)
+#: What is before everything: the transaction ids of a restored database are below zero (`events.renumbering`).
+_LOWEST: Cursor = (-(2**63), 0)
 Rows = Callable[..., list[tuple[Any, ...]]]
 
 #: Below this transaction id everything has ended: what is committed is visible, and nothing comes any more.
@@ -330,9 +332,15 @@ def cursor_of(after: Iterable[int] | None) -> Cursor | None:
         cursor = int(xid), int(row)
     except (TypeError, ValueError, OverflowError):
         cursor = (-1, -1)
-    if not all(0 <= number <= LARGEST for number in cursor):
+    # the transaction ids of a restored database are below zero
+    if not (abs(cursor[0]) <= LARGEST and 0 <= cursor[1] <= LARGEST):
         raise InvalidArgument(f"A cursor is a pair of transaction id and id, not {shown(after)}.")
     return cursor
+
+
+def behind(position: Cursor) -> Cursor:
+    """Return the transaction id and the id behind which to read on from a position."""
+    return _LOWEST if position == START else position
 
 
 def split(found: Sequence[tuple[Any, ...]]) -> tuple[Sequence[tuple[Any, ...]], Read]:

@@ -23,9 +23,11 @@ from django_workflow.events.following import (
     Following,
     Read,
     Rows,
+    behind,
     cursor_of,
     split,
 )
+from django_workflow.events.renumbering import MESSAGES, translated
 from django_workflow.exceptions import InvalidArgument
 from django_workflow.twins import twin
 
@@ -187,7 +189,9 @@ class _Messages:
 
     def begin(self, rows: Rows) -> None:
         """Begin behind all that is committed now, unless a cursor was given."""
-        if self.position is None:
+        if self.position is not None:
+            self.position = translated(rows, MESSAGES, self.position)
+        else:
             self.position = START
             for xid, number, is_ripe in rows(BEGIN_NOW, [self.channel, self.channel]):
                 if is_ripe:
@@ -198,7 +202,7 @@ class _Messages:
     def read(self, rows: Rows) -> tuple[list[Received], Read]:
         """Read messages below the oldest open transaction."""
         assert self.position is not None
-        ripe, how = split(rows(READ_MESSAGES, [self.channel, *self.position]))
+        ripe, how = split(rows(READ_MESSAGES, [self.channel, *behind(self.position)]))
         received = []
         for xid, number, _, _, sent_at, written in ripe:
             self.position = (xid, number)

@@ -19,9 +19,11 @@ from django_workflow.events.following import (
     Following,
     Read,
     Rows,
+    behind,
     cursor_of,
     split,
 )
+from django_workflow.events.renumbering import EVENTS, translated
 from django_workflow.models import Event, Run
 
 
@@ -102,7 +104,9 @@ class _Events:
 
     def begin(self, rows: Rows) -> None:
         """Begin behind all that is committed now, unless a cursor was given."""
-        if self.position is None:
+        if self.position is not None:
+            self.position = translated(rows, EVENTS, self.position)
+        else:
             self.position = START
             for xid, row, is_ripe in rows(BEGIN_NOW):
                 if is_ripe:
@@ -113,7 +117,7 @@ class _Events:
     def read(self, rows: Rows) -> tuple[list[Event], Read]:
         """Read events below the oldest open transaction."""
         assert self.position is not None
-        ripe, how = split(rows(READ_EVENTS, self.position))
+        ripe, how = split(rows(READ_EVENTS, behind(self.position)))
         events = [_event(row) for row in ripe]
         if events:
             self.position = events[-1].cursor
@@ -165,7 +169,8 @@ class _EventsOfRun:
         if self.position is None:
             found = rows(LAST_OF_RUN, [self.run_id])
         else:
-            found = rows(LAST_OF_RUN_AT, [self.run_id, *self.position])
+            self.position = translated(rows, EVENTS, self.position)
+            found = rows(LAST_OF_RUN_AT, [self.run_id, *behind(self.position)])
         if found:
             xid, row, self._number = found[0]
             self.position = self.position or (xid, row)

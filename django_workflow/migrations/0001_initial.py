@@ -102,6 +102,20 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Renumbering",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("table_name", models.CharField(max_length=63)),
+                ("last_id", models.BigIntegerField(help_text="The rows up to this one.")),
+                ("lowest", models.BigIntegerField(help_text="Their transaction ids were at least this before.")),
+                ("shift", models.BigIntegerField()),
+                ("created_at", models.DateTimeField(db_default=django_workflow.models.fields.ClockTimestamp())),
+            ],
+            options={
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
             name="FlowVersion",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),

@@ -2,7 +2,7 @@
 
 from django_workflow.models.coordination import Leader, Queue, Worker
 from django_workflow.models.definition import FlowDefinition, FlowVersion
-from django_workflow.models.event import Event, Message
+from django_workflow.models.event import Event, Message, Renumbering
 from django_workflow.models.runtime import (
     Arrival,
     Attempt,
@@ -28,6 +28,7 @@ __all__ = [
     "Leader",
     "Message",
     "Queue",
+    "Renumbering",
     "Run",
     "StepRun",
     "Task",

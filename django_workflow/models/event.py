@@ -62,3 +62,19 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.channel} {self.pk}"
+
+
+class Renumbering(models.Model):
+    """Transaction ids that a restore brought from another cluster and that were shifted: of which rows, by how much."""
+
+    table_name = models.CharField(max_length=63)
+    last_id = models.BigIntegerField(help_text="The rows up to this one.")
+    lowest = models.BigIntegerField(help_text="Their transaction ids were at least this before.")
+    shift = models.BigIntegerField()
+    created_at = models.DateTimeField(db_default=ClockTimestamp())
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.table_name} up to {self.last_id}"

@@ -14,6 +14,7 @@ from django_workflow.conf import conf
 from django_workflow.engine import arrivals, start, timers
 from django_workflow.engine.leadership import Leadership
 from django_workflow.engine.pausing import pause_with_flow
+from django_workflow.events import renumbering
 
 logger = logging.getLogger("django_workflow.keeper")
 
@@ -76,6 +77,7 @@ class Keeper:
         if not was_leading:
             # whoever led before, or nobody for long: the database may have been restored meanwhile
             self._repair_at = 0.0
+            _attempted(renumbering.repair)
         due = timers.what_is_due()
         duties = (
             (due.tasks, timers.send_due_tasks),

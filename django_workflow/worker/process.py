@@ -17,6 +17,7 @@ from types import FrameType
 from django_workflow import db
 from django_workflow.conf import conf
 from django_workflow.engine import publish
+from django_workflow.events import renumbering
 from django_workflow.worker import records, registration
 from django_workflow.worker.dispatcher import Dispatcher
 from django_workflow.worker.ear import Ear
@@ -40,6 +41,8 @@ class WorkerProcess:
 
     def __init__(self, options: WorkerOptions) -> None:
         self.options = options
+        # before anything is written here: what another cluster wrote comes before it
+        renumbering.repair()
         publish.publish_declared()
         publish.ensure_queues(options.queues)
         self.dispatcher = Dispatcher(options)

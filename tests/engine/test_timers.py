@@ -22,6 +22,7 @@ from django_workflow.models import (
     Leader,
     Message,
     Queue,
+    Renumbering,
     Run,
     StepRun,
     Task,
@@ -34,7 +35,7 @@ from django_workflow.worker.keeper import CANDIDATE_EVERY, Keeper
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 #: What is defined stays; all else goes with the runs.
-DEFINITIONS = {FlowDefinition, FlowVersion, Leader, Queue}
+DEFINITIONS = {FlowDefinition, FlowVersion, Leader, Queue, Renumbering}
 #: Messages belong to no run.
 NOT_OF_RUNS = {Message}
 
