@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from django.db import transaction
+from psycopg.pq import TransactionStatus
 
 from django_workflow.conf import conf
 from django_workflow.db import wire
@@ -271,6 +272,14 @@ HAS_WRITTEN = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL"
 def has_written() -> bool:
     """Say whether the caller is in a transaction that has written: others see no later one before its end."""
     return in_transaction() and bool(rows(HAS_WRITTEN)[0][0])
+
+
+def has_failed() -> bool:
+    """Say whether the caller has a transaction open in which PostgreSQL accepts no more statements."""
+    wrapper = connection()
+    if not wrapper.in_atomic_block or wrapper.connection is None:
+        return False
+    return wrapper.needs_rollback or wrapper.connection.info.transaction_status == TransactionStatus.INERROR
 
 
 def in_test_transaction() -> bool:

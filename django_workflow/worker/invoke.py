@@ -11,6 +11,7 @@ from contextvars import copy_context
 from typing import Any
 
 from asgiref.sync import async_to_sync, sync_to_async
+from django.db.transaction import TransactionManagementError
 
 from django_workflow import db, payload
 from django_workflow.definition.containment import leave_to_operator, text_of
@@ -33,8 +34,7 @@ ATOMIC_WAIT_MS = 5_000
 SETTLE_TRIES = 3
 #: Seconds until an atomic step that could not commit is executed again: they double up to the second number.
 AGAIN = (1.0, 300.0)
-#: The SQLSTATE of a statement in a transaction that has failed: the handler passed over an error of its own.
-IN_FAILED_TRANSACTION = "25P02"
+PASSED_OVER = "the handler went on after an error of the database, which had ended the transaction of its atomic step"
 #: Longest reason for which a handler skips its step, in characters.
 MAX_SKIP = 200
 
@@ -160,6 +160,8 @@ def call_atomic(job: Job) -> Outcome | Settled:
             result = call_here(job)
             if result.kind != SUCCEEDED:
                 raise _RolledBack(result)
+            if db.has_failed():
+                raise _RolledBack(conclude_error(job, TransactionManagementError(PASSED_OVER)))
             settled = _settle_with_its_writes(result)
             if settled.superseded:
                 raise Superseded
@@ -174,7 +176,7 @@ def call_atomic(job: Job) -> Outcome | Settled:
         if has_committed:
             logger.exception("what an atomic step left for after its commit failed", extra=log_fields(job.task))
             return settled
-        if db.is_for_good(error) or db.sqlstate(error) == IN_FAILED_TRANSACTION:
+        if db.is_for_good(error):
             return conclude_error(job, error)
         # whether or not it has committed: this outcome is late if it has
         reason = "the run was locked too long" if db.is_lock_timeout(error) else f"it could not be stored: {error}"
@@ -189,7 +191,7 @@ def _settle_with_its_writes(result: Outcome) -> Settled:
         try:
             return settle([result], wait_ms=ATOMIC_WAIT_MS)
         except Exception as error:
-            if db.is_of_connection(error) or db.is_for_good(error) or db.is_lock_timeout(error):
+            if db.has_failed() or not db.is_retryable(error) or db.is_lock_timeout(error):
                 raise
     return settle([result], wait_ms=ATOMIC_WAIT_MS)
 

@@ -12,7 +12,6 @@ from typing import TypeVar
 from uuid import UUID
 
 from django.db import transaction
-from psycopg.pq import TransactionStatus
 
 from django_workflow import db
 from django_workflow.conf import conf
@@ -111,16 +110,11 @@ def _again(work: Callable[[], T]) -> T:
         try:
             return work()
         except Exception as error:
-            if db.is_of_connection(error) or not db.is_retryable(error) or _has_failed():
+            if db.is_of_connection(error) or not db.is_retryable(error) or db.has_failed():
                 raise
             logger.warning("what the execution of a run needs is tried again: %s", error)
         time.sleep(pause)
     return work()
-
-
-def _has_failed() -> bool:
-    """Say whether the caller has a transaction open in which PostgreSQL accepts no more statements."""
-    return db.in_transaction() and db.connection().connection.info.transaction_status == TransactionStatus.INERROR
 
 
 def _claim(run_id: UUID, known: list[int]) -> ClaimedTask | None:
@@ -132,7 +126,7 @@ def _claim_or_put_back(run_id: UUID, known: list[int]) -> ClaimedTask | None:
     try:
         return claim.claim_local(run_id, known)
     except Exception as error:
-        if db.is_retryable(error) and not db.is_of_connection(error) and not _has_failed():
+        if db.is_retryable(error) and not db.is_of_connection(error) and not db.has_failed():
             _again(lambda: _put_back(run_id))
         raise
 
@@ -197,7 +191,7 @@ def _usable_transaction() -> Iterator[None]:
         return
     with db.atomic():  # a savepoint
         yield
-        if db.connection().connection.info.transaction_status == TransactionStatus.INERROR:
+        if db.has_failed():
             transaction.set_rollback(True, using=conf.DATABASE)
 
 
