@@ -145,7 +145,13 @@ def claim(
         opened.append(OpenClaim(lease_id, [task for task in task_ids if task is not None]))
     begins = [place < slots for place in range(len(messages))]
     params = [INLINE_BYTES, INLINE_BYTES, message_ids, task_ids, begins, queue_name, lease_id, worker_id]
-    found = db.rows(TAKE, params)
+    try:
+        found = db.rows(TAKE, params)
+    except Exception as error:
+        if not (db.is_of_connection(error) or db.in_transaction()):
+            # nothing was taken, and nobody else has read what this read has hidden
+            queue.hide(queue_name, message_ids, [0.0] * len(message_ids))
+        raise
     taken = {row[3] for row in found}
     _leave(queue_name, [pair for pair in messages if pair[0] not in taken])
     return _equip(_readable(found, lease_id), queue_name, lease_id)
