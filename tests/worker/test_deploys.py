@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from django_workflow import Retry, testing
-from django_workflow.definition.registry import registry
+from django_workflow.definition.registry import Handler, registry
 from django_workflow.models import Attempt
 from tests.waiting import eventually
 from tests.worker.site import workflows
@@ -30,7 +30,8 @@ def test_runs_in_flight_all_get_what_a_handler_asks_for_since_a_deploy(flow, dra
 
 
 def test_a_child_with_newer_code_gets_what_that_asks_for(site, drain):
-    registry.add_handler("site_echo.gives", lambda: None)  # as this process has it, which started before the deploy
+    # as this process has it, which started before the deploy
+    registry._handlers["site_echo.gives"] = Handler.of("site_echo.gives", lambda: None)
     handle = workflows.echo.start(LARGE)
     drain()
     assert handle.result()["gives"] == LARGE
