@@ -409,6 +409,20 @@ OPTION_PROBLEMS = {
         f"queue '{'Q' * 41}': a queue's name is {QUEUE_RULE}",
     ),
     "executor": ({"executor": 3}, "executor must be a name, not 3"),
+    "resources": ({"resources": ["GPU"]}, "resources are numbers by name, not ['GPU']"),
+    "no resource": ({"resources": {"GPU": 0}}, "resources: 'GPU' must be a positive number, not 0"),
+    "resource without a name": (
+        {"resources": {"": 1}},
+        "resources: a name is text of at most 100 characters, not ''",
+    ),
+    "atomic elsewhere": (
+        {"atomic": True, "executor": "dask"},
+        "atomic runs in a thread of the worker, not on executor 'dask'; take one of the two away",
+    ),
+    "atomic with resources": (
+        {"atomic": True, "resources": {"GPU": 1}},
+        "atomic runs in a thread of the worker, which has no resources to ask for; take one of the two away",
+    ),
     "atomic": ({"atomic": "yes"}, "atomic must be True or False, not 'yes'"),
     "title": ({"title": 7}, "title must be text, not 7"),
     "no retry": ({"retry": 3}, "retry must be a Retry, not 3"),

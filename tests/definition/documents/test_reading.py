@@ -70,6 +70,7 @@ def test_everything_a_declaration_says_can_be_written():
             delay: 7d
             arguments: {x: item, y: {z: 1}}
             on_exhausted: skip
+            resources: {GPU: 1, memory: 2.5}
         """
     ).draft
     one, two, three = draft.steps
@@ -95,6 +96,7 @@ def test_everything_a_declaration_says_can_be_written():
     assert (two.handler, two.depends_on, two.options["join"]) == ("other", ("one",), None)
     assert three.kind == "map"
     assert three.options["delay"] == timedelta(days=7)
+    assert three.options["resources"] == {"GPU": 1, "memory": 2.5}
 
 
 @pytest.mark.parametrize(
