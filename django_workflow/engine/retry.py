@@ -233,7 +233,8 @@ class Retrying:
         text = payload.dump_input(self.request.input, flow=self.old.flow)
         value = payload.loads(text)
         check_input(self.spec, value)
-        return text, value, json.dumps(value, sort_keys=True) != json.dumps(before, sort_keys=True)
+        differs = json.dumps(value, sort_keys=True) != json.dumps(before, sort_keys=True)
+        return text, value, differs or self.request.hides_input
 
     def plan(self, *, is_edited: bool) -> Plan:
         """Choose what is carried over; raises `NotSupported` with every reason against it."""

@@ -24,7 +24,11 @@ KEPT: Final = _Kept()
 
 @dataclass(frozen=True, slots=True)
 class RetryRequest:
-    """How a run is to be retried; see `retry`."""
+    """How a run is to be retried; see `retry`.
+
+    hides_input: whoever asks may not see the run's input, nor learn it by trying: another one counts as edited, also
+    where it is the same.
+    """
 
     mode: str = FAILED_STEPS
     from_step: str | None = None
@@ -32,6 +36,7 @@ class RetryRequest:
     version: int | str | None = None
     reason: str = ""
     by: str = ""
+    hides_input: bool = False
 
     def __post_init__(self) -> None:
         # frozen: what people say is made storable before anybody reads it

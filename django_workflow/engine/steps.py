@@ -57,19 +57,27 @@ def skip_step(run_id: UUID, step: str, *, reason: str = "", by: str = "", step_r
 
 
 def complete_step(
-    run_id: UUID, step: str, value: Any = None, *, reason: str = "", by: str = "", step_run_id: int | None = None
+    run_id: UUID,
+    step: str,
+    value: Any = None,
+    *,
+    reason: str = "",
+    by: str = "",
+    step_run_id: int | None = None,
+    may_repeat: bool = True,
 ) -> None:
     """End a step that waits or runs as succeeded with an output of the operator's; the run goes on with it.
 
     value: what the step gives, of a map step the whole list. Raises as `skip_step`, and `PayloadError`.
-    A step that was completed with the same output already stays as it is.
+    A step that was completed with the same output already stays as it is; where not may_repeat it is refused as any
+    other, for those who may not learn by trying what it gave.
     """
     reason, by = text.remarks(reason, by)
     output = payload.dump_output(value, step=step)
     with db.together():
         target = _find(run_id, step, step_run_id)
         if target.status in STEP_TERMINAL:
-            if db.rows(HAS_GIVEN, [target.id, output])[0][0]:
+            if may_repeat and db.rows(HAS_GIVEN, [target.id, output])[0][0]:
                 return
             raise _already(target)
         _end(target, SUCCEEDED, output, reason, by)

@@ -158,6 +158,7 @@ class RetryForm(ReasonForm):
     def __init__(self, *args: Any, run: Run, shows_input: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.run = run
+        self.shows_input = shows_input
         numbers = FlowVersion.objects.using(conf.DATABASE).filter(flow_id=run.flow_id).values_list("number", flat=True)
         others = [number for number in numbers.order_by("-number")[:50] if number != run.version.number]
         self.fields["version"].choices = [  # type: ignore[attr-defined]
@@ -206,13 +207,19 @@ class RetryForm(ReasonForm):
     def request(self, reason: str, by: str) -> RetryRequest:
         """Return what is asked of the engine; the input counts as kept where it is what it was."""
         given = self.cleaned("input", KEPT)
-        if given is not KEPT and json.dumps(given, sort_keys=True) == json.dumps(self.run.input, sort_keys=True):
+        # who may not see the input may not learn it either, by trying which one counts as kept
+        if given is not KEPT and self.shows_input and _as_text(given) == _as_text(self.run.input):
             given = KEPT
         version = self.cleaned("version") or None
         return RetryRequest(
             self.cleaned("mode") or FAILED_STEPS, self.cleaned("from_step") or None, given,
             int(version) if version and version != LATEST else version, reason, by,
+            hides_input=not self.shows_input,
         )  # fmt: skip
+
+
+def _as_text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 class StartForm(forms.Form):

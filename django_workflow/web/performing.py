@@ -20,8 +20,10 @@ from django_workflow import db, permissions, runs
 from django_workflow.conf import conf
 from django_workflow.engine.control import WAIT_MS
 from django_workflow.engine.pausing import pause_flow, pause_queue, resume_flow, resume_queue
+from django_workflow.engine.retry import retry
 from django_workflow.engine.retry_request import KEPT, RetryRequest
 from django_workflow.engine.settle import lock_runs
+from django_workflow.engine.steps import complete_step
 from django_workflow.exceptions import PayloadError, WorkflowError
 from django_workflow.models import FlowDefinition, Queue, Run, Task
 from django_workflow.web import forms, verbs
@@ -100,7 +102,9 @@ def on_run(request: HttpRequest, verb: Verb, run: Run, form: forms.ReasonForm) -
             case verbs.SKIP_STEP:
                 runs.skip_step(run, step, step_run_id=activation, **words)
             case verbs.COMPLETE_STEP:
-                runs.complete_step(run, step, form.cleaned("value", None), step_run_id=activation, **words)
+                may_repeat = permissions.may(request.user, permissions.VIEW_PAYLOAD, run.flow)
+                value = form.cleaned("value", None)
+                complete_step(run.pk, step, value, step_run_id=activation, may_repeat=may_repeat, **words)
             case _:
                 _ACTS[verb.name](run, **words)
         what = f"Step {step} of {_name(run)}" if step else _name(run)
@@ -141,11 +145,7 @@ def retry_once(run: Run, asked: RetryRequest, asked_at: str) -> tuple[UUID, bool
         found: UUID | None = known.values_list("pk", flat=True).first()
         if found is not None:
             return found, False
-        new = runs.retry(
-            run, asked.mode, from_step=asked.from_step, input=asked.input, version=asked.version,
-            reason=asked.reason, by=asked.by,
-        )  # fmt: skip
-        return new.id, True
+        return retry(run.pk, asked), True
 
 
 def _moment(text: str) -> datetime | None:
@@ -179,7 +179,8 @@ def on_runs(request: HttpRequest, verb: Verb, selection: Selection, form: forms.
 
 def _on_one(request: HttpRequest, verb: Verb, run: Run, words: dict[str, str]) -> Outcome:
     if verb.name == verbs.RETRY:
-        _, is_new = retry_once(run, RetryRequest(**words), request.POST.get("asked_at", ""))
+        asked = RetryRequest(reason=words["reason"], by=words["by"])
+        _, is_new = retry_once(run, asked, request.POST.get("asked_at", ""))
         if not is_new:
             return Outcome(messages.INFO, f"{_name(run)} is retried already.")
     else:

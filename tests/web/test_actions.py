@@ -12,9 +12,10 @@ from html import unescape
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.messages import get_messages
-from django.db import connection
+from django.db import connection, transaction
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import escape
 
 from django_workflow import (  # fmt: skip
     FlowBuilder,
@@ -478,6 +479,31 @@ class TestRetry:
         assert "The input is hidden" in text_of(page)
         confirm(client, url_of(run, "retry"), input="")
         assert Run.objects.get(retry_of=run.id).input == {"secret": EVIL}
+
+    def test_without_view_payload_nobody_learns_the_input_by_trying(self, client_of, flow, db):
+        client = client_of(user_with("half", [VIEW, RETRY]))
+        run = failed_run(flow)
+        answers = []
+        for guess in ({"secret": EVIL}, {"secret": "nothing like it"}):
+            data = {"input": json.dumps(guess)}
+            page = client.post(url_of(run, "retry"), data)
+            words = text_of(page).replace(escape(json.dumps(guess)), "").replace(json.dumps(guess), "")
+            with transaction.atomic():
+                confirmed = confirm(client, url_of(run, "retry"), **data)
+                answers.append((words, confirmed.status_code, Run.objects.filter(retry_of=run.id).count()))
+                transaction.set_rollback(True)
+        assert answers[0] == answers[1]
+
+    def test_without_view_payload_nobody_learns_what_a_step_was_given_by_trying(self, client_of, flow, db):
+        run = flow.start({})
+        run.complete_step("first", [7])
+        client = client_of(user_with("half", [VIEW, RETRY]))
+        answers = []
+        for guess in ("[7]", "[8]"):
+            response = client.post(url_of(run, "complete_step"), {"confirm": "yes", "step": "first", "value": guess})
+            answers.append(told(response))
+        assert answers[0] == answers[1]
+        assert "has already ended" in answers[0][-1]
 
     def test_without_view_payload_a_misfit_tells_no_part_of_the_input(self, client_of, flow, db):
         client = client_of(user_with("half", [VIEW, RETRY]))
