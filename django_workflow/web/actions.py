@@ -12,8 +12,8 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
@@ -87,7 +87,7 @@ def ask(request: HttpRequest, question: Question) -> HttpResponse:
 def answer(request: HttpRequest, outcome: Outcome, fallback: str) -> HttpResponse:
     """Tell what was done and go back to where the user came from."""
     performing.tell(request, outcome)
-    return redirect(next_url(request, outcome.url or fallback))
+    return HttpResponseRedirect(next_url(request, outcome.url or fallback))
 
 
 def known(table: dict[str, Verb], name: str) -> Verb:

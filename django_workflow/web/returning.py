@@ -12,4 +12,4 @@ def next_url(request: HttpRequest, fallback: str) -> str:
     is_safe = url_has_allowed_host_and_scheme(
         wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     )
-    return wanted if is_safe else fallback
+    return wanted if is_safe and wanted.isprintable() else fallback

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
 from django.utils.html import format_html
 
 from django_workflow import permissions
@@ -112,4 +112,4 @@ def _told(request: HttpRequest, run: Run, flow: FlowDefinition, *, is_new: bool)
     else:
         text = format_html('<a href="{}">This run</a> was started before.', url)
     performing.tell(request, performing.Outcome(messages.SUCCESS if is_new else messages.INFO, text))
-    return redirect(next_url(request, url))
+    return HttpResponseRedirect(next_url(request, url))
