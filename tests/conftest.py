@@ -17,6 +17,7 @@ from django_workflow.contrib.embedded.launcher import Cluster
 from django_workflow.definition.registry import registry
 from django_workflow.pytest_plugin import workflow_queues  # noqa: F401  a site gets it from pytest by itself
 from django_workflow.statuses import RUN_TERMINAL
+from tests.cutter import cutter  # noqa: F401
 from tests.emptying import empty_tables
 from tests.plans import crowded  # noqa: F401  fixtures for every folder
 from tests.workers import command, drain, site, work  # noqa: F401

@@ -590,6 +590,13 @@ def stopped_supervisors_start_nobody(put: Put) -> None:
     put(Supervisor, "__init__", make)
 
 
+@guard("forgotten.look finds by its lease what a claim took whose answer was lost", "it is left to its lease")
+def lost_claims_are_looked_for(put: Put) -> None:
+    from django_workflow.worker.forgotten import Forgotten
+
+    put(Forgotten, "look", lambda self: [])
+
+
 @guard("claim._readable leaves out tasks of versions that this release cannot read", "the claim raises")
 def unreadable_versions_are_left_out(put: Put) -> None:
     from django_workflow.engine import claim

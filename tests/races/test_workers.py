@@ -14,7 +14,7 @@ import pytest
 from django.db import connections
 
 from django_workflow import Retry, db, queue
-from django_workflow.engine import claim
+from django_workflow.engine import advance, claim
 from django_workflow.models import Attempt, Run, Task
 from django_workflow.worker.context import Cancelled
 from django_workflow.worker.heart import Heart
@@ -366,6 +366,26 @@ def refuse(workers):
     yield lambda when: db.run_script(REFUSE % when)
     workers.end()
     db.run_script(ALLOW)
+
+
+@pytest.mark.guard("lost_claims_are_looked_for")
+@pytest.mark.parametrize("place", [("", claim.TAKE), (advance.INSERT_TAKEN_TASKS, "COMMIT")], ids=["claim", "hand-off"])
+def test_what_a_claim_took_whose_answer_is_lost_is_handed_back_uncounted(workers, flow, effects, cutter, place):
+    once = Retry(max_attempts=1)
+    flow.step(name="first", retry=once)(record)
+    flow.step(name="second", depends_on=["first"], retry=once)(record)
+    worker = workers.thread(lease=timedelta(seconds=4))
+    warm = flow.start()
+    soon(lambda: is_settled(warm), "the worker is up")
+    cutter.thread = worker.thread
+    cutter.cut_after(place[1], seen=place[0])
+    run = flow.start()
+    soon(lambda: is_settled(run), "the run settles")
+    assert cutter.was
+    assert run.status == "succeeded", run.result().error
+    assert (effects.total("first"), effects.total("second")) == (2, 2)
+    assert Attempt.objects.get(run_id=run.id).outcome == "released"
+    assert_nothing_is_left_open()
 
 
 @pytest.mark.guard("refused_writes_go_too")

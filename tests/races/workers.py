@@ -31,8 +31,8 @@ class ThreadWorker:
         self.process = WorkerProcess(options)
         self.dispatcher = self.process.dispatcher
         self.error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=self._run, name="worker", daemon=True)
+        self.thread.start()
 
     def _run(self) -> None:
         try:
@@ -41,7 +41,7 @@ class ThreadWorker:
             self.error = error
 
     def is_alive(self) -> bool:
-        return self._thread.is_alive()
+        return self.thread.is_alive()
 
     def stop(self) -> None:
         """Tell it to stop at once."""
@@ -51,8 +51,8 @@ class ThreadWorker:
     def end(self) -> None:
         """Stop at once and wait until all threads and connections are gone."""
         self.stop()
-        self._thread.join(20.0)
-        assert not self._thread.is_alive(), "a worker did not stop"
+        self.thread.join(20.0)
+        assert not self.thread.is_alive(), "a worker did not stop"
 
 
 class ProcessWorker:
