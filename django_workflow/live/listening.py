@@ -9,15 +9,14 @@ from collections.abc import Callable
 from contextlib import closing
 
 from django_workflow import db, queue
+from django_workflow.engine.leadership import Leadership
 from django_workflow.live.mailbox import RESYNC, STALE, Kind, Told
 
 logger = logging.getLogger("django_workflow.live")
 
-#: The advisory lock of the one that listens for all processes: "dw_live" as a number.
-LOCK = int.from_bytes(b"dw_live", "big")
-TRY_LOCK = "SELECT pg_try_advisory_lock(%s)"
-#: Seconds between two tries to be elected. Waiting for the lock in the database would hold a snapshot,
-#: which keeps vacuum from the queues.
+#: Seconds after which another process listens for all when the elected one was not heard of, and between two tries
+#: to be elected.
+TERM = 5.0
 ELECTION = 1.0
 #: Seconds after which a thread that hears nothing looks whether it is still wanted.
 INTERVAL = 1.0
@@ -36,12 +35,13 @@ class Listening:
     """A thread with a connection of its own; it connects anew, by itself, when that breaks.
 
     tell: called in this thread with what was heard, and whether it is for all processes; raises `Unwanted`.
-    is_elected: one among all processes listens for them: whoever holds a lock in the database, on this connection.
+    is_elected: one among all processes listens for them, for a term that it renews.
     """
 
     def __init__(self, tell: Callable[[Told, bool], None], *, is_elected: bool) -> None:
         self._tell = tell
         self._is_elected = is_elected
+        self._leadership = Leadership("live", TERM)
         self._is_broken = False
         self._retry = RETRIES[0]
         self._is_stopping = False
@@ -76,10 +76,12 @@ class Listening:
             with closing(db.Listener(())) as listener:
                 self._be_elected(listener)
                 self._hear(listener)
+                self._leadership.resign(listener.rows)
         except Unwanted:
             raise
         except Exception as error:
             # whatever is wrong with the database may be right again later; pages know until then
+            self._leadership.doubt()
             logger.warning("the connection that listens for live pages was lost, trying again: %s", error)
             self._is_broken = True
             self._tell(STALE, False)
@@ -88,7 +90,7 @@ class Listening:
 
     def _be_elected(self, listener: db.Listener) -> None:
         """Wait until this connection listens for all, and say so."""
-        while self._is_elected and not listener.rows(TRY_LOCK, [LOCK])[0][0]:
+        while not self._leads(listener):
             self._recover()
             self._bell.wait(ELECTION)
             if self._is_stopping:
@@ -96,6 +98,9 @@ class Listening:
         listener.listen([db.RUN_CHANNEL, queue.CHANNEL])
         self._tell(RESYNC, True)
         self._recover()
+
+    def _leads(self, listener: db.Listener) -> bool:
+        return not self._is_elected or self._leadership.hold(listener.rows)
 
     def _recover(self) -> None:
         """The connection works: what was said of it is over."""
@@ -105,7 +110,8 @@ class Listening:
 
     def _hear(self, listener: db.Listener) -> None:
         nap = NAPS[0]
-        while not self._is_stopping:
+        # whose term is over although it listens was frozen: another one listens for all
+        while not self._is_stopping and self._leads(listener):
             heard_at = time.monotonic()
             found = listener.notifications(INTERVAL, self._bell)
             is_busy = time.monotonic() - heard_at < nap

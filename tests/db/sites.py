@@ -30,9 +30,9 @@ def at_schema(schema: str) -> Iterator[None]:
 
 
 @contextmanager
-def second_site(schema: str) -> Iterator[str]:
-    """Make a site with empty tables in a schema; it goes with its queues at the end."""
-    tables = [model._meta.db_table for model in apps.get_app_config("django_workflow").get_models()]
+def second_site(schema: str, *others: str) -> Iterator[str]:
+    """Make a site with empty tables in a schema, and with others that its handlers need; it goes with its queues."""
+    tables = [*others, *(model._meta.db_table for model in apps.get_app_config("django_workflow").get_models())]
     made = [f"CREATE TABLE {schema}.{name} (LIKE public.{name} INCLUDING ALL)" for name in dict.fromkeys(tables)]
     db.run_script("; ".join([f"CREATE SCHEMA {schema}", *made]))
     try:
