@@ -7,9 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.utils import timezone
-
-from django_workflow import arguments
+from django_workflow import arguments, times
 from django_workflow.definition.declare import FlowDeclaration
 from django_workflow.definition.registry import Handler
 from django_workflow.definition.spec import LONGEST_TIME, FlowSpec
@@ -158,10 +156,13 @@ def _check_requests(requests: Sequence[StartRequest]) -> None:
     for request in requests:
         if request.delay is not None and request.at is not None:
             raise ValueError("a start takes delay= or at=, not both")
-        if request.at is not None and request.at.tzinfo is None:
+        if request.at is not None and not times.is_complete(request.at):
             raise ValueError("at= needs a time zone; use django.utils.timezone")
         longest = LONGEST_TIME.total_seconds()
         if request.delay is not None and request.delay > longest:
             raise ValueError(f"delay= is at most {LONGEST_TIME.days} days, not {request.delay:g} s")
-        if request.at is not None and (request.at - timezone.now()).total_seconds() > longest:
+        if (
+            request.at is not None
+            and (times.with_zone(request.at) - times.with_zone(times.now())).total_seconds() > longest
+        ):
             raise ValueError(f"at= is at most {LONGEST_TIME.days} days from now, not {request.at}")

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from django_workflow import db, queue
+from django_workflow.conf import conf
 from django_workflow.engine import arrivals, claim, publish, start, timers
 from django_workflow.engine.outcome import Outcome, lost
 from django_workflow.engine.settle import settle
@@ -100,5 +101,5 @@ def assert_settled(run: AnyRun, status: str = SUCCEEDED, *, steps: Mapping[str, 
 
 def statuses_of(run: AnyRun) -> dict[str, str]:
     """Return the status of each step's latest activation."""
-    rows: Any = StepRun.objects.filter(run_id=handle(run).id).order_by("step", "iteration")
+    rows: Any = StepRun.objects.using(conf.DATABASE).filter(run_id=handle(run).id).order_by("step", "iteration")
     return dict(rows.values_list("step", "status"))

@@ -84,6 +84,6 @@ def _ask(model_admin: Any, request: HttpRequest, question: Question) -> HttpResp
         "question": question,
         "action": request.POST.get("action", ""),
         "chosen": CHOSEN,
-        "asked_at": request.POST.get("asked_at") or performing.now().isoformat(),
+        "asked_at": request.POST.get("asked_at") or performing.page_time(),
     }
     return TemplateResponse(request, "admin/django_workflow/confirm.html", context)

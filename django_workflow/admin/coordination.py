@@ -7,9 +7,8 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
-from django.utils import timezone
 
-from django_workflow import queue
+from django_workflow import queue, times
 from django_workflow.admin.base import ReadOnlyAdmin, live_url, pill
 from django_workflow.models import Queue, Worker
 from django_workflow.statuses import PAUSED
@@ -79,7 +78,7 @@ class WorkerAdmin(ReadOnlyAdmin):
         """Return whether it stopped, or is not heard of any more."""
         if worker.stopped_at is not None:
             return "stopped"
-        silent_since = timezone.now() - timedelta(seconds=worker.lease_seconds)
+        silent_since = times.now() - timedelta(seconds=worker.lease_seconds)
         return "live" if worker.heartbeat_at >= silent_since else "silent"
 
     @admin.display(description="queues")

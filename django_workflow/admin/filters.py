@@ -10,9 +10,8 @@ from uuid import UUID
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 
-from django_workflow import statuses
+from django_workflow import statuses, times
 from django_workflow.admin.base import visible_flows
 from django_workflow.conf import conf
 from django_workflow.models import FlowDefinition
@@ -87,8 +86,8 @@ class StartedFilter(admin.SimpleListFilter):
         """Return the runs of the period: by their ids, which are made of time and have the index, and by the time."""
         if self.value() not in self.periods:
             return queryset
-        since = timezone.now() - self.periods[str(self.value())][1]
-        lowest = UUID(int=int((since - CLOCK_DIFFERENCE).timestamp() * 1000) << 80)
+        since = times.now() - self.periods[str(self.value())][1]
+        lowest = UUID(int=int(times.with_zone(since - CLOCK_DIFFERENCE).timestamp() * 1000) << 80)
         return queryset.filter(pk__gte=lowest, created_at__gte=since)
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db.models import F
 
-from django_workflow import arguments, db, payload, text
+from django_workflow import arguments, db, payload, text, times
 from django_workflow.conf import conf
 from django_workflow.definition.names import is_name
 from django_workflow.definition.registry import registry
@@ -193,7 +193,7 @@ def _moment(since: datetime | timedelta) -> Any:
         return ClockTimestamp() - since
     if not isinstance(since, datetime):
         raise InvalidArgument(f"since= takes a datetime or a timedelta, not {since!r}")
-    if since.tzinfo is None:
+    if not times.is_complete(since):
         raise InvalidArgument("since= needs a time zone; use django.utils.timezone")
     return since
 

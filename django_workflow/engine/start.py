@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db import DatabaseError
 
-from django_workflow import arguments, db, payload, text
+from django_workflow import arguments, db, payload, text, times
 from django_workflow.conf import conf
 from django_workflow.definition import schema
 from django_workflow.definition.spec import FlowSpec
@@ -170,7 +170,8 @@ class _NewRun:
             row.id, row.status, row.is_local, row.open_steps, row.task_count, self.input,
             json.dumps(error) if error else None, request.idempotency_key, json.dumps(dict(request.labels)),
             request.title, request.by, row.variables_id,
-            None if output is None else payload.dump_output(output, step="output"), request.delay, request.at,
+            None if output is None else payload.dump_output(output, step="output"), request.delay,
+            None if request.at is None else times.with_zone(request.at),
         )  # fmt: skip
 
     def activate(self, advance: Advance, spec: FlowSpec) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from django.db import models
 
+from django_workflow.models.base import WorkflowModel
 from django_workflow.models.fields import ClockTimestamp
 
 
-class Queue(models.Model):
+class Queue(WorkflowModel):
     """A named pool of tasks; its messages live in the pgmq queue `wfq_<name>`."""
 
     name = models.CharField(max_length=40, unique=True)
@@ -23,7 +24,7 @@ class Queue(models.Model):
         return self.name
 
 
-class Worker(models.Model):
+class Worker(WorkflowModel):
     """One worker process: what it serves and when it was last heard of."""
 
     hostname = models.CharField(max_length=255)

@@ -8,10 +8,11 @@ import pgtrigger
 from django.db import models
 
 from django_workflow.definition.spec import FlowSpec
+from django_workflow.models.base import WorkflowModel
 from django_workflow.models.triggers import deleted_by_retention_only, never_updated
 
 
-class FlowDefinition(models.Model):
+class FlowDefinition(WorkflowModel):
     """A flow as the database knows it: by slug, with its versions."""
 
     class Source(models.TextChoices):
@@ -44,7 +45,7 @@ class FlowDefinition(models.Model):
         return self.title or self.slug
 
 
-class FlowVersion(models.Model):
+class FlowVersion(WorkflowModel):
     """One immutable version of a flow; a run keeps the version it started with."""
 
     flow = models.ForeignKey(FlowDefinition, on_delete=models.CASCADE, related_name="versions")

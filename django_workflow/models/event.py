@@ -5,12 +5,13 @@ from __future__ import annotations
 import pgtrigger
 from django.db import models
 
+from django_workflow.models.base import WorkflowModel
 from django_workflow.models.fields import ClockTimestamp, CurrentTransaction
 from django_workflow.models.runtime import Run, reference
 from django_workflow.models.triggers import deleted_by_retention_only, never_updated
 
 
-class Event(models.Model):
+class Event(WorkflowModel):
     """One thing that happened in a run; `number` counts a run's events without gaps.
 
     `xid` is the writing transaction's id, or a higher one that an event of the run before it has.
@@ -45,7 +46,7 @@ class Event(models.Model):
         return self.xid, self.id
 
 
-class Message(models.Model):
+class Message(WorkflowModel):
     """A durable message on a channel; readers do not consume it."""
 
     xid = models.BigIntegerField(db_default=CurrentTransaction(), editable=False)

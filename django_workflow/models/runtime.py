@@ -15,6 +15,7 @@ from django.db.models import Q
 
 from django_workflow import statuses
 from django_workflow.ids import uuid7
+from django_workflow.models.base import RowManager, WorkflowModel
 from django_workflow.models.definition import FlowDefinition, FlowVersion
 from django_workflow.models.fields import ClockTimestamp
 from django_workflow.models.querysets import RunQuerySet, StepRunQuerySet, TaskQuerySet
@@ -26,7 +27,7 @@ def reference(to: Any, **options: Any) -> Any:
     return models.ForeignKey(to, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, **options)
 
 
-class Variables(models.Model):
+class Variables(WorkflowModel):
     """What a branch of a run knows by name; never changed: publishing makes a new row."""
 
     run = reference("django_workflow.Run", related_name="+")
@@ -42,7 +43,7 @@ class Variables(models.Model):
         return ", ".join(self.values)
 
 
-class Run(models.Model):
+class Run(WorkflowModel):
     """One execution of one flow version."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -82,7 +83,7 @@ class Run(models.Model):
     output = models.JSONField(null=True, blank=True, help_text="What its flow declares as output.")
     error = models.JSONField(null=True, blank=True, help_text="Step, class and message of what ended it.")
 
-    objects = RunQuerySet.as_manager()
+    objects = RowManager.from_queryset(RunQuerySet)()  # type: ignore[misc]
 
     class Meta:
         ordering = ("-id",)
@@ -128,7 +129,7 @@ class Run(models.Model):
         return self.title or f"{self.flow.slug} {str(self.id)[-12:]}"
 
 
-class StepRun(models.Model):
+class StepRun(WorkflowModel):
     """One activation of a step in a run; a loop makes a new one each pass.
 
     Its scope is 0, or the activation of a split that opened it: what follows that one is counted apart.
@@ -156,7 +157,7 @@ class StepRun(models.Model):
     )  # fmt: skip
     error = models.JSONField(null=True, blank=True)
 
-    objects = StepRunQuerySet.as_manager()
+    objects = RowManager.from_queryset(StepRunQuerySet)()  # type: ignore[misc]
 
     class Meta:
         verbose_name = "step run"
@@ -176,7 +177,7 @@ class StepRun(models.Model):
         return self.step if self.iteration == 1 else f"{self.step} #{self.iteration}"
 
 
-class Task(models.Model):
+class Task(WorkflowModel):
     """The unit a worker executes: one for a single step, one per item of a map step.
 
     The row is the truth; the message `message_id` in the queue is a pointer to it.
@@ -212,7 +213,7 @@ class Task(models.Model):
     item = models.JSONField(null=True, blank=True)
     output = models.JSONField(null=True, blank=True)
 
-    objects = TaskQuerySet.as_manager()
+    objects = RowManager.from_queryset(TaskQuerySet)()  # type: ignore[misc]
 
     class Meta:
         ordering = ("id",)
@@ -235,7 +236,7 @@ class Task(models.Model):
         return f"task {self.pk}"
 
 
-class Attempt(models.Model):
+class Attempt(WorkflowModel):
     """One try of a task that ended otherwise than by success (a success is the task row itself)."""
 
     run = reference(Run, related_name="attempts")
@@ -265,7 +266,7 @@ class Attempt(models.Model):
         return f"attempt {self.number} of task {self.task_id}: {self.outcome}"
 
 
-class Arrival(models.Model):
+class Arrival(WorkflowModel):
     """A predecessor reached a join: counted once per source, scope and generation.
 
     A generation is the ordinal of that source's arrivals; one that is delayed has none until it is due.
@@ -311,7 +312,7 @@ class DeadLetter(Task):
         return f"dead letter {self.pk}"
 
 
-class Dismissal(models.Model):
+class Dismissal(WorkflowModel):
     """An operator's word that a dead letter, a failed task of a failed run, needs nothing more."""
 
     task = models.OneToOneField(Task, on_delete=models.DO_NOTHING, db_constraint=False, related_name="dismissal")
@@ -327,7 +328,7 @@ class Dismissal(models.Model):
         return self.reason
 
 
-class Erasure(models.Model):
+class Erasure(WorkflowModel):
     """What was erased of a run: who, when, why and how many rows; it is all that is left of a whole run."""
 
     run_id = models.UUIDField(help_text="Of the run; where all of it was erased there is none any more.")
@@ -347,7 +348,7 @@ class Erasure(models.Model):
         return f"{self.flow_slug} {self.run_id}"
 
 
-class TaskLog(models.Model):
+class TaskLog(WorkflowModel):
     """One line that a handler logged."""
 
     run = reference(Run, related_name="logs")

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django import template
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from django_workflow import times
 from django_workflow.payload import readable
 
 register = template.Library()
@@ -48,10 +48,10 @@ def moment(value: datetime | None) -> SafeString | str:
     """Return a point in time as an element that scripts may put into words."""
     if value is None:
         return "–"
-    local = timezone.localtime(value)
+    local = times.local(value)
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
-        value.isoformat(), f"{local:%Y-%m-%d %H:%M:%S %Z}", f"{local:%b %d, %H:%M:%S}",
+        times.with_zone(value).isoformat(), f"{local:%Y-%m-%d %H:%M:%S %Z}", f"{local:%b %d, %H:%M:%S}",
     )  # fmt: skip
 
 
@@ -59,6 +59,12 @@ def moment(value: datetime | None) -> SafeString | str:
 def clock(value: datetime) -> str:
     """Return the time of day to the millisecond, which Django's formats of dates cannot tell."""
     return f"{value:%H:%M:%S}.{value.microsecond // 1000:03}"
+
+
+@register.filter(expects_localtime=True)
+def iso(value: datetime) -> str:
+    """Return a point in time as scripts and other programs read it."""
+    return times.with_zone(value).isoformat()
 
 
 @register.simple_tag
@@ -69,7 +75,9 @@ def elapsed(start: datetime | None, end: datetime | None = None) -> SafeString |
     if end is not None:
         return format_html('<span class="duration">{}</span>', duration(end - start))
     return format_html(
-        '<span class="duration" data-since="{}">{}</span>', start.isoformat(), duration(timezone.now() - start)
+        '<span class="duration" data-since="{}">{}</span>',
+        times.with_zone(start).isoformat(),
+        duration(times.now() - start),
     )
 
 

@@ -79,7 +79,7 @@ def is_confirmed(request: HttpRequest) -> bool:
 
 def ask(request: HttpRequest, question: Question) -> HttpResponse:
     """Show what will be touched, and a form to confirm it."""
-    asked_at = request.POST.get("asked_at") or performing.now().isoformat()
+    asked_at = request.POST.get("asked_at") or performing.page_time()
     context = {"question": question, "asked_at": asked_at, "next": question.back}
     return render(request, "django_workflow/action.html", context)
 

@@ -11,11 +11,11 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from django_workflow import db
+from django_workflow import db, times
 from django_workflow.conf import conf
 from django_workflow.statuses import SUCCEEDED
 from django_workflow.web.lists import LEAST_DIGITS, PAGE, Filters
@@ -58,13 +58,13 @@ def made_at(run_id: UUID) -> datetime | None:
     """Return the time that an id is made of; None for ids of other kinds."""
     if run_id.version != 7:
         return None
-    return datetime.fromtimestamp((run_id.int >> 80) / 1000, UTC)
+    return times.from_epoch((run_id.int >> 80) / 1000)
 
 
 def lowest_at(when: datetime, later: timedelta = timedelta(0)) -> int:
     """Return the number that ids made at a time, or so much later, are not below."""
     # as numbers: the first and the last day that there is have nothing before and behind them
-    return max(0, int((when.timestamp() + later.total_seconds()) * 1000)) << 80
+    return max(0, int((times.with_zone(when).timestamp() + later.total_seconds()) * 1000)) << 80
 
 
 def find(filters: Filters, visible: Sequence[int] | None) -> Found:

@@ -13,6 +13,7 @@ from django.http import QueryDict
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
+from django_workflow import times
 from django_workflow.models import FlowDefinition
 from django_workflow.statuses import RUN_STATUSES
 
@@ -174,7 +175,7 @@ class _Reader:
         within = self.given["within"]
         if within and within not in PERIODS:
             self.problems["within"] = f"“{within}” is none of {', '.join(PERIODS)}."
-        since = timezone.now() - PERIODS[within][0] if within in PERIODS else None
+        since = times.now() - PERIODS[within][0] if within in PERIODS else None
         since = self.moment("from", time.min) or since
         until = self.moment("to", time.max)
         if since and until and since > until:
@@ -189,9 +190,9 @@ class _Reader:
         try:
             value: datetime | date | None = parse_datetime(text) if len(text) > len("2026-01-31") else parse_date(text)
             if isinstance(value, datetime):
-                return value if timezone.is_aware(value) else timezone.make_aware(value)
+                return times.of_site(value if timezone.is_aware(value) else timezone.make_aware(value))
             if value is not None:
-                return timezone.make_aware(datetime.combine(value, day_time))
+                return times.of_site(timezone.make_aware(datetime.combine(value, day_time)))
         except (ValueError, OverflowError):
             pass
         self.problems[name] = f"“{text}” is no time: write it like 2026-01-31 or 2026-01-31 14:05."

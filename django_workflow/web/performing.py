@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
 
-from django_workflow import db, permissions, runs
+from django_workflow import db, permissions, runs, times
 from django_workflow.conf import conf
 from django_workflow.engine.control import WAIT_MS
 from django_workflow.engine.pausing import pause_flow, pause_queue, resume_flow, resume_queue
@@ -56,6 +56,11 @@ def now() -> datetime:
     """Return the time of the database, by which rows are stamped."""
     moment: datetime = db.rows("SELECT clock_timestamp()")[0][0]
     return moment
+
+
+def page_time() -> str:
+    """Return the time at which a page is made, for the form that comes back with it."""
+    return times.with_zone(now()).isoformat()
 
 
 def tell(request: HttpRequest, outcome: Outcome) -> None:

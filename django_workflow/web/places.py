@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from django_workflow import db, queue
+from django_workflow import db, queue, times
 from django_workflow.web import verbs
 from django_workflow.web.access import page
 from django_workflow.web.counting import Count
@@ -117,7 +117,7 @@ def _worker(values: dict[str, Any]) -> WorkerState:
 
 
 def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+    return None if text is None else times.of_site(datetime.fromisoformat(text))
 
 
 def read_depths(queues: Sequence[QueueState]) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from django_workflow import db
+from django_workflow import db, times
 from django_workflow.web.counting import CAP, Count
 from django_workflow.web.finding import lowest_at
 
@@ -66,7 +66,7 @@ def statement(flows: Sequence[int] | None) -> db.Statement:
     of_flows = "true" if flows is None else "flow_id = ANY(%s::bigint[])"
     sql = STATEMENT.format(most=MOST, minutes=MINUTES, cap=CAP, highest=HIGHEST, of_flows=of_flows)
     params: list[Any] = [] if flows is None else [list(flows), list(flows)]
-    return sql, [*params, UUID(int=lowest_at(datetime.now(UTC) - DAY))]
+    return sql, [*params, UUID(int=lowest_at(times.now() - DAY))]
 
 
 #: Size of the picture.
@@ -75,7 +75,7 @@ WIDTH, HEIGHT, GAP = 360.0, 48.0, 1.5
 
 def read(rows: Iterable[db.Row], now: datetime | None = None) -> Pulse:
     """Return what the rows of `statement` tell; rows of other kinds are left alone."""
-    this_minute = int((now or datetime.now(UTC)).timestamp() // 60)
+    this_minute = int(times.with_zone(now or times.now()).timestamp() // 60)
     per_minute: dict[int, int] = {}
     oldest: int | None = None
     failed = Count(0)

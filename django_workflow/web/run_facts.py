@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
 from uuid import UUID
 
-from django_workflow import db, payload
+from django_workflow import db, payload, times
 from django_workflow.conf import conf
 from django_workflow.definition.names import RETRY
 from django_workflow.definition.spec import DEPENDENCY_OUTCOMES, MAP, FlowSpec
@@ -493,7 +493,7 @@ def _try(number: int, outcome: str, begun: float | None, ended: float | None, er
 
 def moment(seconds: float | None) -> datetime | None:
     """Return a time given in seconds since the epoch."""
-    return None if seconds is None else datetime.fromtimestamp(float(seconds), UTC)
+    return None if seconds is None else times.from_epoch(float(seconds))
 
 
 # earlier runs: at most 50 that succeeded among the last 200, found by the index on (flow, id)

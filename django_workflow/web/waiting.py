@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from django.utils import timezone
-
+from django_workflow import times
 from django_workflow.conf import conf
 from django_workflow.definition.spec import StepSpec
 from django_workflow.statuses import CANCELLED, HELD, PAUSED, QUEUED, RUNNING, SCHEDULED, SUSPENDED, TIMED_OUT, WAITING
@@ -219,8 +218,8 @@ def at(when: datetime, now: datetime) -> str:
 
 def clock(when: datetime, now: datetime) -> str:
     """Return a time of day, with the date where that is another one."""
-    local = timezone.localtime(when)
-    return f"{local:%H:%M:%S}" if local.date() == timezone.localtime(now).date() else f"{local:%b %d, %H:%M:%S}"
+    local = times.local(when)
+    return f"{local:%H:%M:%S}" if local.date() == times.local(now).date() else f"{local:%b %d, %H:%M:%S}"
 
 
 def ago(seconds: float) -> str:

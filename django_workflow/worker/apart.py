@@ -59,7 +59,3 @@ def main(descriptor: int) -> None:
     from django_workflow.worker import remote  # noqa: PLC0415  models need Django to be ready
 
     remote.serve(descriptor)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

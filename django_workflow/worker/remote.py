@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TextIO
 from uuid import UUID
 
@@ -193,6 +194,16 @@ def _files(channel: socket.socket) -> tuple[TextIO, TextIO]:
     )
 
 
+#: What a child executes. It imports from where its parent does, which the folder it is started in says nothing about.
+ENTRY = "import sys; sys.path[:] = sys.argv[2:]; from django_workflow.worker.apart import main; main(int(sys.argv[1]))"
+
+
+def import_path() -> list[str]:
+    """Return where this process imports from, as another process finds it; names of import hooks stay as they are."""
+    paths = [path for path in sys.path if isinstance(path, str)]
+    return [str(Path(path).absolute()) if Path(path).exists() else path for path in paths]
+
+
 class Child:
     """A process of our own in a group of its own, which performs one job at a time.
 
@@ -207,7 +218,7 @@ class Child:
         self._is_killed = self._is_ready = False
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "django_workflow.worker.apart", str(theirs.fileno())],
+                [sys.executable, "-c", ENTRY, str(theirs.fileno()), *import_path()],
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # so that a kill ends what the handler started, too
             )

@@ -116,5 +116,6 @@ class _CodeWatcher:
 
 
 def child_command(arguments: Sequence[str]) -> list[str]:
-    """Return the command line of a child: this process's own entry point with other arguments."""
-    return [sys.executable, sys.argv[0], *arguments]
+    """Return the command line of a child: this process's own entry point, a script or `-m`, with other arguments."""
+    own = autoreload.get_child_arguments()
+    return [*map(str, own[: len(own) - len(sys.argv[1:])]), *arguments]

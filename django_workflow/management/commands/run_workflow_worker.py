@@ -56,6 +56,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         worker_options = self._options(options)
         if options["processes"] > 1 or options["reload"]:
+            if not getattr(self, "_called_from_command_line", True):
+                raise CommandError(
+                    "--processes and --reload start this command again, so it must be called from the command line. "
+                    "Start several processes that call it with processes=1."
+                )
             arguments = [item for item in sys.argv[1:] if item != "--reload"]
             arguments += ["--processes", "1", "--quiet"]
             code = Supervisor(child_command(arguments), options["processes"], reload=options["reload"]).run()

@@ -40,7 +40,7 @@ class Command(BaseCommand):
         if missing := sorted(set(names) - found):
             raise CommandError(f"There is no permission {', '.join(missing)}. Run first: manage.py migrate")
         group = Group.objects.using(using).filter(name=name).first()
-        held = set(group.permissions.values_list("codename", flat=True)) if group is not None else set()
+        held = set(wanted.filter(group=group).values_list("codename", flat=True)) if group is not None else set()
         lacking = [item for item in names if item not in held]
         if group is None:
             verb = "would be made" if is_dry else "made"

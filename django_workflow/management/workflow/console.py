@@ -12,9 +12,8 @@ from typing import Any
 from django.core.management.base import OutputWrapper
 from django.core.management.color import Style, no_style
 from django.core.serializers.json import DjangoJSONEncoder
-from django.utils import timezone
 
-from django_workflow import db, statuses
+from django_workflow import db, statuses, times
 from django_workflow.management.workflow import tables
 from django_workflow.management.workflow.tables import Cell, Column
 
@@ -28,6 +27,13 @@ STATUS_STYLES = {
     statuses.HELD: "WARNING",
     statuses.RUNNING: "HTTP_NOT_MODIFIED",
 }
+
+
+class _Encoder(DjangoJSONEncoder):
+    """Tells times with their zone: who reads the document does not know the site's."""
+
+    def default(self, o: Any) -> Any:
+        return super().default(times.with_zone(o) if isinstance(o, datetime) else o)
 
 
 class Console:
@@ -59,12 +65,12 @@ class Console:
     def document(self, data: Any) -> None:
         """Write one JSON document, if that was asked for."""
         if self.is_json:
-            self._out.write(json.dumps(data, cls=DjangoJSONEncoder, indent=2, ensure_ascii=False))
+            self._out.write(json.dumps(data, cls=_Encoder, indent=2, ensure_ascii=False))
 
     def record(self, data: Mapping[str, Any]) -> None:
         """Write one JSON document in one line, at once, if that was asked for."""
         if self.is_json:
-            self._out.write(json.dumps(data, cls=DjangoJSONEncoder, ensure_ascii=False))
+            self._out.write(json.dumps(data, cls=_Encoder, ensure_ascii=False))
             self._out.flush()
 
     def line(self, text: str = "") -> None:
@@ -98,14 +104,16 @@ class Console:
         """Return a time: how long ago on a terminal, in full elsewhere."""
         if time is None:
             return ""
-        return tables.ago(time, self.now) if self.is_terminal else time.isoformat(timespec="milliseconds")
+        return (
+            tables.ago(time, self.now) if self.is_terminal else times.with_zone(time).isoformat(timespec="milliseconds")
+        )
 
     def clock(self, time: datetime) -> str:
         """Return a time as it stands before a line of a log: the clock's on a terminal, in full elsewhere."""
         if not self.is_terminal:
-            return time.isoformat(timespec="milliseconds")
-        local = timezone.localtime(time)
-        is_today = local.date() == timezone.localtime(self.now).date()
+            return times.with_zone(time).isoformat(timespec="milliseconds")
+        local = times.local(time)
+        is_today = local.date() == times.local(self.now).date()
         return local.strftime("%H:%M:%S" if is_today else "%Y-%m-%d %H:%M:%S")
 
     def took(self, begin: datetime | None, end: datetime | None) -> str:

@@ -1,0 +1,42 @@
+"""Times as the site has them: with a time zone or, where `USE_TZ` is False, in the site's own and without one.
+
+The columns of times know the zone, and Django reads them as the site has its times. What the package makes by itself,
+from ids, seconds or texts, becomes such a time here, so that times of all origins can be compared and shown.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from django.conf import settings
+from django.utils import timezone
+
+
+def now() -> datetime:
+    """Return the time of this computer."""
+    return timezone.now()
+
+
+def of_site(moment: datetime) -> datetime:
+    """Return a time that has a zone, as the site has its times."""
+    return moment if settings.USE_TZ else timezone.make_naive(moment, timezone.get_default_timezone())
+
+
+def from_epoch(seconds: float) -> datetime:
+    """Return a time given in seconds since 1970."""
+    return of_site(datetime.fromtimestamp(seconds, UTC))
+
+
+def with_zone(moment: datetime) -> datetime:
+    """Return a time of the site's with its zone, for what leaves the site: files, scripts, other programs."""
+    return timezone.make_aware(moment, timezone.get_default_timezone()) if timezone.is_naive(moment) else moment
+
+
+def local(moment: datetime) -> datetime:
+    """Return a time of the site's as a reader's clock shows it."""
+    return timezone.localtime(moment) if settings.USE_TZ else moment
+
+
+def is_complete(moment: datetime) -> bool:
+    """Say whether a time that somebody gives is one moment: without a zone only where the site has none."""
+    return not settings.USE_TZ or timezone.is_aware(moment)

@@ -1,0 +1,1 @@
+"""Sites that are set up differently: settings with which the tests of other folders run as well."""
