@@ -53,9 +53,13 @@ class TypeViolation(WorkflowError):
 
 
 class ExpressionError(WorkflowError):
-    """An expression could not be evaluated."""
+    """An expression could not be evaluated.
+
+    ends_run: no transition handles it, for it is no failure of what the step does.
+    """
 
     expression: str = ""
+    ends_run: bool = False
 
 
 class UnknownFlow(WorkflowError):

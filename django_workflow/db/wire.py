@@ -10,16 +10,21 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import psycopg
+from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import IsolationLevel, pq
-from psycopg.adapt import Transformer
+from psycopg.abc import Buffer
+from psycopg.adapt import AdaptersMap, Transformer
 from psycopg.errors import InvalidSqlStatementName, error_from_result
 from psycopg.generators import execute
+from psycopg.types.datetime import TimestamptzLoader
 
+from django_workflow import times
 from django_workflow.db.sessions import has_own_session
 
 Row = tuple[Any, ...]
@@ -48,7 +53,7 @@ class Session:
         self.is_plain = connection.read_only is connection.deferrable is None
         self.prepares = has_own_session(wrapper) and connection.prepare_threshold is None
         # the adapters only: a transformer of the connection would keep it alive
-        self._reader = Transformer(connection.adapters)
+        self._reader = Transformer(_adapters(connection))
         self._names: dict[str, bytes] = {}
         self._count = 0
 
@@ -93,6 +98,22 @@ class Session:
         _answer(connection)
         self._names[sql] = name
         return name
+
+
+class _NaiveLoader(TimestamptzLoader):
+    """Reads a time as a site has it that has none with time zones; without a connection psycopg reads them in UTC."""
+
+    def load(self, data: Buffer) -> datetime:
+        return times.of_site(super().load(data))
+
+
+def _adapters(connection: psycopg.Connection[Any]) -> AdaptersMap:
+    """Return how values of a connection are read."""
+    if settings.USE_TZ:
+        return connection.adapters
+    adapters = AdaptersMap(connection.adapters)
+    adapters.register_loader("timestamptz", _NaiveLoader)
+    return adapters
 
 
 class _Latest(threading.local):

@@ -36,6 +36,9 @@ class Language(Protocol):
     def value(self, written: Any, names: Names) -> Any:
         """Return what a written value stands for: what an expression comes to, anything else as it is."""
 
+    def failed_result(self, error: Mapping[str, Any]) -> Any:
+        """Return the result of a failed item, by class and message of its error, where a map has results of all."""
+
     def outputs(self, spec: FlowSpec, names: Names, *, is_partial: bool = False) -> dict[str, Any]:
         """Return the declared output of a run; `names` are input, vars and outputs.
 
@@ -63,6 +66,9 @@ class Native:
     def value(self, written: Any, names: Names) -> Any:
         """Evaluate text; return a copy of anything else."""
         return evaluate(written, names) if isinstance(written, str) else copy.deepcopy(written)
+
+    def failed_result(self, error: Mapping[str, Any]) -> None:
+        """Return none: the place of a failed item is empty."""
 
     def outputs(self, spec: FlowSpec, names: Names, *, is_partial: bool = False) -> dict[str, Any]:
         """Return the declared output."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from django_workflow import db, text
-from django_workflow.engine import close
+from django_workflow.engine import close, cut_off
 from django_workflow.engine.advance import LockedRun
 from django_workflow.engine.records import EventLog
 from django_workflow.engine.settle import lock_runs, notifications
@@ -21,6 +21,7 @@ END_RUNS = """
     UPDATE django_workflow_run r
     SET status = %s, open_steps = 0, ended_at = clock_timestamp(), error = %s::jsonb
     WHERE r.id = ANY(%s::uuid[])
+    RETURNING r.id, r.version_id, r.variables_id
 """
 
 
@@ -60,7 +61,7 @@ def end_runs(run_ids: Sequence[UUID], status: str, event: str, *, reason: str, b
     if not run_ids:
         return set()
     error = {"step": "", "class": status, "message": reason} | ({"by": by} if by else {})
-    db.execute(END_RUNS, [status, json.dumps(error), list(run_ids)])
+    cut_off.store_outputs(db.rows(END_RUNS, [status, json.dumps(error), list(run_ids)]))
     cancelled = close.close_runs(dict.fromkeys(run_ids, status))
     events = EventLog()
     for run_id in run_ids:

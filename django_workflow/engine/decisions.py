@@ -25,6 +25,7 @@ class StepEnd:
     """A step run reached a terminal status; `is_cascade` skips its dependents too.
 
     id: of the step run. variables: the id of its variables.
+    ends_run: no transition handles the failure.
     """
 
     step: str
@@ -35,6 +36,7 @@ class StepEnd:
     scope: int = OUTERMOST
     iteration: int = 1
     variables: int | None = None
+    ends_run: bool = False
 
 
 @dataclass(slots=True)
@@ -161,6 +163,10 @@ class RunState:
     def result(self, end: StepEnd) -> Any:
         """Return what the step run that ended gave."""
         return self.outputs(end.scope).get(end.step)
+
+    def failures(self, end: StepEnd) -> Sequence[Mapping[str, Any]]:
+        """Return index, class and message of the items of a map that failed for good."""
+        return ()
 
     def statuses(self, scope: int) -> Mapping[str, str]:
         """Return the latest status of every step that was reached, as seen from a scope."""

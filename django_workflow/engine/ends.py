@@ -351,6 +351,7 @@ def _end_step_run(
     if failures and not is_tolerated(step, count):
         error = failures[0].error
         end = _exhausted(task, error)
+        end.ends_run = failures[0].outcome.ends_run
         reason = HANDLER_FAILED if end.status == SKIPPED else ""
     elif step.kind != MAP and items[0].status == SKIPPED:
         end, reason = _step_end(task, SKIPPED), _as_said(items[0].outcome.reason)

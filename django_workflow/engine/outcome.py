@@ -66,6 +66,7 @@ class Outcome:
     output: JSON text of a success.
     is_retryable: False fails the step whatever attempts are left.
     retry_after: seconds the handler asked for; wins over the step's backoff.
+    ends_run: a failure that no transition handles.
     is_counted: whether a failure, loss or release counts against max_attempts.
     begun_at, ended_at: seconds of `time.monotonic()` in this process; None where the handler did not begin.
     events: what the handler emitted, as pairs of type and JSON text.
@@ -76,6 +77,7 @@ class Outcome:
     output: str | None = None
     error: ErrorRecord | None = None
     is_retryable: bool = True
+    ends_run: bool = False
     retry_after: float | None = None
     is_counted: bool = True
     reason: str = ""

@@ -160,16 +160,16 @@ READ_STATUSES = """
         FROM unnest(%s::bigint[]) WITH ORDINALITY AS o(scope, place)
         CROSS JOIN LATERAL (
             SELECT status FROM django_workflow_steprun
-            WHERE run_id = %s AND step = w.step AND scope = o.scope ORDER BY iteration DESC LIMIT 1
+            WHERE run_id = %s AND step = w.step AND scope = o.scope AND id <> %s ORDER BY iteration DESC LIMIT 1
         ) latest
         ORDER BY o.place LIMIT 1
     ) s
 """
 
 
-def read_statuses(run_id: UUID, spec: FlowSpec, scopes: Scopes) -> dict[str, str]:
-    """Return the latest status of each step that was reached."""
-    return dict(db.rows(READ_STATUSES, [list(spec.steps), list(scopes), run_id]))
+def read_statuses(run_id: UUID, spec: FlowSpec, scopes: Scopes, without: int = 0) -> dict[str, str]:
+    """Return the latest status of each step that was reached; `without` a step run, as if it had not begun."""
+    return dict(db.rows(READ_STATUSES, [list(spec.steps), list(scopes), run_id, without]))
 
 
 READ_INPUTS = "SELECT id, input FROM django_workflow_run WHERE id = ANY(%s::uuid[])"

@@ -42,7 +42,7 @@ from django_workflow.engine.decisions import (
 from django_workflow.engine.expansion import condition_holds, expand, max_parallel
 from django_workflow.engine.seeing import Names, Sight, evaluated, seconds
 from django_workflow.exceptions import ExpressionError, TypeViolation, UnregisteredHandler
-from django_workflow.statuses import FAILED, RUNNING, SKIPPED, SUCCEEDED
+from django_workflow.statuses import CANCELLED, FAILED, RUNNING, SKIPPED, SUCCEEDED
 
 __all__ = ["Activation", "Decision", "Error", "RunFacts", "RunState", "StepEnd", "decide", "error_of"]
 
@@ -70,6 +70,14 @@ def decide(
     With `is_start`, `ends` are what an earlier run came to; they know the variables with which this one begins.
     """
     return _Routing(spec, facts, ends, arrivals).route(again, is_start=is_start)
+
+
+def output_of_cut_off(spec: FlowSpec, facts: RunFacts, branches: Sequence[int]) -> dict[str, Any] | None:
+    """Return what a run declares as output that somebody ended, as far as it can be evaluated.
+
+    branches: the variables of those that were going on; they end here.
+    """
+    return _Routing(spec, facts, (), ()).cut_branches(branches)
 
 
 class _Routing:
@@ -147,6 +155,10 @@ class _Routing:
 
     def follow(self, end: StepEnd) -> None:
         """Fire the transitions that an ended step's outcome and their conditions let through."""
+        if end.ends_run:
+            self.end_branch(end.variables)
+            self.fail_run(end.error or error_of(end.step, "StepFailed", "the step failed"), end)
+            return
         dependents = self.spec.dependents.get(end.step)
         if dependents and end.status != FAILED:
             # most steps lead on by dependencies alone: nothing to decide, publish or wait for
@@ -449,6 +461,14 @@ class _Routing:
             if self.excess is not None and decision.status == SUCCEEDED:
                 decision.status, decision.error = FAILED, self.excess
         self.give_output()
+
+    def cut_branches(self, branches: Sequence[int]) -> dict[str, Any] | None:
+        """End branches where they are, and evaluate the output."""
+        for variables in branches:
+            self.end_branch(variables)
+        self.decision.status = CANCELLED
+        self.give_output()
+        return self.decision.output
 
     def unfired(self) -> list[Unfired]:
         """Return the joins that somebody has reached and that still wait."""

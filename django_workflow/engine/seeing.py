@@ -103,7 +103,13 @@ class Sight:
         has_parts = self.spec.language != NATIVE and end.status == FAILED and self.spec.steps[end.step].kind == MAP
         if end.status != SUCCEEDED and not has_parts:
             return None
-        return [] if end.id in self._empty_maps else self.facts.state.result(end)
+        if end.id in self._empty_maps:
+            return []
+        value = self.facts.state.result(end)
+        if has_parts:
+            for failure in self.facts.state.failures(end):
+                value[failure["index"]] = self.language.failed_result(failure)
+        return value
 
     def _scopes(self, scope: int) -> list[int]:
         """Return a scope and those around it, up to the first that was there before this decision."""

@@ -10,7 +10,7 @@ from uuid import UUID
 from django_workflow import db, payload
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.decisions import Arrived, Generation, RunState, StepEnd, Unfired, Variables
-from django_workflow.engine.outputs import RunOutputs, Scopes, outer_scopes, read_result, read_statuses
+from django_workflow.engine.outputs import RunOutputs, Scopes, outer_scopes, read_failures, read_result, read_statuses
 
 STEP_RUN_TABLE = "django_workflow_steprun"
 VARIABLES_TABLE = "django_workflow_variables"
@@ -78,6 +78,10 @@ class StoredState(RunState):
         if end.id in self._texts:
             return payload.loads(self._texts[end.id])
         return read_result(end.id, self._spec.steps[end.step])
+
+    def failures(self, end: StepEnd) -> Sequence[Mapping[str, Any]]:
+        """Read which items of a map failed, and why."""
+        return read_failures((self.run_id, end.step, True, self._scopes(end.scope), end.id))
 
     def statuses(self, scope: int) -> Mapping[str, str]:
         """Return the steps' latest statuses."""

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django_workflow import payload
 from django_workflow.definition.language import Language, language_of
 from django_workflow.definition.retry import RetryPolicy
+from django_workflow.definition.spec import NATIVE
+from django_workflow.engine.claim import ClaimedTask
 from django_workflow.engine.decisions import Visible
-from django_workflow.engine.outputs import RunOutputs, outer_scopes
+from django_workflow.engine.outputs import RunOutputs, outer_scopes, read_statuses
 from django_workflow.engine.seeing import Names, evaluated, seconds
 from django_workflow.exceptions import ExpressionError
 from django_workflow.worker.job import Job
 
 
+@contextmanager
+def _ending_the_run(job: Job) -> Iterator[None]:
+    """Let an expression that fails inside end the run, in languages in which it is no failure of the step."""
+    try:
+        yield
+    except ExpressionError as error:
+        error.ends_run = job.task.spec.language != NATIVE
+        raise
+
+
 def given(job: Job) -> dict[str, Any]:
     """Return the arguments that the step gives its handler; raises `ExpressionError` naming step and argument."""
+    with _ending_the_run(job):
+        return _given(job)
+
+
+def _given(job: Job) -> dict[str, Any]:
     step = job.task.step
     if not step.arguments:
         return {}
@@ -35,6 +54,11 @@ def next_attempt(job: Job, status: str, *, result: Any = None, error: dict[str, 
 
     Raises `ExpressionError` naming the step and which of its expressions it was.
     """
+    with _ending_the_run(job):
+        return _next_attempt(job, status, result=result, error=error)
+
+
+def _next_attempt(job: Job, status: str, *, result: Any, error: dict[str, Any] | None) -> float | None:
     step, failures = job.task.step, job.task.failure_count + 1
     language = language_of(job.task.spec)
     names = _names(job, status=status, result=result, error=error)
@@ -63,7 +87,7 @@ def _names(job: Job, **more: Any) -> Names:
     """Return what the step's expressions see, read when it is asked for."""
     task = job.task
     known = {"iteration": task.iteration, "index": task.index, "item_names": task.step.item_names, **more}
-    return Names(
+    names = Names(
         known,
         input=lambda: payload.loads(task.input),
         item=lambda: payload.loads(task.item),
@@ -72,3 +96,13 @@ def _names(job: Job, **more: Any) -> Names:
             RunOutputs(task.run_id, task.spec, scopes=outer_scopes([task.scope])[task.scope]), task.spec
         ),
     )
+    if task.spec.language != NATIVE:
+        names.add_reader("statuses", lambda: _statuses(task, more.get("status")))
+    return names
+
+
+def _statuses(task: ClaimedTask, own: str | None) -> dict[str, str]:
+    """Return the steps' latest statuses; of its own how this attempt ended, before that how its last pass did."""
+    scopes = outer_scopes([task.scope])[task.scope]
+    found = read_statuses(task.run_id, task.spec, scopes, without=task.step_run_id)
+    return found if own is None else found | {task.step.name: own}

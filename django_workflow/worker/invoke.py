@@ -236,7 +236,10 @@ def conclude_error(job: Job, error: BaseException) -> Outcome:
             # whatever it is, the attempt has ended: nobody else would end its task
             error = mistake
         is_retryable = delay is not None
-    return outcome.failed(job.task, ErrorRecord.of(error), is_retryable=is_retryable, retry_after=delay, **times(job))
+    return outcome.failed(
+        job.task, ErrorRecord.of(error), is_retryable=is_retryable, retry_after=delay,
+        ends_run=isinstance(error, ExpressionError) and error.ends_run, **times(job),
+    )  # fmt: skip
 
 
 def conclude_escaped(job: Job, error: BaseException) -> Outcome:

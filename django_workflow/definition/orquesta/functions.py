@@ -32,9 +32,12 @@ def ctx(key: str | None = None) -> Any:
 def result() -> Any:
     """Return what the task's action returned; of a failed task its error's message, or the result it failed with."""
     value, error = _name("result"), current().names.get("error")
-    if value is not None or not error:
-        return value
-    message = error.get("message")
+    return failed_result(error) if value is None and error else value
+
+
+def failed_result(error: Mapping[str, Any]) -> Any:
+    """Return the result of an action that failed: the error's message, or what it failed with."""
+    message = str(error.get("message"))
     if str(error.get("class")).rpartition(".")[2] == ACTION_FAILED:
         try:
             return json.loads(message)
@@ -122,7 +125,7 @@ WHERE = {
     "vars": "in a run",
     "result": "after a task, in next and retry",
     "status": "after a task, in next and retry",
-    "statuses": "after a task, in next",
+    "statuses": "once a run has begun, not in its input and vars",
     "item": "in a task with items",
 }
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {

@@ -10,6 +10,7 @@ from typing import Any
 from django_workflow.definition.language import Names, Scoped
 from django_workflow.definition.orquesta import expressions
 from django_workflow.definition.orquesta.compiling import LANGUAGE
+from django_workflow.definition.orquesta.functions import failed_result
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import LANGUAGE_PREFIX, Condition, FlowSpec
 from django_workflow.exceptions import ExpressionError
@@ -44,6 +45,10 @@ class Orquesta:
     def value(self, written: Any, names: Names) -> Any:
         """Return a value with all its texts evaluated."""
         return expressions.evaluate_within(written, names)
+
+    def failed_result(self, error: Mapping[str, Any]) -> Any:
+        """Return what `result()` of a task has in the place of an item that failed."""
+        return failed_result(error)
 
     def outputs(self, spec: FlowSpec, names: Names, *, is_partial: bool = False) -> dict[str, Any]:
         """Return the declared output; each value sees the earlier ones as variables."""
