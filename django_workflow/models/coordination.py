@@ -45,7 +45,7 @@ class Worker(WorkflowModel):
         return f"{self.hostname}:{self.pid}"
 
 
-class Leader(models.Model):
+class Leader(WorkflowModel):
     """Which process does what only one at a time may do, and until when unless it renews its term."""
 
     name = models.CharField(max_length=40, primary_key=True)

@@ -66,7 +66,9 @@ class TestStatusesInInputs:
             with: x in <% list(task_status(a), 2) %>
             action: <% switch(task_status(a) = succeeded => echo) %>
             input: {item: <% item(x) %>, a: <% task_status(a) %>}
-            retry: {count: '<% switch(task_status(a) = succeeded => 1) %>', when: '<% task_status(each) != succeeded %>'}
+            retry:
+              count: <% switch(task_status(a) = succeeded => 1) %>
+              when: <% task_status(each) != succeeded %>
             next: [{publish: [{seen: <% result() %>}], do: noop}]
         output: [{seen: <% ctx(seen) %>}]
         """
@@ -174,9 +176,9 @@ def test_a_cancelled_run_has_the_output_that_can_be_evaluated(unique, run):
 
 
 def test_a_run_that_takes_too_long_has_it_too(unique, db):
-    def stops(ctx):
-        while not ctx.cancelled:
-            time.sleep(0.001)
+    def stops():
+        while True:
+            time.sleep(0.001)  # a thread is stopped between two bytecodes
 
     flow = Flow.from_orquesta(CUT, actions={"echo": echo, "stops": stops}, slug=unique())
     result = flow.execute(timeout=timedelta(seconds=2))
