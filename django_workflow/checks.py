@@ -42,6 +42,7 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
     return [
         *(_error("E002", key, "is unknown", f"Known keys: {', '.join(KEYS)}.") for key in values if key not in KEYS),
         *_check_database(values),
+        *_check_pool(values),
         *_check_names(values),
         *_check_numbers(values),
         *_check_retry(values.get("RETRY")),
@@ -119,6 +120,25 @@ def _check_database(values: Mapping[str, Any]) -> list[CheckMessage]:
                 _error("E004", key, f"names {alias!r}, which uses {engine}; workflows need PostgreSQL", hint)
             )
     return problems
+
+
+#: Connections of a pool that says nothing about its size, as psycopg has it.
+POOL_SIZE = 4
+
+
+def _check_pool(values: Mapping[str, Any]) -> list[CheckMessage]:
+    """Warn of a pool that is smaller than a worker's slots: handlers wait for each other's connections."""
+    alias, slots = values.get("DATABASE", "default"), values.get("CONCURRENCY", Defaults.CONCURRENCY)
+    pool = settings.DATABASES.get(alias, {}).get("OPTIONS", {}).get("pool")
+    if not pool or not isinstance(slots, int):
+        return []
+    sizes = pool if isinstance(pool, dict) else {}
+    size = sizes.get("max_size") or sizes.get("min_size", POOL_SIZE)
+    if size >= slots:
+        return []
+    text = f"The pool of database {alias!r} has {size} connections, and a worker runs {slots} handlers at once."
+    hint = "Raise max_size of the pool, or lower CONCURRENCY; handlers that find no connection in time fail."
+    return [Warning(text, hint=hint, id="django_workflow.W002")]
 
 
 def _check_names(values: Mapping[str, Any]) -> list[CheckMessage]:

@@ -11,7 +11,7 @@ from django.db import connections
 
 from django_workflow.conf import conf
 from django_workflow.db.scope import schema_heard_by, scoped
-from django_workflow.db.sessions import Bell
+from django_workflow.db.sessions import Bell, leave_pool
 
 
 class Listener:
@@ -23,10 +23,7 @@ class Listener:
     def __init__(self, channels: Sequence[str]) -> None:
         alias = conf.LISTEN_DATABASE or conf.DATABASE
         self._wrapper = connections.create_connection(alias)
-        # never one of a pool: it would go back listening
-        settings = self._wrapper.settings_dict
-        options = {name: value for name, value in settings["OPTIONS"].items() if name != "pool"}
-        self._wrapper.settings_dict = settings | {"OPTIONS": options}
+        leave_pool(self._wrapper)  # it would go back listening
         self._wrapper.inc_thread_sharing()
         self._wrapper.ensure_connection()
         #: The channels as the code calls them, by the names they have for this site.

@@ -31,6 +31,19 @@ def close() -> None:
     connection().close()
 
 
+def leave_pool(wrapper: BaseDatabaseWrapper) -> None:
+    """Let a connection be none of a pool from now on.
+
+    Whoever uses up the pool must not keep a worker from its heartbeat, nor a caller from what it waits for; and what is
+    set for a worker's session must not go back to the pool with it.
+    """
+    settings = wrapper.settings_dict
+    if settings["OPTIONS"].get("pool"):
+        wrapper.close()
+        options = {name: value for name, value in settings["OPTIONS"].items() if name != "pool"}
+        wrapper.settings_dict = settings | {"OPTIONS": options}
+
+
 def on_own_connection(function: Callable[[], T]) -> T:
     """Run `function` on a short connection of its own, outside the caller's transaction.
 
@@ -42,6 +55,7 @@ def on_own_connection(function: Callable[[], T]) -> T:
 
     def work() -> None:
         try:
+            leave_pool(connection())
             answer.append(function())
         except BaseException as error:
             failure.append(error)
@@ -101,6 +115,7 @@ def serve_worker(*, by_index: bool = False) -> None:
 
     by_index: it plans its statements by index.
     """
+    leave_pool(connection())
     _worker.is_worker, _worker.is_by_index, _worker.set_up = True, by_index, None
 
 
