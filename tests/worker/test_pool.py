@@ -8,8 +8,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection, connections, transaction
 
-from django_workflow import db, testing
-from django_workflow.checks import check_settings
+from django_workflow import checks, db, testing
 from django_workflow.models import Attempt, Worker
 from tests.waiting import eventually
 
@@ -76,9 +75,10 @@ def test_what_is_set_for_a_worker_does_not_come_to_a_handler_by_the_pool(pool, f
     ],
 )
 def test_a_pool_smaller_than_the_slots_is_told(settings, monkeypatch, pool, concurrency, is_warned):
-    monkeypatch.setitem(settings.DATABASES["default"], "OPTIONS", {"pool": pool})
+    databases = {"default": checks.settings.DATABASES["default"] | {"OPTIONS": {"pool": pool}}}
+    monkeypatch.setattr(checks.settings, "DATABASES", databases)
     settings.DJANGO_WORKFLOW = {"CONCURRENCY": concurrency}
-    found = [message for message in check_settings() if message.id == "django_workflow.W002"]
+    found = [message for message in checks.check_settings() if message.id == "django_workflow.W002"]
     assert bool(found) == is_warned
     if found:
         assert "pool" in found[0].msg
