@@ -65,7 +65,7 @@ class Message(WorkflowModel):
         return f"{self.channel} {self.pk}"
 
 
-class Renumbering(models.Model):
+class Renumbering(WorkflowModel):
     """Transaction ids that a restore brought from another cluster and that were shifted: of which rows, by how much."""
 
     table_name = models.CharField(max_length=63)
