@@ -162,6 +162,8 @@ class LoopRunner:
 
     def is_lagging(self, seconds: float) -> bool:
         """Say whether the loop does not come round within `seconds`: a handler blocks it."""
+        if self._is_stopping:
+            return False
         came_round = threading.Event()
         self._loop.call_soon_threadsafe(came_round.set)
         return not came_round.wait(seconds)

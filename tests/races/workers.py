@@ -8,11 +8,11 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from django_workflow.worker.options import WorkerOptions
-from django_workflow.worker.process import WorkerProcess
+if TYPE_CHECKING:
+    from django_workflow.worker.options import WorkerOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = "tests.chaos.site.settings"
@@ -28,6 +28,8 @@ class ThreadWorker:
     """A whole worker, with heart, ear and keeper, in a thread."""
 
     def __init__(self, options: WorkerOptions) -> None:
+        from django_workflow.worker.process import WorkerProcess  # whoever has processes alone needs no Django
+
         self.process = WorkerProcess(options)
         self.dispatcher = self.process.dispatcher
         self.error: BaseException | None = None
@@ -104,6 +106,8 @@ class Workers:
 
     def thread(self, **options: Any) -> ThreadWorker:
         """Start a worker in a thread; options are those of `WorkerOptions`."""
+        from django_workflow.worker.options import WorkerOptions
+
         worker = ThreadWorker(WorkerOptions(**options))
         self._all.append(worker)
         return worker

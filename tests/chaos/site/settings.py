@@ -9,4 +9,5 @@ INSTALLED_APPS = lean("tests.chaos.site")
 DJANGO_WORKFLOW = {
     # so that a rolling deploy takes no half minute
     "UNKNOWN_HANDLER_DELAY": timedelta(seconds=0.3),
+    "EXECUTORS": {"pool": "tests.worker.site.pools.processes"},
 }

@@ -10,6 +10,7 @@ from typing import Any
 from django.db import connection
 
 from django_workflow import Flow, Otherwise, Retry, When
+from tests.chaos.site import soaking  # noqa: F401  its flows are found with this module
 from tests.races.effects import RECORD
 
 #: Handlers that must be caught while they run wait for this advisory lock, which a test holds.
