@@ -258,6 +258,7 @@ INSERT_VARIABLES = """
     SELECT n.id, n.run_id, n.values::jsonb, n.stamps::jsonb
     FROM unnest(%s::bigint[], %s::uuid[], %s::text[], %s::text[]) AS n(id, run_id, values, stamps)
 """
+# the statement's time, not the clock's: what is written together, as the end of a step and what begins by it, has one
 INSERT_STEP_RUNS = """
     INSERT INTO django_workflow_steprun
         (id, run_id, step, status, open_tasks, task_count, reason, error, scope, iteration, source_id, variables_id,
@@ -265,8 +266,8 @@ INSERT_STEP_RUNS = """
     SELECT n.id, n.run_id, n.step, n.status,
            CASE WHEN n.status = 'running' THEN n.tasks ELSE 0 END, n.tasks, n.reason, n.error::jsonb,
            n.scope, n.iteration, n.source, n.variables,
-           CASE WHEN n.status = 'running' THEN clock_timestamp() END,
-           CASE WHEN n.status NOT IN ('waiting', 'running') THEN clock_timestamp() END
+           CASE WHEN n.status = 'running' THEN statement_timestamp() END,
+           CASE WHEN n.status NOT IN ('waiting', 'running') THEN statement_timestamp() END
     FROM unnest(%s::bigint[], %s::uuid[], %s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::bigint[],
                 %s::int[], %s::bigint[], %s::bigint[])
          AS n(id, run_id, step, status, tasks, reason, error, scope, iteration, source, variables)
@@ -276,8 +277,8 @@ WAKE_WAITING_STEP_RUNS = """
     SET status = n.status, open_tasks = CASE WHEN n.status = 'running' THEN n.tasks ELSE 0 END,
         task_count = n.tasks, reason = n.reason, error = n.error::jsonb, source_id = n.source,
         variables_id = n.variables,
-        started_at = CASE WHEN n.status = 'running' THEN clock_timestamp() END,
-        ended_at = CASE WHEN n.status <> 'running' THEN clock_timestamp() END
+        started_at = CASE WHEN n.status = 'running' THEN statement_timestamp() END,
+        ended_at = CASE WHEN n.status <> 'running' THEN statement_timestamp() END
     FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])
          AS n(id, status, tasks, reason, error, source, variables)
     WHERE s.id = n.id AND s.status = 'waiting'
@@ -324,10 +325,10 @@ INSERT_SENT_TASKS = f"""
 """  # noqa: S608  a constant
 INSERT_TAKEN_TASKS = f"""
     INSERT INTO django_workflow_task
-        (lease_id, worker_id, attempt, begun_at, id, run_id, step_run_id, index, status, hold_reason, queue, item,
-         message_id)
-    SELECT %s::bigint, %s::bigint, 1, clock_timestamp(), n.id, n.run_id, n.step_run_id, n.index, n.status, n.reason,
-           n.queue, n.item::jsonb, {queue.MESSAGE_AT_PLACE}
+        (lease_id, worker_id, attempt, created_at, begun_at, id, run_id, step_run_id, index, status, hold_reason, queue,
+         item, message_id)
+    SELECT %s::bigint, %s::bigint, 1, statement_timestamp(), clock_timestamp(),
+           n.id, n.run_id, n.step_run_id, n.index, n.status, n.reason, n.queue, n.item::jsonb, {queue.MESSAGE_AT_PLACE}
     FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[],
                 %s::float8[])
          WITH ORDINALITY AS n(id, run_id, step_run_id, index, status, reason, queue, item, delay, place)
@@ -355,7 +356,7 @@ UPDATE_RUNS = """
     SET status = n.status, open_steps = n.open_steps, task_count = n.task_count,
         error = coalesce(n.error::jsonb, r.error), variables_id = n.variables, output = n.output::jsonb,
         ended_at = CASE WHEN n.status IN ('succeeded', 'failed', 'cancelled', 'timed_out')
-                        THEN clock_timestamp() END
+                        THEN statement_timestamp() END
     FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::text[], %s::bigint[], %s::text[])
          AS n(id, status, open_steps, task_count, error, variables, output)
     WHERE r.id = n.id

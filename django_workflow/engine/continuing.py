@@ -147,8 +147,8 @@ INSERT_WAITING = """
 INSERT_PARTS = """
     INSERT INTO django_workflow_steprun
         (id, run_id, step, status, open_tasks, task_count, started_at, iteration, scope, source_id, variables_id)
-    SELECT c.id, %s::uuid, s.step, 'running', c.open, s.task_count, clock_timestamp(), s.iteration, c.scope, c.source,
-           c.variables
+    SELECT c.id, %s::uuid, s.step, 'running', c.open, s.task_count, statement_timestamp(), s.iteration, c.scope,
+           c.source, c.variables
     FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[])
          AS c(id, old_id, scope, source, variables, open)
     JOIN django_workflow_steprun s ON s.id = c.old_id

@@ -297,7 +297,7 @@ READ_STEP_RUNS = """
 UPDATE_STEP_RUNS = """
     UPDATE django_workflow_steprun s
     SET status = n.status, open_tasks = n.open_tasks, failed_count = n.failed_count, reason = n.reason,
-        error = n.error::jsonb, ended_at = CASE WHEN n.status <> 'running' THEN clock_timestamp() END
+        error = n.error::jsonb, ended_at = CASE WHEN n.status <> 'running' THEN statement_timestamp() END
     FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::int[], %s::text[], %s::text[])
          AS n(id, status, open_tasks, failed_count, reason, error)
     WHERE s.id = n.id

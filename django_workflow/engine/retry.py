@@ -414,11 +414,11 @@ class _CarriedState(FreshState):
 INSERT_RETRY = """
     INSERT INTO django_workflow_run
         (id, flow_id, version_id, retry_of_id, status, is_local, open_steps, task_count, input, error, labels, title,
-         started_by, variables_id, output, deadline_at, started_at, ended_at)
+         started_by, variables_id, output, created_at, deadline_at, started_at, ended_at)
     SELECT %s::uuid, o.flow_id, %s::bigint, o.id, %s::text, false, %s::int, %s::int, coalesce(%s::jsonb, o.input),
            %s::jsonb, o.labels, o.title, %s::text, %s::bigint, %s::jsonb,
-           clock_timestamp() + make_interval(secs => %s::float8),
-           clock_timestamp(), CASE WHEN %s::text <> 'running' THEN clock_timestamp() END
+           statement_timestamp(), statement_timestamp() + make_interval(secs => %s::float8),
+           statement_timestamp(), CASE WHEN %s::text <> 'running' THEN statement_timestamp() END
     FROM django_workflow_run o WHERE o.id = %s
 """
 CARRY_STEP_RUNS = """
@@ -455,7 +455,7 @@ READ_UNDONE = """
 """
 REDO_STEP_RUN = """
     INSERT INTO django_workflow_steprun (id, run_id, variables_id, step, status, open_tasks, task_count, started_at)
-    SELECT %s::bigint, %s::uuid, %s::bigint, step, 'running', %s::int, task_count, clock_timestamp()
+    SELECT %s::bigint, %s::uuid, %s::bigint, step, 'running', %s::int, task_count, statement_timestamp()
     FROM django_workflow_steprun WHERE id = %s
 """
 CARRY_RESULTS = """

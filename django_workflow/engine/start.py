@@ -85,7 +85,7 @@ INSERT_RUNS = """
     FROM (
         SELECT *, CASE WHEN at IS NOT NULL THEN at
                        WHEN delay IS NOT NULL THEN now + make_interval(secs => delay) END AS due_at
-        FROM (SELECT clock_timestamp() AS now) clock,
+        FROM (SELECT statement_timestamp() AS now) clock,
              unnest(%s::uuid[], %s::text[], %s::bool[], %s::int[], %s::int[], %s::text[], %s::text[], %s::text[],
                     %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::float8[], %s::timestamptz[])
              WITH ORDINALITY

@@ -124,14 +124,15 @@ def _already(target: _Target) -> AlreadySettled:
 
 SETTLE_STEP_RUN = """
     UPDATE django_workflow_steprun
-    SET status = %s, reason = %s, open_tasks = 0, started_at = coalesce(started_at, clock_timestamp()),
-        ended_at = clock_timestamp()
+    SET status = %s, reason = %s, open_tasks = 0, started_at = coalesce(started_at, statement_timestamp()),
+        ended_at = statement_timestamp()
     WHERE id = %s AND status IN ('waiting', 'running')
 """
 INSERT_GIVEN = """
     INSERT INTO django_workflow_task
-        (run_id, step_run_id, index, status, origin, queue, output, begun_at, ended_at)
-    VALUES (%s, %s, %s, 'succeeded', 'override', %s, %s::jsonb, clock_timestamp(), clock_timestamp())
+        (run_id, step_run_id, index, status, origin, queue, output, created_at, begun_at, ended_at)
+    SELECT %s::uuid, %s::bigint, %s::int, 'succeeded', 'override', %s::text, %s::jsonb, t.now, t.now, t.now
+    FROM statement_timestamp() AS t(now)
 """
 
 
@@ -140,9 +141,9 @@ def _end(target: _Target, status: str, output: str | None, reason: str, by: str)
     run, step = target.run, target.step
     _check_code(target.spec)
     why = OPERATOR if status == SKIPPED else ""
-    db.execute(SETTLE_STEP_RUN, [status, why, target.id])
     advance = Advance()
     advance.cancelled |= close.cancel_tasks([target.id])
+    db.execute(SETTLE_STEP_RUN, [status, why, target.id])
     if output is not None:
         queue_name = target.spec.steps[step].queue or conf.DEFAULT_QUEUE
         db.execute(INSERT_GIVEN, [run.id, target.id, WHOLE_STEP, queue_name, output])
