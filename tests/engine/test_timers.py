@@ -16,6 +16,7 @@ from django_workflow.models import (
     Arrival,
     Attempt,
     Dismissal,
+    Erasure,
     Event,
     FlowDefinition,
     FlowVersion,
@@ -36,8 +37,8 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 #: What is defined stays; all else goes with the runs.
 DEFINITIONS = {FlowDefinition, FlowVersion, Leader, Queue, Renumbering}
-#: Messages belong to no run.
-NOT_OF_RUNS = {Message}
+#: Messages belong to no run; what was erased of one is told for ever.
+NOT_OF_RUNS = {Erasure, Message}
 
 
 @pytest.fixture

@@ -240,7 +240,7 @@ def execute_apart(flow, value):
     return db.on_own_connection(lambda: flow.execute(value, idempotency_key="k"))
 
 
-def test_execute_with_the_key_of_a_started_run_leaves_it_to_the_workers(flow, db):
+def test_execute_with_the_key_of_a_started_run_leaves_it_to_the_workers(flow, workflow_queues):
     flow.step(name="only")(lambda: "done")
     started = flow.start(idempotency_key="k")
     with pytest.raises(WaitTimeout):
