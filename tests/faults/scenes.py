@@ -21,7 +21,8 @@ from django_workflow import Flow, Otherwise, Retry, Skip, To, When, db, queue, t
 from django_workflow.definition.registry import registry
 from django_workflow.engine import claim, control, outcome
 from django_workflow.engine.settle import settle
-from django_workflow.models import Attempt, FlowDefinition, Run, StepRun, Task, TaskLog
+from django_workflow.models import Attempt, Event, FlowDefinition, Run, StepRun, Task, TaskLog
+from django_workflow.runs import handle
 from django_workflow.worker import registration
 from django_workflow.worker.capture import LogLine
 from django_workflow.worker.dispatcher import Dispatcher
@@ -240,13 +241,15 @@ def stop(unique: Callable[..., str]) -> Iterator[Story]:
 class Thread(threading.Thread):
     """Does something in a thread that has connections of its own, again and again where it fails."""
 
-    def __init__(self, work: Callable[[], bool]) -> None:
+    def __init__(self, work: Callable[[], bool], *, is_worker: bool = True) -> None:
         super().__init__(name="worker-helper")
         self._work = work
+        self._is_worker = is_worker
         self._error: BaseException | None = None
 
     def run(self) -> None:
-        db.serve_worker()
+        if self._is_worker:
+            db.serve_worker()
         try:
             for _ in range(100):
                 try:
@@ -302,6 +305,7 @@ def beat(unique: Callable[..., str]) -> Iterator[Story]:
 def keep(unique: Callable[..., str]) -> Iterator[Story]:
     """All that a keeper does is due: delayed tasks and arrivals, scheduled, overdue, paused, old and lost runs."""
     story = Story()
+    db.execute("DELETE FROM django_workflow_leader")  # the keeper of an earlier scene did not resign
     simple, slow, joined, paused = (Flow(unique(name)) for name in ("simple", "slow", "joined", "paused"))
     simple.step(name="only", retry=ONCE)(story.called)
     slow.step(name="only", delay=HOUR, retry=ONCE)(story.called)
@@ -340,7 +344,11 @@ def keep(unique: Callable[..., str]) -> Iterator[Story]:
 
 def _has_kept(keeper: Keeper, held: Any, old: Any, sent: list[Any]) -> bool:
     keeper._repair_at = 0.0
-    keeper.round()
+    try:
+        keeper.round()
+    except Exception:
+        keeper._leadership.doubt()
+        raise
     return db.on_own_connection(
         lambda: (
             Run.objects.get(id=held).status == "paused"
@@ -371,4 +379,34 @@ def write_logs(unique: Callable[..., str]) -> Iterator[Story]:
     run.cancel()
 
 
-SCENES = (work, stop, beat, keep, write_logs)
+@contextmanager
+def call(unique: Callable[..., str]) -> Iterator[Story]:
+    """Somebody starts, pauses, resumes and cancels a run: what failed is said again, and took effect at most once."""
+    story, key = Story(), unique("key")
+    flow = Flow(unique("called"))
+    flow.step(name="only", retry=ONCE)(lambda: 1)
+    flow.start()  # which publishes it
+    testing.run_until_idle()
+    yield story
+    verbs = [lambda: flow.start(idempotency_key=key), *_said_of(key, "pause", "resume", "cancel")]
+    Thread(lambda: _say(verbs), is_worker=False).finish()
+    (run,) = Run.objects.filter(idempotency_key=key)
+    assert set(Event.objects.filter(run_id=run.id).values_list("type", flat=True)) >= {"run.paused", "run.cancelled"}
+    assert Event.objects.filter(run_id=run.id, type="run.cancelled").count() == 1
+    story.runs = {run.id: "cancelled"}
+    testing.run_until_idle()
+    story.check()
+
+
+def _said_of(key: str, *verbs: str) -> list[Callable[[], object]]:
+    return [lambda verb=verb: getattr(handle(Run.objects.get(idempotency_key=key)), verb)() for verb in verbs]
+
+
+def _say(verbs: list[Callable[[], object]]) -> bool:
+    while verbs:
+        verbs[0]()
+        verbs.pop(0)
+    return True
+
+
+SCENES = (work, stop, beat, keep, write_logs, call)
