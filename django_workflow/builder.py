@@ -9,16 +9,23 @@ from typing import Any
 
 from django.db import IntegrityError
 
-from django_workflow import db, payload
+from django_workflow import arguments, db, payload
 from django_workflow.conf import conf
-from django_workflow.definition import documents, drafts, names, spec, validate
-from django_workflow.definition.declare import FlowOptions, exact
+from django_workflow.definition import documents, drafts, names, spec, times, validate
+from django_workflow.definition.declare import FlowOptions, as_list, exact
 from django_workflow.definition.differences import Difference, differences
 from django_workflow.definition.drafts import FlowDraft
 from django_workflow.definition.registry import Handler, registry
 from django_workflow.definition.retry import Retry
 from django_workflow.engine import publish, removal
-from django_workflow.exceptions import DefinitionError, NotSupported, PayloadError, UnknownFlow, UnregisteredHandler
+from django_workflow.exceptions import (
+    DefinitionError,
+    InvalidArgument,
+    NotSupported,
+    PayloadError,
+    UnknownFlow,
+    UnregisteredHandler,
+)
 from django_workflow.flow import Startable
 from django_workflow.ids import content_id
 from django_workflow.models import FlowDefinition, FlowVersion, Run
@@ -92,12 +99,15 @@ class FlowBuilder:
         Raises `DefinitionError` for a name that is taken or none, and for options that cannot be used.
         """
         slug = exact(slug)
+        entry = None if entry is None else arguments.items(entry, "entry=")
         options = FlowOptions(
             title=title, max_duration=max_duration, max_tasks=max_tasks, max_iterations=max_iterations, entry=entry,
             vars=vars, output=output, input_schema=input_schema,
         )  # fmt: skip
         defaults = {"retry": retry, "timeout": timeout, "queue": queue, "executor": executor}
-        if problems := validate.flow_options(slug, options, defaults):
+        numbers = times.given_as_numbers(defaults | {"max_duration": max_duration})
+        problems = [f"flow: {problem}" for problem in numbers] + validate.flow_options(slug, options, defaults)
+        if problems := list(dict.fromkeys(problems)):
             raise DefinitionError(problems, flow=slug)
         return StoredFlow(FlowBuilder._new_row(FlowDraft(slug, options, defaults, ())))
 
@@ -219,7 +229,11 @@ class FlowBuilder:
 
     @classmethod
     def _stored(cls, flow: AnyFlow) -> StoredFlow:
-        return cls.get_flow(flow) if isinstance(flow, str) else flow
+        if isinstance(flow, StoredFlow):
+            return flow
+        if not isinstance(flow, str):
+            raise InvalidArgument(f"a stored flow is a StoredFlow or its slug, not {shown(flow)}")
+        return cls.get_flow(flow)
 
     @classmethod
     def _add(
@@ -227,7 +241,9 @@ class FlowBuilder:
     ) -> StoredFlow:
         stored = cls._stored(flow)
         name = exact(name)
-        explicit = [depends_on] if isinstance(depends_on, str) else list(depends_on)
+        explicit = [depends_on] if isinstance(depends_on, str) else arguments.items(depends_on, "depends_on=")
+        if "next" in options:
+            options["next"] = as_list(options["next"])
         with db.atomic():
             rows = FlowDefinition.objects.using(conf.DATABASE).select_for_update(no_key=True)
             row = rows.get(pk=stored.row.pk)
@@ -257,9 +273,11 @@ def execute_dynamic(
     timeout: of a run here. Further options as for `Flow.start`.
     Raises `DefinitionError`, `UnknownFlow`, or `UnregisteredHandler` naming all that are not registered.
     """
-    stored = FlowBuilder.get_flow(flow) if isinstance(flow, str) else flow
+    stored = FlowBuilder._stored(flow)  # noqa: SLF001  of this module
+    if workers and timeout is not None:
+        raise NotSupported("timeout= is of a run that is executed here; a run of workers ends by its max_duration.")
     stored.row.refresh_from_db()
-    functions = dict(step_functions or {})
+    functions = arguments.by_name(step_functions, "step_functions")
     unknown = sorted(set(functions) - {step["name"] for step in stored.steps})
     if unknown:
         raise DefinitionError(
@@ -359,11 +377,16 @@ def _check_new_step(row: FlowDefinition, name: str, depends_on: list[str], optio
         problems.append(f"step {name!r}: this name is reserved")
     if name in known:
         problems.append(f"step {name!r}: it was added before")
+    problems += [f"step {name!r}: {problem}" for problem in times.given_as_numbers(options)]
     problems += [
         f"step {name!r}: it depends on {source!r}, which was not added before"
         for source in depends_on
         if source not in known
     ]
+    if not isinstance(options.get("over", ""), str):
+        problems.append(f"step {name!r}: over= is a path such as 'step.key' or 'input', not {options['over']!r}")
+    if not isinstance(options.get("count", 0), int):
+        problems.append(f"step {name!r}: count= must be a whole number from 0, not {options['count']!r}")
     handler = options.get("handler", name)
     if not isinstance(handler, str):
         problems.append(f"step {name!r}: handler= is the name of a registered function, not {handler!r}")

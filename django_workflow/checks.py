@@ -91,7 +91,10 @@ def _steps(flow: Any) -> list[StepSpec]:
 
 def _warnings(flow: Any) -> list[str]:
     try:
-        return validate.warnings(flow.spec)
+        found = validate.warnings(flow.spec)
+        if flow.spec.max_duration is None:
+            found += validate.endless_delays(flow.spec, conf.MAX_DURATION.total_seconds())
+        return found
     except DefinitionError:
         return []  # it is told by migrate, by a worker and by whoever starts it
 

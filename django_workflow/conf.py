@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 SETTING = "DJANGO_WORKFLOW"
@@ -75,6 +76,15 @@ class Defaults:
 
 KEYS = tuple(item.name for item in fields(Defaults))
 _DEFAULTS = Defaults()
+_KINDS = {item.name: str(item.type) for item in fields(Defaults)}
+
+
+def _refuse_other_type(name: str, value: Any) -> None:
+    """Raise `ImproperlyConfigured` where a time or a number is none: the system checks of a site may be silenced."""
+    kind, _, optional = _KINDS[name].partition(" | ")
+    expected = {"timedelta": timedelta, "int": int}.get(kind)
+    if expected is not None and not isinstance(value, expected) and not (value is None and optional):
+        raise ImproperlyConfigured(f"{SETTING}[{name!r}] must be a {kind}, not {value!r}.")
 
 
 class Configuration:
@@ -84,6 +94,7 @@ class Configuration:
         if name not in KEYS:
             raise AttributeError(f"django_workflow has no setting {name!r}; known: {', '.join(KEYS)}")
         value = getattr(django_settings, SETTING, {}).get(name, getattr(_DEFAULTS, name))
+        _refuse_other_type(name, value)
         self.__dict__[name] = value
         return value
 

@@ -13,7 +13,7 @@ from django_workflow.definition.registry import Handler
 from django_workflow.definition.spec import LONGEST_TIME, FlowSpec
 from django_workflow.engine import overrides
 from django_workflow.engine.start import StartRequest, checked_labels, start
-from django_workflow.exceptions import NotSupported
+from django_workflow.exceptions import InvalidArgument, NotSupported
 from django_workflow.ids import uuid7
 from django_workflow.runs import RunHandle, RunResult
 from django_workflow.twins import twin
@@ -54,10 +54,8 @@ class Startable:
         Raises `DefinitionError`, or `PayloadError` for an input that cannot be stored or does not fit `input_schema`.
         """
         request = StartRequest(
-            input, idempotency_key, run_id, delay.total_seconds() if delay is not None else None, at,
-            checked_labels(labels), title, by,
-        )  # fmt: skip
-        _check_requests([request])
+            input, idempotency_key, run_id, *_begin(delay, at), labels=checked_labels(labels), title=title, by=by
+        )
         return RunHandle(start(self.current_spec(), [request])[0])
 
     def start_many(
@@ -76,17 +74,17 @@ class Startable:
         idempotency_keys: one per input. Further options as for `start`, the same for all.
         Returns the handles in the order of the inputs.
         """
-        values = list(inputs)
-        keys: Sequence[str | None] = idempotency_keys if idempotency_keys is not None else [None] * len(values)
+        values = arguments.items(inputs, "inputs")
+        keys: list[str | None] = [None] * len(values)
+        if idempotency_keys is not None:
+            keys = arguments.items(idempotency_keys, "idempotency_keys=")
         if len(keys) != len(values):
             raise ValueError(f"{len(values)} inputs need as many idempotency keys, not {len(keys)}")
-        seconds = delay.total_seconds() if delay is not None else None
-        checked = checked_labels(labels)
+        begin, checked = _begin(delay, at), checked_labels(labels)
         requests = [
-            StartRequest(value, key, None, seconds, at, checked, title, by)
+            StartRequest(value, key, None, *begin, labels=checked, title=title, by=by)
             for value, key in zip(values, keys, strict=True)
         ]
-        _check_requests(requests)
         return [RunHandle(run_id) for run_id in start(self.current_spec(), requests)]
 
     def execute(
@@ -107,6 +105,9 @@ class Startable:
         handlers: functions of this run alone, by the names its steps use (`execute_dynamic`).
         Returns the result; a failed run does not raise, `RunResult.raise_for_status` does.
         """
+        if timeout is not None:
+            arguments.duration(timeout, "timeout=")
+        functions = _checked_handlers(handlers)
         chosen = uuid7() if run_id is None else arguments.uuid(run_id, "run_id=")
         request = StartRequest(
             input, idempotency_key, chosen, labels=checked_labels(labels), title=title, by=by, is_local=True
@@ -114,7 +115,7 @@ class Startable:
         # before anybody can see the run: without its lease a keeper would take it for lost
         with local_lease(chosen):
             started = start(self.current_spec(), [request])[0]
-            execute_run(started, timeout=timeout, handlers=handlers)
+            execute_run(started, timeout=timeout, handlers=functions)
         return RunHandle(started).result()
 
     astart = twin(start)
@@ -152,17 +153,24 @@ class Flow(Startable, FlowDeclaration):
         return OrquestaFlow(text, actions, slug)
 
 
-def _check_requests(requests: Sequence[StartRequest]) -> None:
-    for request in requests:
-        if request.delay is not None and request.at is not None:
-            raise ValueError("a start takes delay= or at=, not both")
-        if request.at is not None and not times.is_complete(request.at):
-            raise ValueError("at= needs a time zone; use django.utils.timezone")
-        longest = LONGEST_TIME.total_seconds()
-        if request.delay is not None and request.delay > longest:
-            raise ValueError(f"delay= is at most {LONGEST_TIME.days} days, not {request.delay:g} s")
-        if (
-            request.at is not None
-            and (times.with_zone(request.at) - times.with_zone(times.now())).total_seconds() > longest
-        ):
-            raise ValueError(f"at= is at most {LONGEST_TIME.days} days from now, not {request.at}")
+def _begin(delay: timedelta | None, at: datetime | None) -> tuple[float | None, datetime | None]:
+    """Return when a run begins: after so many seconds, at a time, or at once; raises `InvalidArgument`."""
+    if delay is not None and at is not None:
+        raise InvalidArgument("a start takes delay= or at=, not both")
+    if delay is not None:
+        if arguments.duration(delay, "delay=") > LONGEST_TIME:
+            raise InvalidArgument(f"delay= is at most {LONGEST_TIME.days} days, not {delay}")
+        return delay.total_seconds(), None
+    if at is not None and not times.is_complete(arguments.moment(at, "at=")):
+        raise InvalidArgument("at= needs a time zone; use django.utils.timezone")
+    if at is not None and times.with_zone(at) - times.with_zone(times.now()) > LONGEST_TIME:
+        raise InvalidArgument(f"at= is at most {LONGEST_TIME.days} days from now, not {at}")
+    return None, at
+
+
+def _checked_handlers(handlers: Mapping[str, Handler] | None) -> dict[str, Handler]:
+    functions = arguments.by_name(handlers, "handlers=")
+    for name, item in functions.items():
+        if not isinstance(item, Handler):
+            raise InvalidArgument(f"handlers= takes handlers by name, not {name!r}: {item!r}; use execute_dynamic()")
+    return functions

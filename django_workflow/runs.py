@@ -104,8 +104,7 @@ class RunHandle:
 
         timeout: a timedelta or seconds; past it `WaitTimeout` is raised and the run goes on.
         """
-        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        waiting.until_settled(self.id, seconds)
+        waiting.until_settled(self.id, arguments.patience(timeout, "timeout="))
         return self.result()
 
     def cancel(self, reason: str = "", by: str = "") -> RunHandle:

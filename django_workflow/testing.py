@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from django_workflow import db, queue
+from django_workflow import arguments, db, queue
 from django_workflow.conf import conf
 from django_workflow.engine import arrivals, claim, publish, start, timers
 from django_workflow.engine.outcome import Outcome, lost
@@ -26,6 +26,7 @@ def run_until_idle(*, limit: int = 10_000) -> int:
     limit: attempts after which the test is thought to run in circles.
     Returns how many attempts were made. Tasks that wait for a later time stay; see `advance`.
     """
+    limit = arguments.whole(limit, "limit=")
     done = 0
     while True:
         timers.send_due_tasks()
@@ -68,6 +69,7 @@ def advance(time: timedelta) -> None:
     A paused run keeps what remains of its delays and until its deadline, as it does when real time passes.
     Overdue runs are ended; execute what became due with `run_until_idle`.
     """
+    arguments.duration(time, "advance()")
     for statement in MOVE:
         db.execute(statement, [time])
     for name in queue.existing():
@@ -88,9 +90,10 @@ def assert_settled(run: AnyRun, status: str = SUCCEEDED, *, steps: Mapping[str, 
     status: the run's expected status. steps: expected status by step, for the steps that matter.
     The message of a failure tells what every step came to.
     """
+    steps = arguments.by_name(steps, "steps=")
     result = handle(run).result()
     states = statuses_of(run)
-    wrong = {name: (states.get(name), wanted) for name, wanted in (steps or {}).items() if states.get(name) != wanted}
+    wrong = {name: (states.get(name), wanted) for name, wanted in steps.items() if states.get(name) != wanted}
     if result.status != status or wrong:
         lines = [f"run {result.run_id} is {result.status}, expected {status}"]
         lines += [f"step {name!r} is {found}, expected {wanted}" for name, (found, wanted) in wrong.items()]

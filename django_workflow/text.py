@@ -7,7 +7,7 @@ their text by other ways than `str()`. PostgreSQL refuses NUL and lone surrogate
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django_workflow.exceptions import InvalidArgument
@@ -92,7 +92,7 @@ def shown(value: Any) -> str:
 
 def several(values: Any, what: str) -> list[str]:
     """Return one text or several as exact ones; raises `InvalidArgument` for what is none."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
+    if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
         values = [values]
     return [plain(value, what) for value in values]
 

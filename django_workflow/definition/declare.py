@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar, overload
 
-from django_workflow.definition import schema, spec, validate
+from django_workflow.definition import schema, spec, times, validate
 from django_workflow.definition.names import CONTEXT_NAMES
 from django_workflow.definition.registry import Handler, parameters, registry
 from django_workflow.definition.retry import Retry
@@ -68,11 +68,12 @@ class FlowDeclaration:
         self.slug = exact(slug)
         self.options = FlowOptions(
             title=title, max_duration=max_duration, max_tasks=max_tasks, max_iterations=max_iterations,
-            entry=_as_list(entry),
+            entry=as_list(entry),
             vars=vars, output=output, input_schema=input_schema,
         )  # fmt: skip
         self.defaults = {"retry": retry, "timeout": timeout, "queue": queue, "executor": executor}
         self.drafts: list[StepDraft] = []
+        self.problems = [f"flow: {problem}" for problem in times.given_as_numbers(self.defaults)]
         self._compiled: spec.FlowSpec | None = None
         registry.add_flow(self)
 
@@ -136,7 +137,9 @@ class FlowDeclaration:
         handler = registry.add_handler(
             f"{self.slug}.{name}", function, of_flow=True, atomic=options.get("atomic") is True, executor=executor
         )
-        explicit = _as_list(options.pop("depends_on", None) or ())
+        explicit = as_list(options.pop("depends_on", None) or ())
+        if "next" in options:
+            options["next"] = as_list(options["next"])
         draft = StepDraft(name, handler.name, kind, handler.params, options=options)
         draft.problems = [
             f"step {name!r}: parameter {item.name!r} is positional only; handlers are called by name"
@@ -146,6 +149,7 @@ class FlowDeclaration:
         if not (isinstance(explicit, str | list) and all(isinstance(item, str) for item in explicit)):
             draft.problems.append(f"step {name!r}: depends_on is a list of steps, not {explicit!r}")
             explicit = ()
+        draft.problems += [f"step {name!r}: {problem}" for problem in times.given_as_numbers(options)]
         if options.get("atomic") and handler.is_async:
             draft.problems.append(f"step {name!r}: atomic needs a plain function, not a coroutine")
         draft.depends_on = wire(handler, explicit, options)
@@ -161,7 +165,9 @@ class FlowDeclaration:
 
     def compile(self, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> FlowSpec:
         """Return the definition with options of its steps replaced, by step; raises `DefinitionError`."""
-        compiled = compile_flow(self.slug, self.drafts, self.defaults, self.options, overrides=overrides)
+        compiled = compile_flow(
+            self.slug, self.drafts, self.defaults, self.options, overrides=overrides, problems=self.problems
+        )
         # as the database gives it: what authors write as members of enumerations is text there
         return FlowSpec.from_dict(json.loads(json.dumps(compiled.to_dict())))
 
@@ -179,9 +185,9 @@ def exact(name: Any) -> Any:
     return plain(name, "A name") if isinstance(name, str) else name
 
 
-def _as_list(given: Any) -> Any:
+def as_list(given: Any) -> Any:
     """Return what can be gone through only once as a list; a name, and what is no list, as it is."""
-    return list(given) if isinstance(given, Iterable) and not isinstance(given, str) else given
+    return list(given) if isinstance(given, Iterable) and not isinstance(given, str | Mapping) else given
 
 
 def wire(handler: Handler, explicit: Iterable[str], options: Mapping[str, Any]) -> tuple[str, ...]:
@@ -221,22 +227,24 @@ def compile_flow(
     options: FlowOptions = FlowOptions(),
     *,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    problems: Iterable[str] = (),
 ) -> spec.FlowSpec:
     """Compile drafts to a spec.
 
     defaults: the flow's options for steps that set none.
     overrides: step name -> options that replace the author's.
+    problems: what was wrong already with what the author wrote of the flow.
     Raises `DefinitionError` listing every problem with its place.
     """
     defaults, overrides = defaults or {}, overrides or {}
-    problems = validate.flow_options(slug, options, defaults)
+    problems = [*problems, *validate.flow_options(slug, options, defaults)]
     misfits = validate.overrides(overrides, {draft.name for draft in drafts})
     if not misfits:
         drafts = [_inherit(draft.options, overrides.get(draft.name, {}), draft) for draft in drafts]
     drafts = _without_ways_back(drafts)
     problems += misfits + validate.drafts(drafts, options)
     if problems:
-        raise DefinitionError(problems, flow=slug)
+        raise DefinitionError(list(dict.fromkeys(problems)), flow=slug)
     steps = {draft.name: _compile_step(slug, _inherit(defaults, draft.options, draft)) for draft in drafts}
     transitions = _transitions(slug, drafts)
     compiled = spec.FlowSpec(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from django_workflow import arguments
+
 
 @dataclass(frozen=True, slots=True)
 class Skip:
@@ -26,3 +28,6 @@ class RetryAfter:
 
     delay: timedelta
     reason: str = "the handler asked to be tried again"
+
+    def __post_init__(self) -> None:
+        arguments.duration(self.delay, "RetryAfter")

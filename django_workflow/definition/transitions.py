@@ -73,6 +73,8 @@ Way = To | When | Otherwise
 
 def ways(following: Any) -> list[Any]:
     """Return what `next=` says as a list of ways; a name alone is a way on success."""
+    if isinstance(following, Mapping):
+        raise TypeError("ways are a list")
     items = [following] if isinstance(following, str | Way) else list(following or ())
     return [To(item) if isinstance(item, str) else item for item in items]
 

@@ -128,7 +128,7 @@ def drafts(steps: list[StepDraft], options: FlowOptions) -> list[str]:
 
 
 def _entry_problems(entry: Any, known: set[str]) -> list[str]:
-    is_list = isinstance(entry, Iterable) and not isinstance(entry, str)
+    is_list = isinstance(entry, Iterable) and not isinstance(entry, str | Mapping)
     if not is_list or not list(entry) or not all(isinstance(name, str) for name in entry):
         return [f"flow: entry must be a list of steps, not {entry!r}"]
     problems = [f"flow: entry names {name!r}, which is no step" for name in entry if name not in known]
@@ -147,7 +147,22 @@ def graph_problems(flow: spec.FlowSpec) -> list[str]:
         count = len(flow.predecessors[name])
         if isinstance(step.join, int) and step.join > count:
             problems.append(f"step {name!r}: join={step.join}, but only {count} steps lead to it")
+    if flow.max_duration is not None:
+        problems += endless_delays(flow, flow.max_duration)
     return problems
+
+
+def endless_delays(flow: spec.FlowSpec, longest: float) -> list[str]:
+    """Return which delays are as long as a run may last, in seconds: what they delay never begins."""
+    delays = [(f"step {name!r}: delay", step.delay) for name, step in flow.steps.items()]
+    delays += [
+        (f"step {item.source!r}: delay of {', '.join(map(repr, item.to))}", item.delay) for item in flow.transitions
+    ]
+    return [
+        f"{what} is {delay:g} s, but a run lasts {longest:g} s at most: it would never begin"
+        for what, delay in delays
+        if isinstance(delay, int | float) and delay >= longest
+    ]
 
 
 def warnings(flow: spec.FlowSpec) -> list[str]:

@@ -79,7 +79,7 @@ INSERT_RUNS = """
     SELECT n.id, %s, (SELECT id FROM django_workflow_flowversion WHERE id = %s::bigint), n.status, n.is_local,
            n.open_steps, n.task_count, n.input::jsonb, n.error::jsonb, n.key,
            n.labels::jsonb, n.title, n.by, n.variables, n.output::jsonb,
-           n.now, n.due_at, coalesce(n.due_at, n.now) + make_interval(secs => %s::float8),
+           n.now, n.due_at, greatest(n.due_at, n.now) + make_interval(secs => %s::float8),
            CASE WHEN n.status <> 'scheduled' THEN n.now END,
            CASE WHEN n.status NOT IN ('scheduled', 'running') THEN n.now END
     FROM (

@@ -22,7 +22,7 @@ from threading import RLock
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
-from django_workflow import db
+from django_workflow import arguments, db
 from django_workflow.arguments import LARGEST
 from django_workflow.exceptions import InvalidArgument, NotSupported
 from django_workflow.text import shown
@@ -98,7 +98,7 @@ class Following(Generic[T]):
 
     def __init__(self, source: Source[T], timeout: timedelta | float | None) -> None:
         self._source = source
-        self._timeout = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        self._timeout = arguments.patience(timeout, "timeout=")
         self._ready: deque[T] = deque()
         self._cursor: Cursor | None = source.position
         self._bell = db.Bell()

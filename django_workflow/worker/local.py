@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from django_workflow import db
+from django_workflow import arguments, db
 from django_workflow.conf import conf
 from django_workflow.definition.registry import Handler, registry
 from django_workflow.engine import arrivals, claim, control, outcome, timers, waiting
@@ -61,10 +61,11 @@ def execute_run(
     handlers: functions of this run alone, looked up before the registered ones.
     A run that an earlier start gave to the workers is only waited for; past the timeout that raises `WaitTimeout`.
     """
+    patience = arguments.patience(timeout, "timeout=")
     if not db.rows(IS_LOCAL, [run_id])[0][0]:
-        waiting.until_settled(run_id, None if timeout is None else timeout.total_seconds())
+        waiting.until_settled(run_id, patience)
         return
-    deadline = None if timeout is None else time.monotonic() + timeout.total_seconds()
+    deadline = None if patience is None else time.monotonic() + patience
     known: list[int] = []
     with local_lease(run_id):
         while _again(lambda: waiting.status_of(run_id)) not in RUN_TERMINAL:

@@ -14,7 +14,7 @@ from django_workflow.definition.documents.nodes import Broken, Builder, Node
 from django_workflow.definition.documents.problems import Finding, Path, Problem, place_of
 from django_workflow.definition.drafts import FlowDraft
 from django_workflow.definition.spec import FlowSpec
-from django_workflow.exceptions import DefinitionError
+from django_workflow.exceptions import DefinitionError, InvalidArgument
 
 SUFFIXES: Final = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}
 #: Most problems told at once.
@@ -93,6 +93,10 @@ def read(text: str | bytes, format: str | None = None) -> Document:
 
 def parse(text: str | bytes, format: str | None = None) -> Document:
     """Read what can be read; what is wrong is told by the document. YAML needs PyYAML, else `NotSupported`."""
+    if not isinstance(text, str | bytes):
+        raise InvalidArgument(f"a document is text, not {schema.shown(text)}")
+    if format not in (None, "yaml", "json"):
+        raise InvalidArgument(f'format= is "yaml", "json" or None, not {schema.shown(format)}')
     builder = Builder()
     try:
         _compose(_decoded(text), format, builder)
