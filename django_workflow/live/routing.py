@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.urls import path, re_path
 
 
@@ -34,7 +35,13 @@ def _urlpatterns() -> list[Any]:
 
     board: Any = BoardConsumer.as_asgi()
     run: Any = RunConsumer.as_asgi()
-    return [path("ws/workflow/board/", board), path("ws/workflow/runs/<uuid:run_id>/", run)]
+    # a proxy may pass on the whole path of a site that is not at its host's root; Channels knows `root_path` alone
+    below = (settings.FORCE_SCRIPT_NAME or "").strip("/")
+    return [
+        path(f"{start}ws/workflow/{rest}", consumer)
+        for start in (["", f"{below}/"] if below else [""])
+        for rest, consumer in (("board/", board), ("runs/<uuid:run_id>/", run))
+    ]
 
 
 def __getattr__(name: str) -> Any:

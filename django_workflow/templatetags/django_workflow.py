@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django import template
+from django.urls import get_script_prefix
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -41,6 +42,12 @@ def status(value: str) -> SafeString:
         '<span class="status status-{}"><span class="sign" aria-hidden="true">{}</span> {}</span>',
         value, SIGNS.get(value, "•"), word,
     )  # fmt: skip
+
+
+@register.simple_tag
+def socket(*parts: object) -> str:
+    """Return the address of a socket on this host, below the path of the site where that is not the host's root."""
+    return f"{get_script_prefix()}ws/workflow/{'/'.join(map(str, parts))}/".removeprefix("/")
 
 
 @register.simple_tag

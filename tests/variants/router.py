@@ -23,12 +23,21 @@ class Router:
     def db_for_read(self, model: type[models.Model], **hints: Any) -> str | None:
         if model._meta.app_label != "django_workflow" or not _asks_the_package(sys._getframe(1)):
             return None
-        if ALIAS not in connections.databases:
-            connections.databases[ALIAS] = connections.databases["default"] | {"HOST": "/nowhere", "PORT": ""}
+        connections.databases.setdefault(ALIAS, connections.databases["default"] | {"HOST": "/nowhere", "PORT": ""})
         return ALIAS
 
     def allow_relation(self, one: models.Model, other: models.Model, **hints: Any) -> bool:
         return True
+
+
+class Always(Router):
+    """Sends all reads of the package's tables there, whoever reads."""
+
+    def db_for_read(self, model: type[models.Model], **hints: Any) -> str | None:
+        if model._meta.app_label != "django_workflow":
+            return None
+        connections.databases.setdefault(ALIAS, connections.databases["default"] | {"HOST": "/nowhere", "PORT": ""})
+        return ALIAS
 
 
 def _asks_the_package(frame: FrameType | None) -> bool:
