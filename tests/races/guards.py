@@ -197,6 +197,22 @@ def begin_is_fenced(put: Put) -> None:
     put(claim, "BEGIN_IF_LEASED", without(claim.BEGIN_IF_LEASED, " AND t.lease_id = b.lease_id"))
 
 
+@guard("elsewhere.BEGIN_ONCE_IF_LEASED: begun_lease_id", "dropped from the WHERE")
+def an_attempt_begins_once(put: Put) -> None:
+    from django_workflow.engine import elsewhere
+
+    once = " AND begun_lease_id IS DISTINCT FROM lease_id"
+    put(elsewhere, "BEGIN_ONCE_IF_LEASED", without(elsewhere.BEGIN_ONCE_IF_LEASED, once))
+
+
+@guard("elsewhere.WITHDRAW_IF_LEASED takes the begin", "it changes nothing")
+def what_was_withdrawn_never_begins(put: Put) -> None:
+    from django_workflow.engine import elsewhere
+
+    plain = without(elsewhere.WITHDRAW_IF_LEASED, "begun_lease_id = leased.lease_id", "queue = t.queue")
+    put(elsewhere, "WITHDRAW_IF_LEASED", plain)
+
+
 # locks of runs
 
 

@@ -7,9 +7,10 @@ import threading
 import pytest
 
 from django_workflow import Retry, db, queue
-from django_workflow.engine import claim
+from django_workflow.engine import claim, elsewhere
 from django_workflow.engine.start import StartRequest, start
 from django_workflow.models import Task
+from tests.races.sessions import SECONDS
 from tests.races.verbs import (
     QUEUE,
     assert_nothing_is_left_open,
@@ -23,6 +24,7 @@ from tests.races.verbs import (
     take_one,
     task_of,
 )
+from tests.waiting import eventually
 
 SEND_AGAIN = "SELECT pgmq.send(%s, jsonb_build_object('task', %s::bigint))"
 
@@ -193,3 +195,29 @@ def test_a_version_that_an_old_release_cannot_read_takes_no_neighbours_with_it(s
     db.execute(OF_A_NEWER_RELEASE, [newer.id, newer.id])
     assert {task.run_id for task in take()} == {run.id for run in others}
     assert task_of(newer).begun_at is None, "losing it must not be counted"
+
+
+@pytest.mark.guard("an_attempt_begins_once")
+def test_an_attempt_that_is_executed_twice_at_once_begins_once(single, session):
+    single.start()
+    (task,) = take()
+    first, second = session(), session()
+    first.begin()
+    assert first.do(elsewhere.begin_once, task.fence)
+    waiting = second.start(elsewhere.begin_once, task.fence)
+    eventually(second.waits_for_a_lock, "the second begin")
+    first.commit()
+    assert not waiting.result(SECONDS)
+
+
+@pytest.mark.guard("what_was_withdrawn_never_begins")
+def test_what_is_withdrawn_from_an_engine_at_its_begin_does_not_begin(single, session):
+    single.start()
+    (task,) = take()
+    withdrawing, beginning = session(), session()
+    withdrawing.begin()
+    assert withdrawing.do(elsewhere.withdraw, [task]) == {task.fence}
+    waiting = beginning.start(elsewhere.begin_once, task.fence)
+    eventually(beginning.waits_for_a_lock, "the begin")
+    withdrawing.commit()
+    assert not waiting.result(SECONDS)

@@ -8,7 +8,9 @@ import signal
 import pytest
 
 from django_workflow import testing
-from django_workflow.models import Attempt, Task
+from django_workflow.engine import publish
+from django_workflow.models import Attempt, FlowDefinition, Task
+from example_project.audit.flow import audit
 from tests.waiting import eventually
 from tests.worker.dask_cluster import DaskCluster
 from tests.worker.site import engines, heavy
@@ -190,6 +192,19 @@ def test_handler_that_the_cluster_does_not_know_is_put_back_uncounted(cluster, e
     assert (attempt.outcome, attempt.is_counted) == ("released", False)
     assert "no handler" in attempt.message
     handle.cancel("enough")
+
+
+def test_audit_measures_packages_on_the_cluster_where_an_operator_says_so(cluster, engine, work):
+    publish.publish_declared()
+    FlowDefinition.objects.filter(slug="audit").update(overrides={"measure": {"executor": "dask", "queue": "heavy"}})
+    names = ["Django", "psycopg", "distributed"]
+    handle = audit.start({"packages": names})
+    work(queues=["default", "heavy"])
+    eventually(lambda: handle.status == "succeeded", "the end of the audit")
+    assert testing.assert_settled(handle)["report"]["packages"] == len(names)
+    begun_there = Task.objects.filter(run_id=handle.id, begun_lease_id__isnull=False)
+    assert set(begun_there.values_list("step_run__step", flat=True)) == {"measure"}
+    assert begun_there.count() == len(names)
 
 
 def test_handlers_begin_at_most_once_per_attempt_while_dask_workers_are_killed(cluster, engine, work):

@@ -152,3 +152,13 @@ def grinds(item, ctx):
     tell_begin("grinds", f"{item}.{ctx.attempt}")
     time.sleep(0.2)
     return item
+
+
+outliving = Flow("site_outliving", queue="heavy", executor="dask", retry=Retry(max_attempts=100, base=SOON, cap=SOON))
+
+
+@outliving.map(over="input")
+def outlives(item, ctx):
+    tell_begin("outlives", f"{item}.{ctx.attempt}")
+    eventually(lambda: Group.objects.filter(name="go").exists(), "a word from the test", seconds=60)
+    return item
