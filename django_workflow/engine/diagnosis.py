@@ -210,7 +210,8 @@ LATE_TO_BEGIN = """
 OF_ANOTHER_CLUSTER = """
     SELECT (SELECT count(*) FROM django_workflow_event WHERE xid >= next.xid),
            (SELECT count(*) FROM django_workflow_message WHERE xid >= next.xid)
-    FROM (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS xid) AS next
+    FROM (SELECT greatest(pg_snapshot_xmax(pg_current_snapshot())::text::bigint,
+                          pg_current_xact_id_if_assigned()::text::bigint + 1) AS xid) AS next
 """
 
 

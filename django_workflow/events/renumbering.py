@@ -38,8 +38,11 @@ HIGHEST = {
         FROM channels c WHERE c.channel IS NOT NULL
     """,
 }
-#: The first transaction id that this cluster has not given yet.
-NEXT = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+#: Above all transaction ids whose rows can be seen: those of transactions that have ended, and of the caller's own.
+NEXT = """
+    greatest(pg_snapshot_xmax(pg_current_snapshot())::text::bigint,
+             pg_current_xact_id_if_assigned()::text::bigint + 1)
+"""
 IS_FOREIGN = "SELECT coalesce(highest.xid >= {next}, false) FROM ({highest}) AS highest"
 LOCK = "LOCK TABLE django_workflow_renumbering IN EXCLUSIVE MODE"
 # all up to the last row that is foreign for certain: ids go on over a restore, and so those behind it are new
@@ -91,7 +94,9 @@ def repair_after_migrate(sender: Any, using: str = "default", **kwargs: Any) -> 
 
 
 READ_SHIFTS = "SELECT last_id, lowest, shift FROM django_workflow_renumbering WHERE table_name = %s ORDER BY id"
-READ_NEXT = f"SELECT {NEXT}"
+#: A new one: above all that this cluster has given, to open transactions as well.
+READ_NEXT = "SELECT pg_current_xact_id()::text::bigint"
+READ_ENDED = f"SELECT {NEXT}"
 
 
 def translated(rows: Rows, table: str, cursor: Cursor) -> Cursor:
@@ -101,14 +106,14 @@ def translated(rows: Rows, table: str, cursor: Cursor) -> Cursor:
     """
     if cursor == START:
         return cursor
-    if cursor[0] >= rows(READ_NEXT)[0][0] and foreign_in(rows, table):
+    if cursor[0] >= rows(READ_ENDED)[0][0] and foreign_in(rows, table):
         db.on_own_connection(repair)
     shifts = rows(READ_SHIFTS, [table])
     xid, row = cursor
     for last_id, lowest, shift in shifts:
         if row <= last_id and xid >= lowest:
             xid -= shift
-    if xid < rows(READ_NEXT)[0][0]:
+    if xid < rows(READ_ENDED)[0][0] or xid < rows(READ_NEXT)[0][0]:
         return xid, row
     if shifts:
         # what the old cluster wrote after it was dumped is lost, and all that is new here was not read

@@ -172,6 +172,17 @@ def test_rows_of_this_cluster_are_never_shifted(run_id, session):
     assert min(Message.objects.values_list("xid", flat=True)) > 0
 
 
+def test_rows_of_an_open_transaction_are_never_shifted_and_their_cursors_stay_good(run_id):
+    with db.atomic():
+        tell(run_id, "mine.open")
+        latest = Event.objects.order_by("-id")[0]
+        assert renumbering.repair() == 0
+        assert not [finding for finding in diagnosis.examine() if "another cluster" in finding.text]
+        with follow(after=latest.cursor, timeout=0) as events:
+            assert list(events) == []
+    assert Event.objects.get(pk=latest.pk).xid == latest.xid
+
+
 def test_two_repairs_at_once_shift_once(run_id, session):
     restore()
     one, two = session(), session()
