@@ -12,6 +12,7 @@ from django_workflow.management.workflow import arguments
 from django_workflow.models import Event, Run
 from django_workflow.statuses import RUNNING
 from tests.commands.shell import workflow
+from tests.trouble import trouble
 
 pytestmark = pytest.mark.django_db
 
@@ -34,6 +35,16 @@ def test_cancel_ends_runs_and_stores_who_and_why(simple):
     assert last_event(second).data == {"reason": "wrong input", "by": arguments.login_name()}
     workflow("cancel", first.id, "--by", "ada")
     assert last_event(first).data["reason"] == "wrong input"
+
+
+@pytest.mark.parametrize("code", ["57014", "40P01"])
+def test_what_the_database_cannot_do_now_is_told_as_such(simple, code):
+    run = simple.start()
+    with trouble(code, "new.status = 'cancelled'", table="django_workflow_run"):
+        with pytest.raises(CommandError, match=r"The database could not do this now: trouble(?s:.*)Try again\.$"):
+            workflow("cancel", run.id)
+        assert run.status == "running"
+        assert workflow("cancel", run.id).code == 0
 
 
 def test_cancel_of_one_that_ended_is_refused_and_the_others_are_cancelled(simple):

@@ -33,6 +33,7 @@ from django_workflow.models import Dismissal, Event, FlowDefinition, FlowVersion
 from django_workflow.permissions import PAUSE, RETRY, START, VIEW
 from django_workflow.web import actions, previews, verbs
 from django_workflow.worker.local import perform
+from tests.trouble import trouble
 from tests.web.conftest import user_with
 from tests.web.ids import raise_ids
 from tests.web.loops import split_flow
@@ -222,6 +223,13 @@ class TestOneRun:
         monkeypatch.setitem(actions.performing._ACTS, "cancel", busy)
         answer = client.post(url_of(run, "cancel"), {"confirm": "yes"})
         assert told(answer) == [actions.performing.BUSY]
+
+    def test_what_the_database_cannot_finish_now_is_told_as_such(self, client, flow):
+        run = flow.start({})
+        with trouble("57014", "new.status = 'cancelled'", table="django_workflow_run"):
+            answer = client.post(url_of(run, "cancel"), {"confirm": "yes"})
+        assert told(answer) == [actions.performing.CUT_SHORT]
+        assert run.status == "running"
 
 
 class TestSteps:

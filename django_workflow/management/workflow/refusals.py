@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from django.core.management.base import CommandError
 from django.db.utils import OperationalError, ProgrammingError
 
+from django_workflow import db
 from django_workflow.conf import conf
 from django_workflow.exceptions import WorkflowError
 
@@ -22,6 +23,8 @@ def refusals() -> Iterator[None]:
     except WorkflowError as error:
         raise CommandError(error.message) from error
     except OperationalError as error:
+        if db.is_retryable(error) and not db.is_of_connection(error):
+            raise CommandError(f"The database could not do this now: {str(error).strip()}. Try again.") from error
         remedy = f"Start the server, or mend DATABASES[{conf.DATABASE!r}]."
         raise CommandError(f"The database does not answer: {str(error).strip()}. {remedy}") from error
     except ProgrammingError as error:
