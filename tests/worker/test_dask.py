@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from django_workflow import testing
+from django_workflow.contrib.dask import DaskExecutor
 from django_workflow.engine import publish
 from django_workflow.models import Attempt, FlowDefinition, Task
 from example_project.audit.flow import audit
@@ -219,3 +220,23 @@ def test_handlers_begin_at_most_once_per_attempt_while_dask_workers_are_killed(c
     lost = Attempt.objects.filter(run_id=handle.id, outcome="lost")
     assert lost.exists()
     assert begins("grinds") == 60 + lost.filter(begun_at__isnull=False).count()
+
+
+def test_doctor_looks_at_the_cluster_and_at_what_its_workers_know(cluster):
+    executor = DaskExecutor(cluster.address)
+    wanted = {"site_gpu.occupies": {"GPU": 1}, "site_impossible.needs_what_nobody_has": {"TPU": 1}}
+    found = list(executor.examine(wanted, ["site_many.measures", "nobody.knows"]))
+    executor.shutdown()
+    assert [level for level, _, _ in found] == ["ok", "warning", "warning", "warning"]
+    assert found[0][1] == "2 Dask workers with 2 threads"
+    assert "TPU: 1" in found[1][1]
+    assert all(text.endswith("does not know nobody.knows") for _, text, _ in found[2:])
+
+
+def test_executor_that_is_declared_wrongly_says_so():
+    with pytest.raises(ValueError, match="it starts no Dask itself"):
+        DaskExecutor()
+    with pytest.raises(ValueError, match="one of address, scheduler_file and cluster"):
+        DaskExecutor("tcp://here:1", scheduler_file="there")
+    with pytest.raises(ValueError, match="slots must be"):
+        DaskExecutor("tcp://here:1", slots=0)

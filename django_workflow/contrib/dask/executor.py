@@ -288,6 +288,7 @@ class DaskExecutor(TaskExecutor):
             elif dask.status == "error":
                 error = _error_of(dask.exception(timeout=BRING_WITHIN))
             else:
+                self._info = {}  # nothing more is taken until the next look at the cluster
                 error = LostElsewhere(f"Dask gave it up: {dask.status}")
         except Exception as failure:
             error = LostElsewhere(f"its result did not come back from Dask: {failure}")
