@@ -24,11 +24,14 @@ logger = logging.getLogger("django_workflow.worker")
 #: Seconds between two looks at a thread: at first, and at most.
 PAUSES = (0.002, 0.05)
 #: Modules that are not to be interrupted, nor what they call.
-GUARDED = ("logging", "django_workflow.worker.capture", "django_workflow.worker.logs")
+#: An import that is broken off leaves a package of which some modules are never bound to it again.
+GUARDED = (
+    "logging", "importlib", "_frozen_importlib", "django_workflow.worker.capture", "django_workflow.worker.logs",
+)  # fmt: skip
 #: Modules that are not to be interrupted themselves: they take locks in functions of their own, or hold them shortly.
 GUARDED_ALONE = (
-    "_frozen_importlib", "_weakrefset", "asgiref", "concurrent.futures", "contextlib", "django_workflow.worker",
-    "importlib", "multiprocessing", "psycopg_pool", "queue", "threading", "weakref",
+    "_weakrefset", "asgiref", "concurrent.futures", "contextlib", "django_workflow.worker",
+    "multiprocessing", "psycopg_pool", "queue", "threading", "weakref",
 )  # fmt: skip
 
 #: By its name it is a function object of our own: the argument types of the other one are everybody's.

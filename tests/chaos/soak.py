@@ -16,11 +16,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import psutil
 
+from tests.chaos.connections import SESSIONS, kind
+from tests.chaos.engine import dask_cluster
 from tests.chaos.harness import Site, site
 from tests.chaos.wrong import WRONG_AT_ANY_TIME, WRONG_AT_THE_END
 from tests.races.workers import SITE, ProcessWorker
@@ -54,10 +56,6 @@ STEPS_TO_TOUCH = """
     WHERE r.status = 'running' AND s.status = 'running' ORDER BY random() LIMIT 1
 """
 PAUSED = "SELECT id FROM django_workflow_run WHERE status = 'paused'"
-SESSIONS = """
-    SELECT pid, query FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-"""
 HAS_BEGUN = "SELECT count(*) FROM django_workflow_worker WHERE pid = %s"
 WORKED = "SELECT pid, settled_count FROM django_workflow_worker WHERE pid = ANY(%s)"
 STATUSES = """
@@ -70,8 +68,9 @@ ATTEMPTS = "SELECT outcome, error_class, count(*) FROM django_workflow_attempt G
 class Soak:
     """One soak: a crew of workers, and what is done to it."""
 
-    def __init__(self, place: Site, dice: random.Random) -> None:
+    def __init__(self, place: Site, dice: random.Random, engine: Any = None) -> None:
         self.place = place
+        self.engine = engine
         self.dice = dice
         self.done: Counter[str] = Counter()
         self.problems: list[str] = []
@@ -83,6 +82,7 @@ class Soak:
             (0.5, self.start), (15, self.kill), (12, self.freeze), (30, self.terminate), (10, self.kill_child),
             (2, self.cut), (40, self.cut_all), (5, self.cancel_statement), (60, self.restart), (60, self.crash),
             (1, self.operate), (15, self.pause_flow), (20, self.pause_queue), (10, self.look), (1, self.replace_dead),
+            (10, self.kill_engine),
         ]  # fmt: skip
         self._due = [self._next(mean) for mean, _ in self.actions]
 
@@ -134,7 +134,7 @@ class Soak:
         from django_workflow.definition.registry import registry
 
         if self.place.unsettled() < AT_ONCE:
-            slug = self.dice.choice(FLOWS)
+            slug = self.dice.choice(FLOWS if self.engine is None else (*FLOWS, "soak_mixed", "soak_mixed"))
             registry.flow(slug).start_many(range(TOGETHER))
             self.done[f"runs of {slug}"] += TOGETHER
 
@@ -183,6 +183,14 @@ class Soak:
                 self.dice.choice(children).kill()
                 self.done["processes of handlers killed"] += 1
 
+    def kill_engine(self) -> None:
+        """`kill -9` a worker of the foreign executor's, where that is a cluster; its nanny starts another one."""
+        engines = [] if self.engine is None else [nanny.pid for nanny in self.engine.workers.values() if nanny.pid]
+        for pid in self.dice.sample(engines, min(1, len(engines))):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                self.done["workers of Dask killed"] += 1
+
     def replace_dead(self) -> None:
         """Start a worker for each that has ended, as a supervisor does; one that ended by itself is a problem."""
         for number, worker in enumerate(self.workers):
@@ -210,7 +218,7 @@ class Soak:
     def _cut(self, sessions: list[Any]) -> None:
         for pid, query in sessions:
             self.place.rows("SELECT pg_terminate_backend(%s)", [pid])
-            self.done[f"sessions cut: {_kind(query)}"] += 1
+            self.done[f"sessions cut: {kind(query)}"] += 1
 
     def cancel_statement(self) -> None:
         """Cancel what some session does."""
@@ -354,16 +362,6 @@ def _children(pid: int) -> list[psutil.Process]:
         return []
 
 
-def _kind(query: str) -> str:
-    """Say what kind of session last did this."""
-    kinds = {
-        "LISTEN": "listening", "pg_try_advisory": "keeper", "due_at": "keeper", "heartbeat_at": "heartbeat",
-        "pgmq": "claiming or settling", "steprun": "claiming or settling", "race_effect": "a handler's",
-        "tasklog": "log lines",
-    }  # fmt: skip
-    return next((kind for word, kind in kinds.items() if word in query), "others")
-
-
 def _within(seconds: float, condition: Callable[[], bool]) -> bool:
     end = time.monotonic() + seconds
     while not condition():
@@ -378,14 +376,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=15.0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--dask", action="store_true", help="The foreign executor is a Dask cluster.")
     options = parser.parse_args()
     os.environ["PYTHONFAULTHANDLER"] = "1"
-    with site() as place:
+    with site() as place, ExitStack() as ends:
         os.environ |= {"DJANGO_SETTINGS_MODULE": SITE, "DATABASE_URL": place.url}
+        engine = ends.enter_context(dask_cluster()) if options.dask else None
         import django
 
         django.setup()
-        soak = Soak(place, random.Random(options.seed))
+        soak = Soak(place, random.Random(options.seed), engine)
         soak.run(options.minutes * 60)
         soak.end()
         print(soak.report(options.seed, options.minutes))  # noqa: T201

@@ -84,6 +84,26 @@ def test_handler_that_is_nearly_always_in_threading_is_stopped(flow, drain, wait
     assert stopped == ["Cancelled"]
 
 
+def test_import_is_not_broken_off(flow, drain, tmp_path, monkeypatch):
+    package = tmp_path / "imported_slowly"
+    package.mkdir()
+    (package / "part.py").write_text("value = 7")
+    (package / "__init__.py").write_text(
+        "from .part import value\nimport time\nend = time.monotonic() + 0.5\nwhile time.monotonic() < end: pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    @flow.step(timeout=SHORT, retry=Retry(max_attempts=50, strategy="constant", base=timedelta(milliseconds=100)))
+    def imports():
+        import imported_slowly
+
+        return imported_slowly.part.value
+
+    handle = flow.start()
+    drain()
+    assert testing.assert_settled(handle)["imports"] == 7
+
+
 def test_connection_of_a_handler_that_was_stopped_is_no_other_handlers(flow, make_flow, drain):
     """It may still wait for an answer."""
 
