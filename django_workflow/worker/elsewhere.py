@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from math import inf
 
 from django_workflow.conf import conf
+from django_workflow.definition.registry import registry
+from django_workflow.definition.spec import StepSpec
 from django_workflow.engine import elsewhere
+from django_workflow.exceptions import DefinitionError
 from django_workflow.worker.executors import Runners
 from django_workflow.worker.hand import Hand
 from django_workflow.worker.job import Job
@@ -17,6 +21,15 @@ from django_workflow.worker.job import Job
 LOOK_EVERY = 0.5
 #: Seconds until a task is read again for which its executor has no room, where its queue has tasks of other kinds.
 NO_ROOM_AGAIN = 5.0
+#: Seconds after which a queue is read though its executors have no room: it may hold tasks of other kinds by now.
+READ_ANYWAY_AFTER = 30.0
+
+
+def steps_of(queue: str) -> Iterator[StepSpec]:
+    """Yield the steps declared in this process that have a queue; those of flows that are invalid are left out."""
+    for flow in registry.flows():
+        with suppress(DefinitionError):
+            yield from (step for step in flow.spec.steps.values() if (step.queue or conf.DEFAULT_QUEUE) == queue)
 
 
 class Elsewhere:
@@ -25,17 +38,29 @@ class Elsewhere:
     def __init__(self, hand: Hand, runners: Runners) -> None:
         self._hand = hand
         self._runners = runners
-        #: For each queue, who has had tasks of it; None is this worker itself.
-        self._fed: dict[str, set[str | None]] = defaultdict(set)
+        #: For each queue, who takes its tasks, as far as is known; None is this worker itself.
+        self._fed: dict[str, set[str | None]] = {}
+        #: For each queue, when there was room last, in monotonic seconds.
+        self._had_room_at: dict[str, float] = defaultdict(time.monotonic)
         self._look_at = 0.0
         self._is_used = False
 
     def room(self, queue: str, here: int) -> int:
         """Return how many tasks of a queue may be claimed; `here` is the room for what this worker runs itself."""
-        fed = self._fed.get(queue)
+        fed = self._takers_of(queue) if conf.EXECUTORS else ()
         if not fed or None in fed:
             return here
-        return min(self._free(name) for name in fed if name is not None)
+        now, room = time.monotonic(), min(self._free(name) for name in fed if name is not None)
+        if room or now - self._had_room_at[queue] > READ_ANYWAY_AFTER:
+            self._had_room_at[queue] = now
+            return room or here
+        return 0
+
+    def _takers_of(self, queue: str) -> set[str | None]:
+        """Return who takes tasks of a queue: by what is declared in this process, and by what came from it."""
+        if queue not in self._fed:
+            self._fed[queue] = {self._runners.foreign(step) for step in steps_of(queue)}
+        return self._fed[queue]
 
     def note(self, job: Job) -> str | None:
         """Remember where the tasks of a job's queue go, and return where this one does; None: it stays here."""
@@ -43,7 +68,7 @@ class Elsewhere:
             return None
         name = self._runners.foreign(job.task.step)
         self._is_used = self._is_used or name is not None
-        self._fed[job.task.queue].add(name)
+        self._takers_of(job.task.queue).add(name)
         return name
 
     def hand_over(self, jobs: Iterable[Job]) -> list[tuple[Job, float]]:
@@ -57,7 +82,7 @@ class Elsewhere:
                 taken[name] += 1
                 given.append(job)
             else:
-                refused.append((job, NO_ROOM_AGAIN if len(self._fed[job.task.queue]) > 1 else 0.0))
+                refused.append((job, NO_ROOM_AGAIN if len(self._takers_of(job.task.queue)) > 1 else 0.0))
         elsewhere.hand_over([job.task for job in given if self._runners.is_fenced(self._name(job))])
         for job in given:
             self._runners.submit(job)

@@ -128,8 +128,8 @@ def test_a_failure_that_a_transition_handles_does_not_fail_the_run(result_of):
     assert (result.status, result.output) == ("succeeded", {"repair": "broken"})
 
 
-def test_a_join_in_a_loop_fires_once_in_each_pass(result_of):
-    flow = Flow("rounds", entry=["begin"], output={"rounds": "vars.rounds"}, vars={"rounds": 0})
+def test_a_join_in_a_loop_fires_once_in_each_pass(result_of, make_flow):
+    flow = make_flow("rounds", entry=["begin"], output={"rounds": "vars.rounds"}, vars={"rounds": 0})
     flow.step(name="begin", next=["left", "right"])(lambda ctx: ctx.iteration)
     flow.step(name="left", next="meet")(lambda: None)
     flow.step(name="right", next="meet")(lambda: None)

@@ -12,6 +12,7 @@ from django.db import OperationalError
 from django_workflow import Retry, testing
 from django_workflow.engine import claim, elsewhere
 from django_workflow.models import Attempt, Task
+from django_workflow.worker import elsewhere
 from django_workflow.worker.foreign import TaskExecutor
 from tests.waiting import eventually
 
@@ -126,6 +127,21 @@ def test_an_engine_gets_no_more_than_it_has_slots_for(flow, work, engine):
     for _, future in holding.given:
         future.set_result('{"kind": "already_begun"}')
     eventually(lambda: len(holding.given) == 4, "two more")
+
+
+def test_a_full_engine_keeps_no_task_of_its_queue_from_the_worker_itself(make_flow, work, engine, monkeypatch):
+    monkeypatch.setattr(elsewhere, "READ_ANYWAY_AFTER", 0.1)
+    holding = engine(Holding())
+    heavy = make_flow("heavy")
+    heavy.map(name="each", count=6, executor="engine", queue="engines")(lambda: None)
+    heavy.start()
+    work(queues=["engines"])
+    eventually(lambda: len(holding.given) == 2, "an engine that is full")
+    light = make_flow("light")  # nobody knew of it when the queue was read first
+    light.step(name="only", queue="engines")(lambda: "done")
+    handle = light.start()
+    eventually(lambda: handle.status == "succeeded", "the step that runs in the worker")
+    assert len(holding.given) == 2
 
 
 def test_a_task_that_is_handed_over_has_not_begun_until_its_process_takes_the_one_begin(flow, workflow_queues):
