@@ -12,7 +12,6 @@ from django.db import OperationalError
 from django_workflow import Retry, testing
 from django_workflow.engine import claim, elsewhere
 from django_workflow.models import Attempt, Task
-from django_workflow.worker import elsewhere
 from django_workflow.worker.foreign import TaskExecutor
 from tests.waiting import eventually
 
@@ -130,7 +129,7 @@ def test_an_engine_gets_no_more_than_it_has_slots_for(flow, work, engine):
 
 
 def test_a_full_engine_keeps_no_task_of_its_queue_from_the_worker_itself(make_flow, work, engine, monkeypatch):
-    monkeypatch.setattr(elsewhere, "READ_ANYWAY_AFTER", 0.1)
+    monkeypatch.setattr("django_workflow.worker.elsewhere.READ_ANYWAY_AFTER", 0.1)
     holding = engine(Holding())
     heavy = make_flow("heavy")
     heavy.map(name="each", count=6, executor="engine", queue="engines")(lambda: None)
