@@ -278,9 +278,26 @@ def known() -> list[str]:
 
 def made(name: str) -> Executor:
     """Return a new executor of the site's own, as its setting says."""
-    factory = conf.EXECUTORS[name]
-    executor: Executor = (import_string(factory) if isinstance(factory, str) else factory)()
+    executor: Executor = _factory(name)()
     return executor
+
+
+def import_factories() -> None:
+    """Import what the site's executors need before a handler runs.
+
+    An import that fails in the middle, for a handler has used up the process's descriptors, may never succeed again.
+    What cannot be imported is told when a step asks for it.
+    """
+    for name in conf.EXECUTORS:
+        try:
+            _factory(name)
+        except Exception as error:
+            logger.warning("executor %r cannot be made: %s", name, error)
+
+
+def _factory(name: str) -> Callable[[], Any]:
+    factory: Any = conf.EXECUTORS[name]
+    return import_string(factory) if isinstance(factory, str) else factory
 
 
 def name_for(step: StepSpec) -> str | None:
@@ -310,6 +327,7 @@ class Runners:
         self._default = default
         self._report = report
         self._made: dict[str, Any] = {}
+        import_factories()
 
     def submit(self, job: Job) -> None:
         """Hand a job to the runner its step names."""
