@@ -81,7 +81,8 @@ class Registry:
 
     def place_of(self, slug: str) -> Place | None:
         """Return where a flow is declared, None where this process does not know it."""
-        return self._places["flow", slug][0] if slug in self._flows else None
+        found = self._places.get(("flow", slug))
+        return found[0] if found is not None and slug in self._flows else None
 
     def _note(self, kind: str, name: str, place: Place, *, of_flow: bool = False) -> None:
         """Note where something is registered; raises `DefinitionError` where something else has that name.

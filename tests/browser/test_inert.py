@@ -46,8 +46,8 @@ def assert_inert(visitor, path: str = "") -> None:
 
 def test_a_malicious_payload_is_inert_on_every_page(visit, superuser, place):
     visitor = visit("root", bypass_csp=True)
-    handle = evil.start({"items": [EVIL, {EVIL: EVIL}]}, title=EVIL, labels={"customer": EVIL}, by=EVIL)
-    paused = chain.start({"value": EVIL}, title=EVIL, labels={"customer": EVIL})
+    handle = evil.start({"items": [EVIL, {EVIL: EVIL}]}, title=EVIL, labels={"customer": EVIL[:200]}, by=EVIL)
+    paused = chain.start({"value": EVIL}, title=EVIL, labels={"customer": EVIL[:200]})
     paused.pause(reason=EVIL, by=EVIL)
     cancelled = chain.start({"value": EVIL})
     cancelled.cancel(reason=EVIL, by=EVIL)
@@ -81,7 +81,7 @@ def test_a_malicious_payload_is_inert_on_every_page(visit, superuser, place):
 def test_a_malicious_payload_is_inert_in_the_admin(visit, superuser, place):
     visitor = visit("root", bypass_csp=True)
     place.worker()
-    handle = evil.start({"items": [EVIL]}, title=EVIL, labels={"customer": EVIL}, by=EVIL)
+    handle = evil.start({"items": [EVIL]}, title=EVIL, labels={"customer": EVIL[:200]}, by=EVIL)
     eventually(lambda: handle.status == "failed")
     visitor.visit("/admin/")
     lists = [path for path in visitor.addresses('a[href^="/admin/django_workflow/"]') if not path.endswith("/add/")]

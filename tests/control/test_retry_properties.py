@@ -35,7 +35,11 @@ def graphs(draw):
     reached = Counter()
     for place, name in enumerate(names[:-1]):
         for to in draw(st.lists(st.sampled_from(names[place + 1 :]), min_size=1, max_size=3, unique=True)):
-            delay, when = draw(st.sampled_from([None, None, None, 1.0])), draw(st.sampled_from(CONDITIONS))
+            delay = draw(st.sampled_from([None, None, None, timedelta(seconds=1)]))
+            when = draw(st.sampled_from(CONDITIONS))
+                draw(st.sampled_from([None, None, None, timedelta(seconds=1)])),
+                draw(st.sampled_from(CONDITIONS)),
+            )
             if when:
                 ways[name].append(When(when, to, delay=delay))
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from importlib import import_module, reload
+from importlib import import_module, invalidate_caches, reload
 
 import pytest
 
@@ -64,7 +64,9 @@ def module(tmp_path, monkeypatch):
     names = []
 
     def write(name, text):
+        sys.modules.pop(name, None)  # of another test
         (tmp_path / f"{name}.py").write_text(text.format(name=name))
+        invalidate_caches()
         names.append(name)
         return import_module(name)
 

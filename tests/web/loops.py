@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, transaction
 
 from django_workflow import Otherwise, Retry, To, When, testing
+from django_workflow.models.triggers import RETENTION_SETTING
 from tests.web.ids import raise_ids
 
 ONCE = Retry(max_attempts=1)
@@ -96,7 +97,8 @@ TASKS = """
 def turned(run_id: UUID, step: str, count: int) -> None:
     """Let a step of a run have turned so often, by one statement."""
     values = {"run": run_id, "step": step, "count": count}
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT set_config(%s, 'on', true)", [RETENTION_SETTING])
         cursor.execute("DELETE FROM django_workflow_task WHERE run_id = %(run)s", values)
         cursor.execute("DELETE FROM django_workflow_steprun WHERE run_id = %(run)s", values)
         cursor.execute(LONG, values)

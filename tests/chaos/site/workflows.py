@@ -13,6 +13,10 @@ from django_workflow import Flow, Otherwise, Retry, When
 from tests.chaos.site import soaking  # noqa: F401  its flows are found with this module
 from tests.races.effects import RECORD
 
+if "TEST_DASK_ADDRESS" in os.environ:
+    # imported when the site starts, before a handler uses up the descriptors that an import needs
+    pass
+
 #: Handlers that must be caught while they run wait for this advisory lock, which a test holds.
 GATE = 4711
 PATIENT = Retry(max_attempts=20, base=timedelta(milliseconds=50), cap=timedelta(seconds=1))

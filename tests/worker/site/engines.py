@@ -7,8 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 ADDRESS = "TEST_DASK_ADDRESS"
-if ADDRESS in os.environ:  # imported when a worker starts, as a site's own would be
-    from django_workflow.contrib.dask import DaskExecutor
 #: Clients that nobody but a test closes.
 opened: list[Any] = []
 
@@ -23,5 +21,7 @@ def plain_dask() -> Any:
 
 def dask() -> Any:
     """Return the executor of this package."""
+    from django_workflow.contrib.dask import DaskExecutor
+
     slots = os.environ.get("TEST_DASK_SLOTS")
     return DaskExecutor(os.environ[ADDRESS], resource_wait=timedelta(seconds=2), slots=int(slots) if slots else "auto")
