@@ -37,9 +37,6 @@ def graphs(draw):
         for to in draw(st.lists(st.sampled_from(names[place + 1 :]), min_size=1, max_size=3, unique=True)):
             delay = draw(st.sampled_from([None, None, None, timedelta(seconds=1)]))
             when = draw(st.sampled_from(CONDITIONS))
-                draw(st.sampled_from([None, None, None, timedelta(seconds=1)])),
-                draw(st.sampled_from(CONDITIONS)),
-            )
             if when:
                 ways[name].append(When(when, to, delay=delay))
             else:

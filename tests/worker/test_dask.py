@@ -219,7 +219,8 @@ def test_handlers_begin_at_most_once_per_attempt_while_dask_workers_are_killed(c
     assert not repeated()
     lost = Attempt.objects.filter(run_id=handle.id, outcome="lost")
     assert lost.exists()
-    assert begins("grinds") == 60 + lost.filter(begun_at__isnull=False).count()
+    # one may be killed after it has taken the begin and before its handler's first line
+    assert 60 <= begins("grinds") <= 60 + lost.filter(begun_at__isnull=False).count()
 
 
 def test_doctor_looks_at_the_cluster_and_at_what_its_workers_know(cluster):
