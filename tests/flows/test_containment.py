@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 
 import pytest
 from django.contrib.auth.models import User
@@ -122,7 +123,15 @@ def test_what_an_atomic_step_does_after_its_commit_changes_its_success_no_more(f
     assert not Attempt.objects.filter(run_id=result.run_id).exists()
 
 
-def test_an_operator_who_interrupts_a_condition_gets_the_interrupt(flow, db):
+@pytest.fixture
+def sigint():
+    """Python's own answer to Ctrl-C: a process that a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_operator_who_interrupts_a_condition_gets_the_interrupt(flow, sigint, db):
     flow.step(name="only", when=named(KeyboardInterrupt()))(lambda: None)
     with pytest.raises(KeyboardInterrupt):
         flow.start()
