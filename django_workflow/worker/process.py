@@ -9,8 +9,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from types import FrameType
 
@@ -47,10 +47,10 @@ class WorkerProcess:
         publish.ensure_queues(options.queues)
         self.dispatcher = Dispatcher(options)
         self.heart = Heart(self.dispatcher, self._end_stalled)
-        #: Whether the process may be ended: it is this worker's own.
-        self._is_own = False
+        #: Whether the process may be ended: its main thread does nothing but this work.
+        self._may_end = False
         self._has_ended = False
-        #: Numbers of signals; None when the work has ended.
+        #: Numbers of signals; None when they are not obeyed any more.
         self._received: SimpleQueue[int | None] = SimpleQueue()
 
     def run(self) -> None:
@@ -61,7 +61,6 @@ class WorkerProcess:
             self._has_ended = True
         finally:
             records.queue.stop()
-            self._received.put(None)
 
     def _run(self) -> None:
         db.serve_worker()
@@ -88,26 +87,38 @@ class WorkerProcess:
             self.dispatcher.stop_now()
         self.dispatcher.stop()
 
-    def stop_on_signals(self, also: Callable[[], None] | None = None) -> None:
-        """Let SIGTERM and SIGINT stop this process; only the main thread may call this.
+    @contextmanager
+    def stopped_by_signals(self, *, is_own: bool) -> Iterator[None]:
+        """Meanwhile, let SIGTERM and SIGINT stop this process; in any other thread than the main one, change nothing.
 
-        From here on the process ends some seconds after the grace time, whatever holds it: a lock, a handler's thread.
+        The process ends some seconds after the grace time, whatever holds it: a lock, a handler's thread.
+        is_own: it is the worker's own and ends with it, so all of that holds after the work, too. Any other process
+        goes on as it was before.
         """
         if threading.current_thread() is not threading.main_thread():
+            yield
             return
-        self._is_own = True
 
         # a handler runs between any two instructions of the main thread, which may just hold the lock of the
         # very event that a stop sets; putting into a SimpleQueue is safe there, and a thread does the rest
         def handle(number: int, frame: FrameType | None) -> None:
             self._received.put(number)
 
-        obey = threading.Thread(target=self._obey, args=(also,), name="django_workflow-signals", daemon=True)
+        self._may_end = True
+        obey = threading.Thread(target=self._obey, args=(is_own,), name="django_workflow-signals", daemon=True)
         obey.start()
-        signal.signal(signal.SIGTERM, handle)
-        signal.signal(signal.SIGINT, handle)
+        before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            self._received.put(None)
+            if not is_own:
+                self._may_end = False
+                for number, previous in before.items():
+                    signal.signal(number, previous or signal.SIG_DFL)
+                obey.join()
 
-    def _obey(self, also: Callable[[], None] | None) -> None:
+    def _obey(self, is_own: bool) -> None:  # noqa: FBT001  an argument of a thread
         deadline: float | None = None
         grace = self.options.grace.total_seconds()
         while True:
@@ -115,21 +126,22 @@ class WorkerProcess:
                 number = self._received.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
             except Empty:
                 self._end(0 if self._has_ended else STALLED)
-            else:
-                is_first = number is not None and not self.dispatcher.is_stopping
-                last = time.monotonic() + min(LAST_WORDS, conf.STALL_LIMIT.total_seconds()) + (grace if is_first else 0)
-                deadline = last if deadline is None else min(deadline, last)
-                if number is not None:
-                    self.stop()
-                    if also is not None:
-                        also()
+                return
+            if number is None and not is_own:
+                return
+            is_first = number is not None and not self.dispatcher.is_stopping
+            last = time.monotonic() + min(LAST_WORDS, conf.STALL_LIMIT.total_seconds()) + (grace if is_first else 0)
+            deadline = last if deadline is None else min(deadline, last)
+            if number is not None:
+                self.stop()
 
     def _end_stalled(self) -> None:
-        if self._is_own:
-            self._end(STALLED)
+        self._end(STALLED)
 
     def _end(self, code: int) -> None:
         """End this process now, whatever holds it; one whose loop stands still says first where its threads are."""
+        if not self._may_end:
+            return
         if code:
             records.queue.flush(DUMP)
             with suppress(Exception):
@@ -137,4 +149,5 @@ class WorkerProcess:
                 dump = threading.Thread(target=faulthandler.dump_traceback, args=(sys.__stderr__,), daemon=True)
                 dump.start()
                 dump.join(DUMP)
-        os._exit(code)
+        if self._may_end:
+            os._exit(code)

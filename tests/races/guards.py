@@ -441,9 +441,11 @@ def stopping_releases(put: Put) -> None:
 
 @guard("process: SIGTERM lets running handlers finish", "the process ends at once")
 def sigterm_is_graceful(put: Put) -> None:
+    from contextlib import nullcontext
+
     from django_workflow.worker.process import WorkerProcess
 
-    put(WorkerProcess, "stop_on_signals", lambda self: None)
+    put(WorkerProcess, "stopped_by_signals", lambda self, **_: nullcontext())
 
 
 @guard("unknown.judge puts a task aside whose code this process does not have", "the task fails")
@@ -577,16 +579,18 @@ def unknown_conditions_wait(put: Put) -> None:
     put(publish, "can_decide", lambda version_id: True)
 
 
-@guard("process.stop_on_signals: a handler only puts into a SimpleQueue", "it sets the event itself")
+@guard("process.stopped_by_signals: a handler only puts into a SimpleQueue", "it sets the event itself")
 def signals_take_no_lock(put: Put) -> None:
     import signal
+    from contextlib import nullcontext
 
     from django_workflow.worker.process import WorkerProcess
 
-    def handle_at_once(self: Any) -> None:
+    def handle_at_once(self: Any, **_: Any) -> Any:
         signal.signal(signal.SIGTERM, lambda number, frame: self.stop())
+        return nullcontext()
 
-    put(WorkerProcess, "stop_on_signals", handle_at_once)
+    put(WorkerProcess, "stopped_by_signals", handle_at_once)
 
 
 @guard("supervisor._take_signals: whoever rests starts no more after a stop", "rests are not cleared")

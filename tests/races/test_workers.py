@@ -455,10 +455,10 @@ def alarm():
 @pytest.mark.guard("signals_take_no_lock")
 def test_a_signal_that_interrupts_the_very_event_it_would_set_does_not_hang(workers, alarm):
     worker = workers.thread()
-    worker.process.stop_on_signals()
-    with worker.dispatcher.wake._cond:  # where `wait`, `set` and `clear` are for some of their time
-        signal.raise_signal(signal.SIGTERM)
-    soon(lambda: not worker.is_alive(), "the worker stops")
+    with worker.process.stopped_by_signals(is_own=False):
+        with worker.dispatcher.wake._cond:  # where `wait`, `set` and `clear` are for some of their time
+            signal.raise_signal(signal.SIGTERM)
+        soon(lambda: not worker.is_alive(), "the worker stops")
 
 
 # the first child dies at once, a later one would stay

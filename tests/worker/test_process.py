@@ -36,6 +36,29 @@ def test_drain_executes_everything_tells_so_and_ends_with_zero(command):
     assert last == "stopped: 50 succeeded, 0 failed attempts"
 
 
+CALLED = """
+import signal, threading
+import django
+django.setup()
+from django.core.management import call_command
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, signal.default_int_handler)
+call_command("run_workflow_worker", drain=True, quiet=True)
+for thread in threading.enumerate():
+    if thread.name == "django_workflow-signals":
+        thread.join()
+print({signal.getsignal(number).__name__ for number in (signal.SIGTERM, signal.SIGINT)}, flush=True)
+"""
+
+
+def test_process_that_calls_the_command_goes_on_afterwards_as_before(monkeypatch):
+    monkeypatch.setenv("TEST_STALL_LIMIT", "1")
+    handle = quick.start([1])
+    output = subprocess.check_output([sys.executable, "-c", CALLED], cwd=ROOT, text=True, timeout=60)
+    assert output == "{'default_int_handler'}\n"
+    testing.assert_settled(handle)
+
+
 def test_terminal_sees_a_progress_bar(site):
     quick.start_many([[1]] * 5)
     ours, theirs = pty.openpty()

@@ -55,8 +55,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         worker_options = self._options(options)
+        is_own = getattr(self, "_called_from_command_line", True)
         if options["processes"] > 1 or options["reload"]:
-            if not getattr(self, "_called_from_command_line", True):
+            if not is_own:
                 raise CommandError(
                     "--processes and --reload start this command again, so it must be called from the command line. "
                     "Start several processes that call it with processes=1."
@@ -66,14 +67,14 @@ class Command(BaseCommand):
             code = Supervisor(child_command(arguments), options["processes"], reload=options["reload"]).run()
             sys.exit(code)
         process = WorkerProcess(worker_options)
-        process.stop_on_signals()
-        if not options["quiet"]:
-            line = status_line.for_stream(self.stderr, process.dispatcher)
-            line.start()
-            process.run()
-            line.finish()
-        else:
-            process.run()
+        with process.stopped_by_signals(is_own=is_own):
+            if not options["quiet"]:
+                line = status_line.for_stream(self.stderr, process.dispatcher)
+                line.start()
+                process.run()
+                line.finish()
+            else:
+                process.run()
 
     def _options(self, options: dict[str, Any]) -> WorkerOptions:
         queues = options["queues"] or [conf.DEFAULT_QUEUE]
