@@ -6,7 +6,7 @@ from ids, seconds or texts, becomes such a time here, so that times of all origi
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import MINYEAR, UTC, datetime
 
 from django.conf import settings
 from django.utils import timezone
@@ -18,8 +18,13 @@ def now() -> datetime:
 
 
 def of_site(moment: datetime) -> datetime:
-    """Return a time that has a zone, as the site has its times."""
-    return moment if settings.USE_TZ else timezone.make_naive(moment, timezone.get_default_timezone())
+    """Return a time that has a zone, as the site has its times; the first or last there is where it would be beyond."""
+    if settings.USE_TZ:
+        return moment
+    try:
+        return timezone.make_naive(moment, timezone.get_default_timezone())
+    except OverflowError:  # in the zone of the site it is in a year that no calendar has
+        return datetime.min if moment.year == MINYEAR else datetime.max  # noqa: DTZ901  the site has no zone
 
 
 def from_epoch(seconds: float) -> datetime:

@@ -1,4 +1,10 @@
-"""On a site with `USE_TZ = False` all pages and commands answer, and times are those of the site."""
+"""On a site with `USE_TZ = False` all pages and commands answer, and times are those of the site.
+
+Two walks run tests of other folders in other settings: a sample that touches every page, command and verb or, with
+`DJANGO_WORKFLOW_WHOLE_WALKS=1` in the environment, these folders whole, which takes minutes:
+
+    DJANGO_WORKFLOW_WHOLE_WALKS=1 python3 run.py test -m slow tests/variants/test_naive.py
+"""
 
 from __future__ import annotations
 
@@ -69,6 +75,13 @@ def test_live_pages_and_the_admins_answer(client, story):  # noqa: F811
     assert f"{story.failed.run.created_at:%H:%M}" in text_of(answers[reverse("django_workflow:run", args=[run])])
 
 
+@pytest.mark.parametrize("query", ["?to=9999-12-31T23:59:59-12:00", "?from=0001-01-01T00:00:00%2B14:00"])
+def test_a_time_beyond_the_sites_calendar_is_the_last_or_the_first_there_is(client, flow, query):
+    flow.step(name="only")(lambda: None)
+    run = flow.start()
+    assert str(run.id) in client.get(reverse("django_workflow:run_list") + query).content.decode()
+
+
 def test_times_of_all_origins_are_those_of_the_site(naive, flow):
     flow.step(name="only", retry=Retry(max_attempts=1))(lambda: 1 / 0)
     handle = flow.start()
@@ -106,15 +119,33 @@ def test_commands_answer(naive, story, on_terminal):  # noqa: F811
     assert told["created_at"].endswith("+09:00")
 
 
-#: What these tests compare with times that have a zone, or refuse for having none.
+#: What these tests compare with times that have a zone (or are of UTC), or refuse for having none.
 OF_SITES_WITH_ZONES = (
     "test_options_that_make_no_sense_are_refused or test_arguments_that_cannot_be_meant_are_refused_clearly"
     " or test_pipe_gets_full_ids_and_times_and_no_colours or test_every_filter_is_understood"
     " or test_a_date_as_the_end_is_the_whole_day or test_times_are_those_of_the_viewer"
+    " or test_queues_tell_what_waits_and_who_serves"
+)
+
+WHOLE = ("tests/web", "tests/admin", "tests/commands", "tests/control", "tests/flows", "tests/events")
+#: Of each kind the quickest file or class.
+SAMPLE = (
+    "tests/variants/test_naive.py::test_live_pages_and_the_admins_answer",  # all of them, once
+    "tests/web/test_lists.py",
+    "tests/web/test_run_list.py::test_the_first_and_the_last_day_can_be_asked_for",
+    *(f"tests/web/test_actions.py::Test{name}" for name in ("OneRun", "Steps", "FlowsAndQueues", "DeadLetters")),
+    "tests/web/test_actions.py::TestStart::test_a_run_is_started_with_all_that_the_form_says",
+    "tests/web/test_actions.py::TestRetry::test_from_a_step",
+    *(f"tests/commands/test_workflow_{name}.py" for name in ("reading", "json", "control", "starting")),
+    *(f"tests/commands/test_workflow_{name}.py" for name in ("prune", "roles", "doctor")),
+    *(f"tests/control/test_{name}.py" for name in ("status", "steps", "dead_letters", "erasing", "pause")),
+    "tests/control/test_retry.py::test_from_step_repeats_one_branch_and_the_join_of_a_succeeded_diamond",
+    "tests/flows/test_start.py",
+    "tests/events/test_stored.py",
 )
 
 
-def suite(settings, folder, *, without=""):
+def walk(settings, folder, *, without=""):
     """Run the tests of pages, commands and verbs on a site with other settings, with a PostgreSQL of its own."""
     environment = {
         name: value
@@ -122,8 +153,8 @@ def suite(settings, folder, *, without=""):
         if not name.startswith("PYTEST_") and name not in ("DATABASE_URL", "DJANGO_SETTINGS_MODULE")
     }
     environment["DJANGO_WORKFLOW_POSTGRES"] = str(folder)
-    folders = ["tests/web", "tests/admin", "tests/commands", "tests/control", "tests/flows", "tests/events"]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--ds={settings}", *folders]
+    tests = WHOLE if os.environ.get("DJANGO_WORKFLOW_WHOLE_WALKS") == "1" else SAMPLE
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--ds={settings}", *tests]
     command += ["-k", f"not ({without})"] if without else []
     try:
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -135,10 +166,10 @@ def suite(settings, folder, *, without=""):
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
 def test_all_pages_commands_and_verbs_work_without_time_zones(tmp_path):
-    suite("tests.variants.naive", tmp_path / "postgres", without=OF_SITES_WITH_ZONES)
+    walk("tests.variants.naive", tmp_path / "postgres", without=OF_SITES_WITH_ZONES)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
 def test_all_pages_commands_and_verbs_read_nothing_from_a_replica(tmp_path):
-    suite("tests.variants.replica", tmp_path / "postgres")
+    walk("tests.variants.replica", tmp_path / "postgres")

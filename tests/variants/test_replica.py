@@ -7,6 +7,7 @@ from django.core.management import call_command
 
 from django_workflow import FlowBuilder, handler, testing
 from django_workflow.models import FlowVersion, Run, Task
+from tests.commands.shell import workflow
 
 
 @pytest.fixture(autouse=True)
@@ -53,3 +54,9 @@ def test_roles_are_compared_with_what_is_written(capsys):
     call_command("workflow_roles")
     call_command("workflow_roles")
     assert "is as it should be" in capsys.readouterr().out
+
+
+def test_runs_are_listed_with_their_versions(flow):
+    flow.step(name="only")(lambda: None)
+    run = flow.start()
+    assert [(row["run"], row["version"]) for row in workflow("list", "--json").json] == [(str(run.id), 1)]

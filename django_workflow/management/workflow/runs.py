@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Max, Min, Q, Sum, prefetch_related_objects
+from django.db.models import Count, Max, Min, Prefetch, Q, Sum, prefetch_related_objects
 
 from django_workflow import statuses
 from django_workflow.conf import conf
@@ -19,7 +19,7 @@ from django_workflow.management.workflow import arguments, lookup
 from django_workflow.management.workflow.console import Console, status
 from django_workflow.management.workflow.subcommand import DONE, Subcommand
 from django_workflow.management.workflow.tables import Cell, Column, printable
-from django_workflow.models import Attempt, Event, Run, StepRun, Task
+from django_workflow.models import Attempt, Event, FlowVersion, Run, StepRun, Task
 from django_workflow.runs import RunHandle
 
 UNSETTLED = tuple(status for status in statuses.RUN_STATUSES if status not in statuses.RUN_TERMINAL)
@@ -87,7 +87,8 @@ class List(Subcommand):
             limit=options.limit + 1,
         )
         shown = found[: options.limit]
-        prefetch_related_objects(shown, "version")
+        # of what is prefetched Django asks the router
+        prefetch_related_objects(shown, Prefetch("version", FlowVersion.objects.using(conf.DATABASE)))
         console.document([as_data(run) for run in shown])
         if shown:
             console.table(COLUMNS, [_row(console, run) for run in shown])
