@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import ctypes
 import dis
+import gc
 import logging
 import queue
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from operator import attrgetter, call, eq, is_, itemgetter
 from types import CodeType, FrameType
@@ -83,21 +85,39 @@ def raise_in(thread_id: int, exception: type[BaseException], entry: CodeType) ->
 
     entry: the code of the function that called what may be interrupted.
     """
-    frame = sys._current_frames().get(thread_id)  # noqa: SLF001  documented, for debuggers
-    if frame is None:
-        return True  # the thread has ended
-    place = frame.f_lasti
-    if not is_safe(frame, entry):
-        return False
-    # Whether it still is where it was seen, and the raising, are one call into C: between two calls in Python this
-    # thread could be stopped, and the other one would go on to where it must not be interrupted.
-    frames = map(itemgetter(thread_id), map(call, [sys._current_frames]))  # noqa: SLF001
-    steps = chain(
-        map(is_, frames, [frame]),
-        map(eq, map(attrgetter("f_lasti"), [frame]), [place]),
-        map(_raise_in, [thread_id], [exception]),
-    )
-    return all(steps)
+    with _without_collections():
+        frame = sys._current_frames().get(thread_id)  # noqa: SLF001  documented, for debuggers
+        if frame is None:
+            return True  # the thread has ended
+        place = frame.f_lasti
+        if not is_safe(frame, entry):
+            return False
+        # Whether it still is where it was seen, and the raising, are one call into C: between two calls in Python this
+        # thread could be stopped, and the other one would go on to where it must not be interrupted.
+        frames = map(itemgetter(thread_id), map(call, [sys._current_frames]))  # noqa: SLF001
+        steps = chain(
+            map(is_, frames, [frame]),
+            map(eq, map(attrgetter("f_lasti"), [frame]), [place]),
+            map(_raise_in, [thread_id], [exception]),
+        )
+        return all(steps)
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Let no garbage be collected meanwhile.
+
+    Before Python 3.12 whatever allocates may collect it, and so run any code. In the middle of a call into C another
+    thread would go on then; in `sys._current_frames`, which holds the lock that every new thread takes, all threads
+    could wait for each other.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def take_back(thread_id: int) -> None:

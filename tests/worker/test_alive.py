@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 import time
 from datetime import timedelta
@@ -19,6 +21,7 @@ from django_workflow.worker.job import Job
 from tests.waiting import eventually
 from tests.worker.site import alive, workflows
 from tests.worker.site.telling import told
+from tests.workers import ROOT
 
 SHORT = timedelta(milliseconds=50)
 ONCE = Retry(max_attempts=1)
@@ -36,6 +39,56 @@ def test_handlers_that_log_all_the_time_are_stopped_and_leave_nobody_waiting(com
         testing.assert_settled(handle)
     assert set(Attempt.objects.values_list("outcome").filter(is_counted=True)) == {("timed_out",)}
     assert Attempt.objects.filter(is_counted=True).count() == 3 * 64
+
+
+COLLECTED = """
+import faulthandler, gc, sys, threading
+faulthandler.dump_traceback_later(10, exit=True)
+from django_workflow.worker import interruption
+
+class Stopped(BaseException):
+    pass
+
+def waits():
+    entered.release()
+    go_on.wait()
+
+def handles():
+    try:
+        waits()
+    except Stopped:
+        print("stopped", flush=True)
+
+def starts_a_thread(phase, info):
+    if threading.get_ident() == interrupter and phase == "start":
+        wanted.release()
+        started.acquire()
+
+def starts_threads():
+    while True:
+        wanted.acquire()
+        threading.Thread(target=int).start()
+        started.release()
+
+entered, wanted, started = (threading.Semaphore(0) for _ in range(3))
+go_on, interrupter = threading.Event(), threading.get_ident()
+threading.Thread(target=starts_threads, daemon=True).start()
+thread = threading.Thread(target=handles)
+thread.start()
+entered.acquire()
+gc.callbacks.append(starts_a_thread)
+gc.set_threshold(1)
+while not interruption.raise_in(thread.ident, Stopped, handles.__code__):
+    pass
+gc.callbacks.clear()
+go_on.set()
+thread.join()
+"""
+
+
+def test_garbage_that_starts_a_thread_does_not_hang_who_interrupts():
+    command = [sys.executable, "-c", COLLECTED]
+    assert subprocess.check_output(command, cwd=ROOT, text=True, timeout=60) == "stopped\n"
 
 
 def waits_for_an_event(event):
