@@ -353,7 +353,7 @@ def _notify(notifications: Sequence[tuple[str, str]]) -> None:
         channel, payload = notifications[0]
         rows(NOTIFY_ONE, [scoped(channel), payload])
     elif notifications:
-        own = {channel: scoped(channel) for channel, _ in notifications}
+        own = {channel: scoped(channel) for channel in {channel for channel, _ in notifications}}
         rows(NOTIFY, [[own[channel] for channel, _ in notifications], [payload for _, payload in notifications]])
 
 
