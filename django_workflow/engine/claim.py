@@ -271,8 +271,10 @@ def sources_of(task: ClaimedTask, params: tuple[str, ...]) -> tuple[str, ...]:
 
 def is_equipped(task: ClaimedTask, params: tuple[str, ...]) -> bool:
     """Say whether a task came with all that a handler with these parameters takes."""
-    has_input = task.is_input_read or not takes_input(task, params)
-    return has_input and set(sources_of(task, params)) <= set(task.sources)
+    if not task.is_input_read and takes_input(task, params):
+        return False
+    wanted = sources_of(task, params)
+    return wanted == task.sources or set(wanted) <= set(task.sources)
 
 
 def equip(task: ClaimedTask, params: tuple[str, ...]) -> None:

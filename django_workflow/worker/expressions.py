@@ -30,14 +30,14 @@ def _ending_the_run(job: Job) -> Iterator[None]:
 
 def given(job: Job) -> dict[str, Any]:
     """Return the arguments that the step gives its handler; raises `ExpressionError` naming step and argument."""
+    if not job.task.step.arguments:
+        return {}
     with _ending_the_run(job):
         return _given(job)
 
 
 def _given(job: Job) -> dict[str, Any]:
     step = job.task.step
-    if not step.arguments:
-        return {}
     names, language = _names(job), language_of(job.task.spec)
     arguments = {}
     for name, written in step.arguments.items():
