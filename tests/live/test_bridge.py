@@ -20,6 +20,11 @@ BURST = 500
 LISTENERS = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN%%' AND datname = current_database()"
 
 
+@pytest.fixture(autouse=True)
+def _no_bridge_of_another_test():
+    bridges._bridges.clear()
+
+
 @database_sync_to_async
 def change_often(run_id):
     """Change a run many times, each with a notification of its own."""
