@@ -152,7 +152,7 @@ def compiled(schema: Mapping[str, Any]) -> Validator:
     """Return the validator of a schema; it fetches nothing from anywhere."""
     import jsonschema  # noqa: PLC0415  see above
 
-    from django_workflow.definition import checking  # noqa: PLC0415
+    from django_workflow.definition import checking  # noqa: PLC0415  it imports jsonschema
 
     validator: Validator = checking.validator_of(schema, jsonschema.Draft202012Validator)
     return validator

@@ -124,7 +124,9 @@ def readable_spec(version_id: int) -> FlowSpec | None:
         return spec_of(version_id)
     except DatabaseError:
         raise
-    except Exception:
+    except Exception as error:
+        if db.is_retryable(error):
+            raise  # it says nothing about the version
         if (conf.DATABASE, version_id) not in published.unreadable:
             published.unreadable.add((conf.DATABASE, version_id))
             logger.exception("flow version %s cannot be read by this release; it is left to a newer one", version_id)
