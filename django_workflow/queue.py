@@ -70,7 +70,7 @@ def create(names: Sequence[str]) -> None:
 
 def drop(queue: str) -> None:
     """Remove a queue with its messages; DDL as well."""
-    db.execute("SELECT pgmq.drop_queue(%s)", [PREFIX + queue])
+    db.execute("SELECT pgmq.drop_queue(%s)", [_name(queue)])
 
 
 # pgmq keeps the name of a queue whose table was dropped, or was left out of a restore
@@ -163,7 +163,8 @@ DELETE = f"SELECT pgmq.delete(%s, %s::bigint[]) WHERE {IF_THERE}"
 
 def delete(queue: str, message_ids: Sequence[int]) -> None:
     """Delete messages; ids that are gone already do no harm."""
-    db.execute(DELETE, [_name(queue), list(message_ids), _name(queue)])
+    name = _name(queue)
+    db.execute(DELETE, [name, list(message_ids), name])
 
 
 HIDE = f"""
@@ -174,7 +175,8 @@ HIDE = f"""
 
 def hide(queue: str, message_ids: Sequence[int], delays: Sequence[float]) -> None:
     """Hide each message for its own delay in seconds from now; zero makes it visible at once."""
-    db.execute(HIDE, [list(message_ids), list(delays), _name(queue), _name(queue)])
+    name = _name(queue)
+    db.execute(HIDE, [list(message_ids), list(delays), name, name])
 
 
 EXTEND = f"SELECT count(*) FROM pgmq.set_vt(%s, %s::bigint[], %s::int) WHERE {IF_THERE}"  # noqa: S608  a constant
@@ -182,7 +184,8 @@ EXTEND = f"SELECT count(*) FROM pgmq.set_vt(%s, %s::bigint[], %s::int) WHERE {IF
 
 def extend(queue: str, message_ids: Sequence[int], lease: float) -> None:
     """Hide messages for another `lease` seconds."""
-    db.execute(EXTEND, [_name(queue), list(message_ids), max(1, round(lease)), _name(queue)])
+    name = _name(queue)
+    db.execute(EXTEND, [name, list(message_ids), max(1, round(lease)), name])
 
 
 MISSING = """

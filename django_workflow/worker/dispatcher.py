@@ -337,7 +337,8 @@ class Dispatcher:
                 self.wake.set()
             else:
                 self._runners.submit(job)
-        self._hand_over(foreign)
+        if foreign:
+            self._hand_over(foreign)
 
     def _hand_over(self, jobs: list[Job]) -> None:
         """Hand jobs to executors of the site's own; what these have no room for goes back."""
@@ -368,6 +369,8 @@ class Dispatcher:
 
     def _start_suspects(self) -> None:
         """Begin tasks that were lost before, recorded first, so that they cannot kill for ever."""
+        if not self.hand.suspects:
+            return
         chosen = self.hand.choose_suspects()
         here = [job for job in chosen if self._elsewhere.note(job) is None]
         try:

@@ -81,6 +81,16 @@ def test_a_whole_run_goes_through_the_queues_of_a_site_in_a_schema(single, other
     assert not Run.objects.exists()
 
 
+def test_removing_a_queue_removes_the_sites_own(other):
+    queue.create(["gone"])
+    with at_schema(other):
+        queue.create(["gone"])
+        queue.drop("gone")
+        assert "gone" not in queue.existing()
+    assert "gone" in queue.existing()
+    queue.drop("gone")
+
+
 def test_the_longest_name_of_a_queue_fits(make_flow, other):
     name = "q" * 40
     flow = make_flow()

@@ -103,9 +103,9 @@ def test_a_set_means_the_same_however_it_is_passed(db, count):
 
 def test_many_rows_are_sent_in_several_statements(transactional_db):
     insert = "INSERT INTO django_workflow_queue (name) SELECT name FROM unnest(%s::text[]) AS n(name)"
-    parts = [[f"together_{part}_{number}" for number in range(400)] for part in range(4)]
+    parts = [[f"together_{part}_{number}" for number in range(1500)] for part in range(4)]
     with CaptureQueriesContext(connection) as captured, together():
         for part in parts:
             execute(insert, [part])
     assert sum("INSERT" in query["sql"] for query in captured.captured_queries) == 2
-    assert len(names()) == 1600
+    assert len(names()) == 6000

@@ -20,7 +20,11 @@ VALUES = [
     (None, "text"), ("", "text"), ('a "quoted" \\ text', "text"), ("Ωλ🙂", "text"), ("%s %% $1", "text"),
     (0, "bigint"), (-(2**63), "bigint"), (1.5, "float8"), (True, "bool"), (False, "bool"), (Decimal("1.10"), "numeric"),
     (UUID(int=7), "uuid"), (NOON, "timestamptz"), (timedelta(days=-2, seconds=1.5), "interval"),
-    ([1, None, 3], "bigint[]"), (["a,b", '"', None], "text[]"),
+    ([], "bigint[]"), ([1, 2], "bigint[]"), ([1, None, 3], "bigint[]"), ([None, None], "text[]"),
+    (["a,b", '"', None], "text[]"), (["a,b", '"{}', "\\", "", "NULL", "Ω"], "text[]"), (["one"], "text[]"),
+    ([1.5, float("inf"), 1e-300], "float8[]"), ([True, False], "bool[]"), ([True, None], "bool[]"),
+    ([UUID(int=0), UUID(int=2**128 - 1)], "uuid[]"), ([UUID(int=7), None], "uuid[]"),
+    ([NOON, NOON], "timestamptz[]"), ([timedelta(1.5)], "interval[]"),
 ]  # fmt: skip
 
 
@@ -38,8 +42,9 @@ def prepared():
 
 
 def test_nul_in_a_text_is_refused_before_anything_is_sent(transactional_db):
-    with pytest.raises(DataError, match="NUL"):
-        rows("SELECT %s::text", ["a\0b"])
+    for text in ("a\0b", ["a\0b"], ["a", "b\0c"], [None, "\0"]):
+        with pytest.raises(DataError, match="NUL"):
+            rows(f"SELECT %s::text{'[]' if isinstance(text, list) else ''}", [text])
     assert rows("SELECT 1") == [(1,)]
 
 
