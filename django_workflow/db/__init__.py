@@ -1,5 +1,6 @@
 """The only place that opens a cursor: statements, transactions, sessions, notifications, drawn ids."""
 
+from django_workflow.db.arrays import array
 from django_workflow.db.channels import RUN_CHANNEL, is_run_id
 from django_workflow.db.drawing import draw_ids, draw_next, forget_drawn_ids, with_fresh_ids
 from django_workflow.db.errors import (
@@ -18,7 +19,6 @@ from django_workflow.db.sessions import Bell, allows_migrate, close, connection,
 from django_workflow.db.statements import (
     Statement,
     after_commit,
-    array,
     atomic,
     execute,
     flush,

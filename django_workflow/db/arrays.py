@@ -24,7 +24,7 @@ def array(values: list[Any]) -> str:
     if kinds == TEXTS:
         return _array_of_texts(values)
     if kinds == IDS:
-        return "{" + ",".join(["%032x" % value.int for value in values]) + "}"
+        return "{" + ",".join([f"{value.int:032x}" for value in values]) + "}"
     if kinds == NONES:
         return "{" + ",".join(repeat("NULL", len(values))) + "}"
     return "{" + ",".join(map(str if kinds <= NUMBERS else _element, values)) + "}"

@@ -114,6 +114,7 @@ def test_another_process_takes_over_when_the_elected_one_is_killed(serve, redis,
     settle([page])
     first.kill()
     page.hear_until("resync")
+    settle([page])
     sent = [notify(next(ids)) for _ in range(3)]
     assert page.changes_until(sent[-1]) == sent
     assert page.is_silent()

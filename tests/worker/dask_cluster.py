@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import dask
 from distributed import Client, LocalCluster
 
 from tests.waiting import eventually
@@ -17,6 +18,8 @@ class DaskCluster:
     def __init__(self, workers: int, **options: Any) -> None:
         environment = {"DJANGO_SETTINGS_MODULE": "tests.worker.settings", "DATABASE_URL": database_url()}
         self._count = workers
+        # a cluster gives up a worker that was killed and is not back after 15 s: here it is waited for
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"})
         self._cluster = LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address="127.0.0.1:0",
             env=environment, silence_logs=50, **options,

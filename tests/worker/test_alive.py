@@ -134,6 +134,7 @@ def test_handler_that_is_nearly_always_in_threading_is_stopped(flow, drain, wait
     threading.Timer(10, event.set).start()
     drain()
     assert testing.assert_settled(handle, "failed").error["class"] == "TimedOut"
+    eventually(lambda: stopped, "the end of the handler")
     assert stopped == ["Cancelled"]
 
 

@@ -151,6 +151,7 @@ def test_context_and_heartbeat_tell_a_handler_to_stop(flow, drain):
 
     flow.start()
     drain()
+    eventually(lambda: len(seen) == 2, "the end of the handler")
     assert seen == [True, "Cancelled"]
 
 

@@ -52,7 +52,7 @@ class Ours:
             flow.start_many([None] * count)
 
     def is_settled(self) -> bool:
-        """No run is unsettled; answered by a partial index, which a planner that counted the runs before passes over."""
+        """No run is unsettled; answered by a partial index, which a planner with statistics of before passes over."""
         unsettled = "SELECT 1 FROM django_workflow_run WHERE status IN ('scheduled', 'running', 'paused')"
         query("SELECT length(set_config('enable_seqscan', 'off', false))")
         return bool(query(f"SELECT (NOT EXISTS ({unsettled}))::int"))
