@@ -98,6 +98,7 @@ def test(arguments: list[str]) -> None:
     if "DATABASE_URL" not in os.environ:  # else there is one server only, and tests that share it disturb each other
         arguments = [*PARALLEL, *arguments]
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # tests start hundreds of processes: each would compile it all
     become("-m", "pytest", *arguments)
 
 

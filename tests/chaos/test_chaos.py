@@ -15,7 +15,7 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.chaos
 
-RUNS = 2_000
+RUNS = 1_200
 WORKERS = 4
 KILLS = 12
 ARGUMENTS = ("--lease", "2", "--prefetch", "20")

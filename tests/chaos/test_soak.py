@@ -13,7 +13,7 @@ from tests.races.workers import ROOT
 
 pytestmark = pytest.mark.chaos
 
-MINUTES = 0.65
+MINUTES = 0.4
 
 
 @pytest.mark.timeout(600)

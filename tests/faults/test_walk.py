@@ -1,7 +1,13 @@
-"""Every statement of a worker goes wrong, one by one: nothing is lost, turned, done twice or counted."""
+"""Every statement of a worker goes wrong, one by one: nothing is lost, turned, done twice or counted.
+
+One by one each statement goes wrong in one way or, with `DJANGO_WORKFLOW_WHOLE_WALKS=1` in the environment, in each:
+
+    DJANGO_WORKFLOW_WHOLE_WALKS=1 python3 run.py test -m slow tests/faults
+"""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -79,6 +85,8 @@ def test_statements_that_go_wrong_once_each_change_nothing(scene, fault, proxy, 
 def test_no_statement_that_goes_wrong_changes_anything(scene, fault, proxy, unique):
     play(scene, proxy, unique, nothing)
     steps = [step for step in dict.fromkeys(proxy.steps) if step.number == 0 and is_of_engine(step)]
+    if os.environ.get("DJANGO_WORKFLOW_WHOLE_WALKS") != "1":
+        steps = steps[ALONE.index(fault) :: len(ALONE)]
     missed = 0
     for wrong in steps:
         try:
@@ -87,4 +95,4 @@ def test_no_statement_that_goes_wrong_changes_anything(scene, fault, proxy, uniq
             error.add_note(f"{scene.__name__}: {fault}: {wrong.text}")
             raise
         missed += not proxy.struck
-    assert missed < len(steps) / 4, "statements that depend on chance are few"
+    assert missed <= max(2, len(steps) / 4), "statements that depend on chance are few"

@@ -19,7 +19,7 @@ from tests.workers import ROOT
 
 pytestmark = [pytest.mark.chaos, pytest.mark.usefixtures("site")]
 
-ROUNDS = 5
+ROUNDS = 4
 
 
 class Cluster:
