@@ -212,7 +212,8 @@ def _run(sql: str, params: Sequence[Any], *, reads: bool) -> list[Row]:
             cursor.execute(sql, values)
             return cursor.fetchall() if reads else []
     with wrapper.wrap_database_errors:
-        result = session.execute(wrapper.connection, sql, values)
+        execute = session.execute_by_plan if is_worker else session.execute
+        result = execute(wrapper.connection, sql, values)
         return session.rows(result) if reads else []
 
 

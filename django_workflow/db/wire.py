@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -32,6 +33,10 @@ Result = pq.abc.PGresult
 
 #: Most statements a session keeps prepared; the one prepared first makes room for another.
 MOST = 300
+#: A statement that takes longer, in seconds, may have been planned when its tables were small.
+SLOW = 0.015
+#: Seconds between two times at which a session plans its statements anew: they double up to the second number.
+REPLANS = (0.5, 60.0)
 IDLE = pq.TransactionStatus.IDLE
 PIPELINE_OFF = pq.PipelineStatus.OFF
 BEGIN: dict[IsolationLevel | None, bytes] = {None: b"BEGIN"}
@@ -56,6 +61,27 @@ class Session:
         self._reader = Transformer(_adapters(connection))
         self._names: dict[str, bytes] = {}
         self._count = 0
+        self._is_outgrown = False
+        self._replanned_at, self._pause = 0.0, REPLANS[0]
+
+    def execute_by_plan(self, connection: psycopg.Connection[Any], sql: str, params: Sequence[str | None]) -> Result:
+        """Execute one statement of a session that keeps its plans, and drop these where they may be outgrown.
+
+        A plan that was made for a table with few rows reads all of it. The server keeps it while the table grows, up to
+        its next ANALYZE: a minute in which a settle can take a hundred times as long.
+        """
+        if self._is_outgrown:
+            self._is_outgrown = False
+            connection.pgconn.send_query(b"DISCARD PLANS")
+            _answer(connection)
+        began = time.monotonic()
+        result = self.execute(connection, sql, params)
+        now = time.monotonic()
+        if now - began > SLOW and now - self._replanned_at > self._pause:
+            is_first = now - self._replanned_at > 2 * REPLANS[1]
+            self._pause = REPLANS[0] if is_first else min(2 * self._pause, REPLANS[1])
+            self._is_outgrown, self._replanned_at = True, now
+        return result
 
     def execute(self, connection: psycopg.Connection[Any], sql: str, params: Sequence[str | None]) -> Result:
         """Execute one statement; raises psycopg's errors."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
 import pytest
-from django.db import DataError, OperationalError, connection, transaction
+from django.db import DataError, OperationalError, connection, connections, transaction
 from django.db.utils import IntegrityError
 from psycopg import IsolationLevel
 
@@ -116,3 +117,38 @@ def test_a_broken_connection_is_told_as_one_that_may_be_tried_again(transactiona
     assert db.is_retryable(refusal.value)
     connection.close()
     assert rows("SELECT 1") == [(1,)]
+
+
+def test_a_plan_that_its_table_has_outgrown_is_made_anew(transactional_db, monkeypatch):
+    monkeypatch.setattr(wire, "SLOW", 0.0)
+    db.run_script("CREATE TABLE grows (id bigint PRIMARY KEY); ANALYZE grows")
+    joined = "SELECT count(*) FROM unnest(%s::bigint[]) AS w(id) JOIN grows g ON g.id = w.id"
+
+    def plan_of_a_worker():
+        """Execute the statement, until its session has planned it anew if it does, and return the plan."""
+        monkeypatch.setattr(wire, "REPLANS", (0.0, 0.0))
+        for _ in range(2):
+            rows(joined, [[1, 2, 3]])
+        (name,) = rows("SELECT name FROM pg_prepared_statements WHERE statement LIKE 'SELECT count(*) FROM unnest%%'")[
+            0
+        ]
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN EXECUTE {name}('{{1,2,3}}')")
+            return "\n".join(line for (line,) in cursor.fetchall())
+
+    def work():
+        db.serve_worker(by_index=True)
+        try:
+            small = plan_of_a_worker()
+            rows("INSERT INTO grows SELECT generate_series(1, 10000) RETURNING 1")
+            return small, plan_of_a_worker()
+        finally:
+            connections.close_all()
+
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            small, large = thread.submit(work).result(30)
+    finally:
+        db.run_script("DROP TABLE grows")
+    assert "Index Cond" not in small, "what this is about"
+    assert "Index Cond" in large
