@@ -99,7 +99,7 @@ def _lock_settled(run_ids: Sequence[UUID]) -> dict[UUID, int]:
 def _counting(statement: str, table: str) -> str:
     """Return a statement that executes another one and counts its rows, by run."""
     key = "id" if table == "run" else "run_id"
-    return f"WITH done AS ({statement} RETURNING {key}) SELECT {key}, count(*) FROM done GROUP BY {key}"  # noqa: S608
+    return f"WITH done AS ({statement} RETURNING {key}) SELECT {key}, count(*) FROM done GROUP BY {key}"  # noqa: S608  constants
 
 
 def _delete(run_ids: list[UUID]) -> dict[UUID, dict[str, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import InterfaceError, connection
 
 from django_workflow import db, queue, testing
 from django_workflow.engine import arrivals, diagnosis, publish, start, timers
@@ -134,6 +134,13 @@ def poisoned(pair):
     return runs
 
 
+@pytest.fixture
+def single_version(flow):
+    """The id of a version."""
+    flow.step(lambda: 1, name="only")
+    return flow.start().run.version_id
+
+
 @pytest.mark.parametrize("how", ["unreadable", "gone"])
 def test_a_run_whose_version_cannot_be_read_keeps_no_other_from_beginning(poisoned, how, caplog):
     if how == "gone":
@@ -148,6 +155,17 @@ def test_a_run_whose_version_cannot_be_read_keeps_no_other_from_beginning(poison
     assert arrivals.arrive_due() == 0
     told = " ".join(texts("error"))
     assert "1 unsettled runs are of versions that cannot be read" in told
+
+
+def test_a_version_that_could_not_be_read_now_is_not_taken_for_unreadable(single_version, monkeypatch):
+    def cut_off(version_id):
+        raise InterfaceError("connection already closed")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(publish, "spec_of", cut_off)
+        with pytest.raises(InterfaceError):
+            publish.readable_spec(single_version)
+    assert publish.readable_spec(single_version) is not None
 
 
 def test_doctor_tells_of_scheduled_runs_that_nobody_begins(poisoned):
