@@ -160,14 +160,14 @@ def compiled(schema: Mapping[str, Any]) -> Validator:
 
 def violations(validator: Validator, value: Any) -> list[Violation]:
     """Return how a JSON value does not fit, the first few by their place; none where it does."""
-    from django_workflow.definition.checking import MOST_WORK, TooMuchWork, work  # noqa: PLC0415  see above
+    from django_workflow.definition.checking import MOST_WORK, TooMuchWork, limited  # noqa: PLC0415  see above
 
-    work.left = MOST_WORK
     try:
-        if validator.is_valid(value):
-            return []
-        errors = islice(validator.iter_errors(value), MOST_ERRORS)
-        found = sorted(errors, key=lambda error: [str(part) for part in error.absolute_path])
+        with limited(MOST_WORK):
+            if validator.is_valid(value):
+                return []
+            errors = islice(validator.iter_errors(value), MOST_ERRORS)
+            found = sorted(errors, key=lambda error: [str(part) for part in error.absolute_path])
     except RecursionError:
         return [Violation("", "it is nested too deeply to be checked")]
     except ArithmeticError as error:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from django_workflow.definition import schema
+from django_workflow.definition import documents, schema
 from django_workflow.definition.declare import FlowDeclaration
 from django_workflow.exceptions import DefinitionError
 
@@ -174,6 +174,15 @@ def test_work_on_an_input_has_an_end(heavy, value, told, monkeypatch):
     found = schema.violations(schema.compiled(heavy), value)
     assert time.thread_time() - began < 5.0, "seconds of this thread; without bounds they are hours"
     assert told in (found[0].message if found else "")
+
+
+def test_what_was_checked_before_takes_nothing_of_what_is_checked_next(monkeypatch):
+    monkeypatch.setattr("django_workflow.definition.checking.MOST_WORK", 50_000)
+    plain = schema.compiled({"type": "object", "properties": {"a": {"type": "integer"}}})
+    for _ in range(3):
+        assert "takes more than" in schema.violations(schema.compiled(doubling(30)), 1)[0].message
+        assert not documents.parse("slug: plain\nsteps: {one: {}}\n", "yaml").problems
+        assert schema.violations(plain, {"a": 1}) == []
 
 
 @pytest.mark.parametrize(
