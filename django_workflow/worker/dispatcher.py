@@ -133,6 +133,9 @@ class Dispatcher:
                 try:
                     if self._is_over():
                         break
+                    if db.connection().in_atomic_block:
+                        logger.error("a transaction was left open on the worker's connection; it is undone")
+                        db.close()
                     self.cycle()
                 except BaseException as error:
                     # the database is away or refused a whole batch: the leases hold, nothing is lost. Nor does code
