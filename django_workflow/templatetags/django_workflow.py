@@ -8,40 +8,33 @@ from typing import Any
 from django import template
 from django.urls import get_script_prefix
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 from django_workflow import times
 from django_workflow.payload import readable
+from django_workflow.web import signs
 
 register = template.Library()
-
-#: A sign for each status, besides its colour and its word.
-SIGNS = {
-    "scheduled": "◷",
-    "waiting": "○",
-    "queued": "◔",
-    "held": "‖",
-    "running": "▶",
-    "paused": "‖",
-    "suspended": "⏾",
-    "succeeded": "✓",
-    "failed": "✕",
-    "skipped": "↷",
-    "cancelled": "⊘",
-    "timed_out": "⧖",
-    "lost": "?",
-    "released": "↩",
-}
-
 
 @register.simple_tag
 def status(value: str) -> SafeString:
     """Return a pill that tells a status by sign, word and colour."""
     word = value.replace("_", " ")
-    return format_html(
-        '<span class="status status-{}"><span class="sign" aria-hidden="true">{}</span> {}</span>',
-        value, SIGNS.get(value, "•"), word,
-    )  # fmt: skip
+    return format_html('<span class="status status-{}">{} {}</span>', value, sign(value), word)
+
+
+@register.simple_tag
+def sign(name: str) -> SafeString:
+    """Return a sign as a picture that stands in a line of text; its meaning stands beside it in words."""
+    path = sign_path(name)
+    return format_html('<svg class="sign" viewBox="0 0 16 16" aria-hidden="true" focusable="false">{}</svg>', path)
+
+
+@register.simple_tag
+def sign_path(name: str) -> SafeString:
+    """Return a sign as a part of a larger picture, in a field of 16 by 16."""
+    solid = mark_safe(' class="sign-solid"') if signs.is_solid(name) else ""
+    return format_html('<path{} d="{}"/>', solid, signs.path_of(name))
 
 
 @register.simple_tag

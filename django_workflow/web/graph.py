@@ -10,7 +10,7 @@ from typing import Any, Final
 from django_workflow.definition.names import RETRY
 from django_workflow.definition.spec import MAP, SINGLE, FlowSpec, StepSpec
 from django_workflow.statuses import FAILED, QUEUED, RUNNING, WAITING
-from django_workflow.templatetags.django_workflow import SIGNS, duration
+from django_workflow.templatetags.django_workflow import duration
 from django_workflow.web import waiting, ways
 from django_workflow.web.address import Address
 from django_workflow.web.fitting import fitted
@@ -49,7 +49,7 @@ class ProgressBar:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line below a node: its condition, or a command that it may lead to, with the command's sign.
+    """A line below a node: its condition, or a command that it may lead to.
 
     text: whole; label: cut to fit. count: how often the command was obeyed, where that is known.
     """
@@ -58,7 +58,6 @@ class Note:
     text: str
     y: float
     command: str = ""
-    sign: str = ""
     count: str = ""
 
 
@@ -81,7 +80,7 @@ class Pill:
 class Node:
     """A step as the picture and the table show it.
 
-    state: the status in words, with what counts; sign: the same as a sign. failures: of a map, or of several passes,
+    state: the status in words, with what counts; sign: which sign tells it. failures: of a map, or of several passes,
     before the state. bar: of a map, how much is done and how much of that failed. href: empty where nothing can be
     chosen.
     """
@@ -216,7 +215,7 @@ class Plan:
         for mark in self.marks[step.name]:
             count = f"×{retries:,}" if mark.command == RETRY and retries else ""
             y = FIRST_NOTE + NOTE_HEIGHT * len(found)
-            found.append(Note(mark.label, mark.text, y, mark.command, mark.sign, count))
+            found.append(Note(mark.label, mark.text, y, mark.command, count))
         return found
 
     def pills(self, name: str, badge: str = "") -> list[Pill]:
@@ -282,7 +281,7 @@ def _defined_node(plan: Plan, step: StepSpec, box: Box) -> Node:
         parts.append(f"leads to {', '.join(led)}")
     return Node(
         name=step.name, title=fitted(title, TITLE_LENGTH), full_title=title, status=DEFINED,
-        sign="≡" if step.kind == MAP else "·", failures="", state=fitted(state, STATE_LENGTH),
+        sign=MAP if step.kind == MAP else "", failures="", state=fitted(state, STATE_LENGTH),
         description="; ".join(parts), href="", x=box.x, y=box.y, is_map=step.kind == MAP, is_selected=False, bar=None,
         notes=plan.notes(step), pills=plan.pills(step.name),
     )  # fmt: skip
@@ -348,7 +347,7 @@ def _node(facts: Facts, plan: Plan, step: StepSpec, counts: Mapping[tuple[str, s
         title=fitted(title, TITLE_LENGTH),
         full_title=title,
         status=state.shown,
-        sign=SIGNS.get(state.shown, "·"),
+        sign=state.shown,
         failures=failures,
         state=fitted(words, STATE_LENGTH - len(failures)),
         description=_description(facts, plan, state, title, counts) if plan.is_drawn else "",
