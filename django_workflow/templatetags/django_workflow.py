@@ -116,3 +116,21 @@ def short(value: Any) -> str:
 def error_class(value: Any) -> str:
     """Return the name of an error's class without its module."""
     return str(value or "").rpartition(".")[2]
+
+
+#: Lines and characters of a message that are shown before its reader asks for all of it.
+OPENING_LINES, OPENING_CHARACTERS = 6, 600
+
+
+@register.filter
+def opening(text: str) -> str:
+    """Return the beginning of a text, with a sign of what is left out; a text that is not long as it is."""
+    lines = str(text).splitlines()
+    begin = "\n".join(lines[:OPENING_LINES])[:OPENING_CHARACTERS]
+    return f"{begin.rstrip()}…" if len(lines) > OPENING_LINES or len(str(text)) > OPENING_CHARACTERS else str(text)
+
+
+@register.filter
+def is_long(text: str) -> bool:
+    """Say whether more than the beginning of a text has to be asked for."""
+    return opening(text) != str(text)

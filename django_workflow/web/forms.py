@@ -74,7 +74,7 @@ class ReasonForm(forms.Form):
 
     reason = optional(
         forms.CharField(
-            max_length=MAX_REASON, widget=forms.Textarea(attrs={"rows": 2}),
+            max_length=MAX_REASON, widget=forms.Textarea(attrs={"rows": 2, "dir": "auto"}),
             help_text="Is stored with what you do, for whoever asks later.",
         )
     )  # fmt: skip
@@ -226,7 +226,11 @@ class StartForm(forms.Form):
     """What a run is started with."""
 
     input = JSONInput(label="Input", rows=14, help_text="JSON. Blank is null.")
-    title = optional(forms.CharField(max_length=200, help_text="What people call this run."))
+    title = optional(
+        forms.CharField(
+            max_length=200, widget=forms.TextInput(attrs={"dir": "auto"}), help_text="What people call this run."
+        )
+    )
     labels = optional(
         forms.CharField(
             widget=forms.Textarea(attrs={"rows": 2, "class": "mono", "spellcheck": "false"}),

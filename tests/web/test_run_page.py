@@ -82,7 +82,7 @@ def test_head_tells_what_who_and_when(rich, see):
 def test_parts_are_fragments_with_headings_in_order(rich, see):
     page = see(rich, "?step=pack&item=3")
     names = [item.attributes["data-fragment"] for item in page.all("section") if "data-fragment" in item.attributes]
-    assert names == ["head", "notices", "graph", "steps", "task", "timeline", "events", "data"]
+    assert names == ["head", "notices", "data", "graph", "steps", "task", "timeline", "events"]
     levels = [int(item.tag[1]) for item in page.all() if item.tag in ("h1", "h2", "h3", "h4")]
     assert levels[0] == 1
     assert levels.count(1) == 1

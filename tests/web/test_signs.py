@@ -18,7 +18,7 @@ PAGES = [path for place in ("templates", "static", "web", "admin", "templatetags
 TEXTS = [path for path in PAGES if path.suffix in {".html", ".css", ".js", ".py"}]
 #: What the fonts of all systems have: ASCII, and marks of ordinary texts.
 ORDINARY = re.compile(r"[\x00-\x7f·×–“”…−≈]*\Z")
-STATUSES = sorted({*statuses.RUN_STATUSES, *statuses.STEP_STATUSES, *statuses.TASK_STATUSES, *statuses.ATTEMPT_OUTCOMES})
+STATUSES = sorted({*statuses.RUN_STATUSES, *statuses.STEP_RUN_STATUSES, *statuses.TASK_STATUSES, *statuses.ATTEMPT_OUTCOMES})
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
