@@ -16,6 +16,7 @@ from django_workflow.web import signs
 
 register = template.Library()
 
+
 @register.simple_tag
 def status(value: str) -> SafeString:
     """Return a pill that tells a status by sign, word and colour."""

@@ -14,11 +14,15 @@ from django_workflow.templatetags.django_workflow import sign, status
 from django_workflow.web.signs import SIGNS
 
 FOLDER = Path(django_workflow.__file__).parent
-PAGES = [path for place in ("templates", "static", "web", "admin", "templatetags") for path in (FOLDER / place).rglob("*.*")]
+PAGES = [
+    path for place in ("templates", "static", "web", "admin", "templatetags") for path in (FOLDER / place).rglob("*.*")
+]
 TEXTS = [path for path in PAGES if path.suffix in {".html", ".css", ".js", ".py"}]
 #: What the fonts of all systems have: ASCII, and marks of ordinary texts.
 ORDINARY = re.compile(r"[\x00-\x7f·×–“”…−≈]*\Z")
-STATUSES = sorted({*statuses.RUN_STATUSES, *statuses.STEP_RUN_STATUSES, *statuses.TASK_STATUSES, *statuses.ATTEMPT_OUTCOMES})
+STATUSES = sorted(
+    {*statuses.RUN_STATUSES, *statuses.STEP_RUN_STATUSES, *statuses.TASK_STATUSES, *statuses.ATTEMPT_OUTCOMES}
+)
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
