@@ -77,7 +77,7 @@ def url_of(run, name, **query):
 def text_of(response):
     """What a person reads on a page."""
     body = re.sub(r"(?s)^.*<main", "<main", response.content.decode())
-    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", body))).strip()
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", re.sub(r"</?bdi>", "", body)))).strip()
 
 
 def told(response):

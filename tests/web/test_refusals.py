@@ -54,7 +54,8 @@ def test_refused_pages_are_not_kept(client_of, stranger):
     assert client_of(stranger).get(RUNS)["Cache-Control"] == "private, no-store"
 
 
-def test_staff_log_out_at_the_admin_where_the_site_has_no_page_for_it(client_of, superuser, viewer):
+def test_staff_log_out_at_the_admin_where_the_site_has_no_page_for_it(client_of, superuser, viewer, settings):
+    settings.LOGOUT_REDIRECT_URL = None
     client = client_of(superuser)
     form = header_and_main(client.get(BOARD))[0].one("form")
     assert form.attributes["action"] == reverse("admin:logout")

@@ -40,7 +40,7 @@ def test_input_and_output_stand_above_the_graph(flow, see, db):
     assert names.index("data") < names.index("graph")
 
 
-MESSAGES = {"lines": "\n".join(map(str, range(100))), "characters": "x" * 5_000}
+MESSAGES = {"lines": "\n".join(map(str, range(100))), "characters": "x" * 1_900}
 
 
 @pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
