@@ -246,8 +246,8 @@ def install(pip: list[str], extras: list[str]) -> None:
     # Python compiles what is imported, which is a part of it
     quick = ["--no-input", "--disable-pip-version-check", "--no-compile"]
     command = [*pip, "install", *quick, "--editable", f"{ROOT}[{','.join(extras)}]"]
-    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
-    with LOG.open("w") as log, child(command, **output) as process:
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+    with LOG.open("w") as log, child(command, **piped) as process:
         for line in process.stdout or ():
             log.write(line)
             show_progress(line)

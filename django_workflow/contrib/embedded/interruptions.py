@@ -34,5 +34,5 @@ def undisturbed() -> Iterator[None]:
     finally:
         for number, handler in held.items():
             signal.signal(number, handler)
-        for number in dict.fromkeys(received):
-            signal.raise_signal(number)
+        for each in dict.fromkeys(received):
+            signal.raise_signal(each)
