@@ -108,7 +108,7 @@ class Reader:
         """End the worker in the second terminal, which must go cleanly."""
         if self.worker is not None and self.worker.poll() is None:
             self.worker.send_signal(signal.SIGINT)
-            assert self.worker.wait(30) == 0, self.told()
+            assert self.worker.wait(30) == 130, self.told()
 
     def told(self):
         return (self.folder / "worker.log").read_text()

@@ -7,10 +7,11 @@ from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from django_workflow.conf import conf
 from django_workflow.definition.names import QUEUE_RULE, is_queue_name
+from django_workflow.management.interruptions import InterruptibleCommand
 from django_workflow.worker import executors, status_line
 from django_workflow.worker.options import WorkerOptions
 from django_workflow.worker.process import WorkerProcess
@@ -22,7 +23,7 @@ def seconds(text: str) -> timedelta:
     return timedelta(seconds=float(text))
 
 
-class Command(BaseCommand):
+class Command(InterruptibleCommand):
     help = (
         "Execute workflow tasks. Ctrl-C or SIGTERM stops: running handlers finish within the grace time, "
         "everything else is handed back. A second one stops at once."
@@ -75,6 +76,8 @@ class Command(BaseCommand):
                 line.finish()
             else:
                 process.run()
+        if is_own and process.exit_code:
+            sys.exit(process.exit_code)
 
     def _options(self, options: dict[str, Any]) -> WorkerOptions:
         queues = options["queues"] or [conf.DEFAULT_QUEUE]
