@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from asgiref.sync import async_to_sync
 
 from django_workflow.definition import validate
+from django_workflow.definition.declare import OnFailure, functions
 from django_workflow.definition.orquesta import language
 from django_workflow.definition.orquesta.compiling import ANY_ACTION, NOOP, compile_text
 from django_workflow.definition.registry import parameters, registry
@@ -50,12 +51,13 @@ class OrquestaFlow(Startable):
 
     text: the document, in YAML.
     actions: what its tasks may do; see `Flow.from_orquesta`.
-    slug: the flow's name.
+    slug: the flow's name. on_failure: as for `Flow`.
     Raises `DefinitionError` with all problems of the document and their lines.
     """
 
-    def __init__(self, text: str, actions: Actions, slug: str) -> None:
-        _check_arguments(text, actions, slug)
+    def __init__(self, text: str, actions: Actions, slug: str, on_failure: OnFailure = None) -> None:
+        self.on_failure, problems = functions(on_failure)
+        _check_arguments(text, actions, slug, problems)
         self.slug = slug
         self.text = text
         self.actions = actions
@@ -126,8 +128,7 @@ class OrquestaFlow(Startable):
         return run
 
 
-def _check_arguments(text: Any, actions: Any, slug: Any) -> None:
-    problems = []
+def _check_arguments(text: Any, actions: Any, slug: Any, problems: list[str]) -> None:
     if not isinstance(text, str):
         problems.append(f"text must be the document as text, not {type(text).__name__}")
     if not (hasattr(actions, "__contains__") and hasattr(actions, "__getitem__")) or isinstance(actions, str | list):

@@ -19,6 +19,8 @@ from django_workflow.exceptions import DefinitionError
 from django_workflow.text import plain
 
 F = TypeVar("F", bound=Callable[..., Any])
+#: What is called when a run failed: one function, several, or none.
+OnFailure = Callable[..., Any] | Iterable[Callable[..., Any]] | None
 
 
 @dataclass
@@ -46,6 +48,8 @@ class FlowDeclaration:
     name: text is an expression over `input`, `vars` and, for the output, `outputs`; anything else the value itself.
     input_schema: a JSON Schema that inputs have to fit; without one a run takes any JSON value.
     retry, timeout, queue, executor: defaults of its steps.
+    on_failure: a function, or several, called with `sender`, the flow, and `run` after a run of it ended failed or
+    timed out, as a receiver of `run_failed` is; at most once. It may be a coroutine. The database knows nothing of it.
     """
 
     def __init__(
@@ -64,8 +68,10 @@ class FlowDeclaration:
         timeout: timedelta | None = None,
         queue: str | None = None,
         executor: str | None = None,
+        on_failure: OnFailure = None,
     ) -> None:
         self.slug = exact(slug)
+        self.on_failure, problems = functions(on_failure)
         self.options = FlowOptions(
             title=title, max_duration=max_duration, max_tasks=max_tasks, max_iterations=max_iterations,
             entry=as_list(entry),
@@ -73,7 +79,7 @@ class FlowDeclaration:
         )  # fmt: skip
         self.defaults = {"retry": retry, "timeout": timeout, "queue": queue, "executor": executor}
         self.drafts: list[StepDraft] = []
-        self.problems = [f"flow: {problem}" for problem in times.given_as_numbers(self.defaults)]
+        self.problems = problems + [f"flow: {problem}" for problem in times.given_as_numbers(self.defaults)]
         self._compiled: spec.FlowSpec | None = None
         registry.add_flow(self)
 
@@ -178,6 +184,15 @@ class FlowDeclaration:
     def to_mermaid(self) -> str:
         """Return the graph as Mermaid text."""
         return self.spec.to_mermaid()
+
+
+def functions(given: OnFailure) -> tuple[tuple[Callable[..., Any], ...], list[str]]:
+    """Return what a flow calls when a run of it failed, and what is wrong with what its author gave."""
+    several = () if given is None else (given,) if callable(given) else as_list(given)
+    if not isinstance(several, list | tuple):
+        return (), [f"flow: on_failure= takes a function or a list of functions, not {given!r}"]
+    wrong = [f"flow: on_failure= takes functions, not {item!r}" for item in several if not callable(item)]
+    return tuple(item for item in several if callable(item)), wrong
 
 
 def exact(name: Any) -> Any:

@@ -108,6 +108,10 @@ class Registry:
                 "Flows live in the module workflows.py of an installed app."
             ) from None
 
+    def find_flow(self, slug: str) -> Any:
+        """Return the declared flow `slug`, None where this process does not know it."""
+        return self._flows.get(slug)
+
     def flows(self) -> list[Any]:
         """Return all declared flows, by slug."""
         return [self._flows[slug] for slug in sorted(self._flows)]

@@ -89,7 +89,8 @@ def _definitions() -> Iterator[Finding]:
             yield Finding(
                 WARNING,
                 f"unsettled runs of {version} need handlers that this code does not have: {', '.join(missing)}",
-                "keep a worker with the older code until they have settled, or cancel them",
+                "give a renamed step name='the old name'; else keep a worker with the older code until they have "
+                "settled, or cancel them",
             )
 
 

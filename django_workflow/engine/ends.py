@@ -111,6 +111,11 @@ class Ending:
         wanted = self.outcome.retry_after is not None or error is None or policy.wants(error.classes)
         return not self.outcome.is_retryable or not wanted or self.failure_count >= policy.max_attempts
 
+    def most_attempts(self) -> int | None:
+        """Return how many failures the step's policy allows; None where it does not count them."""
+        most = policy_of(self.outcome.task.step).max_attempts
+        return most if most < UNLIMITED else None
+
     def backoff(self) -> float:
         """Return the seconds until the next attempt; a handler or strategy that asks for more gets the longest time."""
         return min(self.wanted_backoff(), LONGEST_TIME.total_seconds())

@@ -24,12 +24,16 @@ MAX_TRACEBACK = 20_000
 
 @dataclass(frozen=True, slots=True)
 class ErrorRecord:
-    """An error as it is stored; `classes` are the names of its class and bases."""
+    """An error as it is stored; `classes` are the names of its class and bases.
+
+    exception: the exception itself, in the process in which it was raised.
+    """
 
     error_class: str
     message: str
     traceback: str = ""
     classes: tuple[str, ...] = ()
+    exception: BaseException | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, error: BaseException) -> ErrorRecord:
@@ -40,6 +44,7 @@ class ErrorRecord:
             storable(text_of(error))[:MAX_MESSAGE],
             storable(text)[-MAX_TRACEBACK:],
             class_names(error),
+            error,
         )
 
     @property

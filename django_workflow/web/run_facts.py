@@ -14,6 +14,7 @@ from django_workflow import db, payload, times
 from django_workflow.conf import conf
 from django_workflow.definition.names import RETRY
 from django_workflow.definition.spec import DEPENDENCY_OUTCOMES, MAP, FlowSpec
+from django_workflow.engine.missing import Missing, missing_in
 from django_workflow.models import Run
 from django_workflow.statuses import (
     CANCELLED,
@@ -225,6 +226,7 @@ class Facts:
     """All of it.
 
     chosen: an activation of the chosen step that is not the one in `steps`.
+    missing: code that workers did not have for steps that wait for it, by step.
     """
 
     run: Run
@@ -235,6 +237,7 @@ class Facts:
     chosen: StepFacts | None = None
     tasks: list[TaskFacts] = field(default_factory=list)
     items: list[TaskFacts] = field(default_factory=list)
+    missing: Mapping[str, Missing] = field(default_factory=dict)
 
     @cached_property
     def is_settled(self) -> bool:
@@ -485,6 +488,12 @@ def read_tasks(facts: Facts, page: ItemPage, *, has_payload: bool) -> None:
         task.tries = [_try(*values) for values in payload.loads(tries) or ()]
         task.step = names.get(task.step_run_id, "")
         (facts.items if is_item else facts.tasks).append(task)
+
+
+def read_missing(facts: Facts) -> None:
+    """Read what steps wait for because workers lack their code; asked only where tasks wait for a later time."""
+    if any(step.tally.delayed for step in facts.steps.values()):
+        facts.missing = missing_in(facts.run.pk)
 
 
 def _try(number: int, outcome: str, begun: float | None, ended: float | None, error_class: str) -> Try:

@@ -20,14 +20,14 @@ from django_workflow.conf import conf
 from django_workflow.definition.containment import leave_to_operator
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec, StepSpec
-from django_workflow.engine import claim, outcome, pausing, timers
+from django_workflow.engine import claim, failures, outcome, pausing, timers
 from django_workflow.engine.claim import ClaimedTask, OpenClaim, Taker
+from django_workflow.engine.log_fields import log_fields
 from django_workflow.engine.outcome import Outcome
 from django_workflow.engine.settle import Settled, notifications
 from django_workflow.statuses import SUCCEEDED
 from django_workflow.text import in_one_line
 from django_workflow.worker import executors, unknown
-from django_workflow.worker.context import log_fields
 from django_workflow.worker.elsewhere import Elsewhere
 from django_workflow.worker.executors import Runners
 from django_workflow.worker.forgotten import Forgotten
@@ -166,6 +166,7 @@ class Dispatcher:
         if not self.is_stopping:
             self._claim()  # nearly last: what this thread does after it keeps handlers from their first line
         self._notify()
+        failures.folding.tell_due()
 
     def _notify(self) -> None:
         """Tell others what happened, after this round's own work: a notification is a hint."""
@@ -260,12 +261,9 @@ class Dispatcher:
             self.tally.succeeded += 1
         elif item.error is not None:
             self.tally.failed += 1
-            extra = log_fields(item.task) | {"outcome": item.kind, "duration_ms": item.duration_ms}
-            extra |= {"error_class": item.error.error_class, "fingerprint": item.error.fingerprint}
-            place = f"{item.task.spec.slug}.{item.task.step.name}"
-            # the message may hold a part of the input: it stands in the attempt, for whoever may see payloads
-            told = (item.kind, item.task.attempt, item.task.run_id, in_one_line(item.error.error_class))
-            logger.warning("%s %s (attempt %d of run %s): %s", place, *told, extra=extra)
+            if superseded:
+                told = (item.task.attempt, item.kind, in_one_line(item.error.error_class))
+                logger.info("attempt %d had ended before it %s: %s", *told, extra=log_fields(item.task))
 
     # claiming
 

@@ -20,11 +20,11 @@ from django_workflow.conf import conf
 from django_workflow.definition.containment import leave_to_operator
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import StepSpec
+from django_workflow.engine.log_fields import log_fields
 from django_workflow.engine.outcome import Outcome
 from django_workflow.engine.settle import Settled
 from django_workflow.exceptions import UnregisteredHandler
 from django_workflow.worker import connections, invoke, remote
-from django_workflow.worker.context import log_fields
 from django_workflow.worker.foreign import FuturesRunner
 from django_workflow.worker.job import Job
 from django_workflow.worker.session_watch import SessionWatch

@@ -16,9 +16,10 @@ from types import FrameType
 
 from django_workflow import db
 from django_workflow.conf import conf
-from django_workflow.engine import publish
+from django_workflow.engine import failures, publish
 from django_workflow.events import renumbering
 from django_workflow.worker import records, registration
+from django_workflow.worker.announcer import Announcer
 from django_workflow.worker.dispatcher import Dispatcher
 from django_workflow.worker.ear import Ear
 from django_workflow.worker.endings import INTERRUPTED, STALLED
@@ -57,17 +58,21 @@ class WorkerProcess:
     def run(self) -> None:
         """Work; returns after a clean stop."""
         records.queue.start()
+        failures.folding.start()
         try:
             self._run()
             self._has_ended = True
         finally:
+            failures.folding.stop()
             records.queue.stop()
 
     def _run(self) -> None:
         db.serve_worker()
         # here and not before: who sees the row may stop this process, and must find it listening to signals
         worker_id = self.dispatcher.worker_id = registration.register(self.options)
-        helpers: list[Heart | Ear | Keeper | LogWriter] = [*(self.heart, Ear(self.dispatcher), Keeper(), LogWriter())]
+        helpers: list[Heart | Ear | Keeper | LogWriter | Announcer] = [
+            *(self.heart, Ear(self.dispatcher), Keeper(), LogWriter(), Announcer())  # the last: others have to tell
+        ]
         for helper in helpers:
             helper.start()
         logger.info("worker %s serves %s", worker_id, ", ".join(self.options.queues))

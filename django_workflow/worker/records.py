@@ -11,7 +11,10 @@ import threading
 from queue import SimpleQueue
 
 #: The loggers of what keeps a worker alive; a handler's own records are made and handled in its thread.
-NAMES = ("django_workflow", "django_workflow.worker", "django_workflow.keeper", "django_workflow.events")
+NAMES = (
+    "django_workflow", "django_workflow.worker", "django_workflow.failures", "django_workflow.keeper",
+    "django_workflow.events",
+)  # fmt: skip
 #: Seconds that the end of a worker waits for its last records.
 LAST_WORDS = 5.0
 

@@ -14,6 +14,7 @@ from django.db.models import Count, Max, Min, Prefetch, Q, Sum, prefetch_related
 
 from django_workflow import statuses
 from django_workflow.conf import conf
+from django_workflow.engine.missing import missing_in
 from django_workflow.engine.overview import list_runs
 from django_workflow.management.workflow import arguments, lookup
 from django_workflow.management.workflow.console import Console, status
@@ -241,6 +242,7 @@ def _show_facts(console: Console, run: Run) -> None:
         ("Retry of", str(run.retry_of_id or "")),
         ("Retried by", ", ".join(_retries(run))),
         ("Error", error_text(run.error)),
+        *(("Waits", f"step {step}: {missing}") for step, missing in missing_in(run.pk).items()),
     ]
     for name, value in facts:
         cell = value if isinstance(value, Cell) else Cell(value)
