@@ -128,6 +128,8 @@ def commands():
     for page in pages():
         for block in blocks(page):
             lines = block.text.replace("\\\n", " ").splitlines()
+            if any(line.startswith("$ ") for line in lines):
+                lines = [line for line in lines if line.startswith("$ ")]  # the others are answers
             found += [(block.place, line.split("manage.py ", 1)[1]) for line in lines if "manage.py " in line]
     return found
 

@@ -14,6 +14,8 @@ from django_workflow import db
 from django_workflow.conf import conf
 from django_workflow.exceptions import WorkflowError
 
+HAS_TABLES = "SELECT to_regclass('django_workflow_run') IS NOT NULL"
+
 
 @contextmanager
 def refusals() -> Iterator[None]:
@@ -28,6 +30,10 @@ def refusals() -> Iterator[None]:
         remedy = f"Start the server, or mend DATABASES[{conf.DATABASE!r}]."
         raise CommandError(f"The database does not answer: {str(error).strip()}. {remedy}") from error
     except ProgrammingError as error:
+        if not (db.has_failed() or db.rows(HAS_TABLES)[0][0]):
+            raise CommandError(
+                f"Database {conf.DATABASE!r} has no tables of workflows. Run manage.py migrate."
+            ) from error
         raise CommandError(f"{str(error).strip()}\nIs the database up to date? manage.py migrate") from error
     except BrokenPipeError:
         # whoever read has read enough; without this Python complains when it closes the stream
