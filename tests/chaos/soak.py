@@ -185,7 +185,9 @@ class Soak:
 
     def kill_engine(self) -> None:
         """`kill -9` a worker of the foreign executor's, where that is a cluster; its nanny starts another one."""
-        engines = [] if self.engine is None else [nanny.pid for nanny in self.engine.workers.values() if nanny.pid]
+        nannies = [] if self.engine is None else self.engine.workers.values()
+        # a nanny whose process dies while it starts gives up for good
+        engines = [nanny.pid for nanny in nannies if nanny.process and nanny.process.status.name == "running"]
         for pid in self.dice.sample(engines, min(1, len(engines))):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -11,6 +11,8 @@ import threading
 import psutil
 import pytest
 
+from django_workflow.contrib.dask import DaskExecutor
+from django_workflow.contrib.dask import executor as dask_executor
 from django_workflow.models import Attempt
 from tests.waiting import eventually
 from tests.worker.site import heavy
@@ -89,6 +91,22 @@ def test_worker_outlives_a_scheduler_that_is_killed_again_and_again_and_leaks_no
     eventually(lambda: handle.status == "succeeded", "the end of the run")
     assert not repeated()
     worker.stop()
+
+
+def test_scheduler_that_is_out_of_reach_costs_no_thread_for_each_try(monkeypatch, caplog):
+    monkeypatch.setattr(dask_executor, "CONNECT_WITHIN", 0.1)
+    monkeypatch.setattr(dask_executor, "LOOK_EVERY", 0.1)
+    executor = DaskExecutor("tcp://127.0.0.1:9")
+
+    def tries():
+        return caplog.text.count("cannot be reached")
+
+    eventually(lambda: tries() >= 2, "tries to connect")
+    before = threading.active_count()
+    eventually(lambda: tries() >= 6, "more tries to connect")
+    assert threading.active_count() <= before
+    executor.shutdown()
+    eventually(lambda: not [thread for thread in threading.enumerate() if thread.name == "IO loop"], "the loop's end")
 
 
 def counts():

@@ -16,6 +16,7 @@ from typing import Any
 
 from dask import config as dask_config
 from distributed import Client
+from distributed.utils import LoopRunner
 
 from django_workflow.exceptions import NotSupported
 from django_workflow.worker import apart
@@ -98,6 +99,7 @@ class DaskExecutor(TaskExecutor):
         self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._client: Any = None
         self._connect_at = 0.0
+        self._loop_runner: Any = None
         self._info: Mapping[str, Any] = {}
         self._open: dict[str, _Order] = {}
         #: Jobs that ask for what no Dask worker has.
@@ -232,7 +234,9 @@ class DaskExecutor(TaskExecutor):
             return False
         try:
             client: Any = Client  # it has no types
-            self._client = client(**self._place, timeout=CONNECT_WITHIN, set_as_default=False, name="django_workflow")
+            self._client = client(
+                **self._place, loop=self._loop(), timeout=CONNECT_WITHIN, set_as_default=False, name="django_workflow"
+            )
         except Exception as error:
             self._connect_at = time.monotonic() + CONNECT_WITHIN
             logger.warning("Dask: the scheduler cannot be reached: %s", error)
@@ -340,6 +344,16 @@ class DaskExecutor(TaskExecutor):
                 self._drop(order)
                 order.future.cancel()
             self._close_client()
+        if self._loop_runner is not None:
+            loop = self._loop_runner.loop
+            loop.add_callback(loop.stop)
+
+    def _loop(self) -> Any:
+        """Return the event loop of all clients: one that cannot connect would leave the thread of its own behind."""
+        if self._loop_runner is None:
+            self._loop_runner = LoopRunner()
+            self._loop_runner.start()
+        return self._loop_runner.loop
 
     def _close_client(self) -> None:
         client, self._client = self._client, None
