@@ -16,7 +16,7 @@ EVIL = (
     "</pre></title></textarea><script>alert('x')</script><img src=x onerror=alert(1)>"
     "\"'><a href=javascript:alert(1) onclick=alert(2) style=color:red>{{ evil }}</a><svg onload=alert(3)>"
 )
-SCRIPTS = ["connection.js", "live.js"]
+SCRIPTS = ["connection.js", "live.js", "print.js"]
 URL_ATTRIBUTES = ("href", "src", "action", "formaction", "data", "xlink:href")
 
 

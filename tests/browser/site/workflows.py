@@ -188,7 +188,7 @@ lengthy = Flow(LONGEST, title="Names and messages as long as they may be " * 4, 
 @lengthy.step(title="A step that needs many words to say what it does, and more to say why")
 def step_of_a_long_name_that_goes_on_and_on_and_on(input):
     raise type("ErrorOfALongNameThatGoesOnAndOnAndOnAndOn", (Exception,), {})(
-        "\n".join(f"{number}: {'x' * 200}" for number in range(40))
+        "\n".join(f"{number}: {'x' * 40}" for number in range(40))
     )
 
 
