@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 
 from django.conf import settings
@@ -98,13 +98,25 @@ def warn(queues: Sequence[str]) -> None:
     if unapplied := _unapplied_migrations():
         logger.warning("migrations are not applied: %s; run manage.py migrate", ", ".join(unapplied))
     used = _queues_in_code() | {name for (name,) in db.rows(QUEUES_OF_VERSIONS, [conf.DEFAULT_QUEUE])}
+    if not used:
+        logger.warning(
+            "No flow is known, neither in code nor in the database: is the app whose workflows.py declares it in "
+            "INSTALLED_APPS?"
+        )
+        return
     for name in queues:
-        if name in used or name == conf.DEFAULT_QUEUE:
+        # who serves others as well serves the default one for what may come
+        if name in used or (name == conf.DEFAULT_QUEUE and used.intersection(queues)):
             continue
         alike = difflib.get_close_matches(name, used, n=1)
-        hint = f" Did you mean {alike[0]}?" if alike else ""
-        known = ", ".join(sorted(used)) or "none"
-        logger.warning("No flow uses queue %s, which this worker serves; flows use: %s.%s", name, known, hint)
+        hint = f"Did you mean {alike[0]}?" if alike else "Name those to serve with --queues."
+        logger.warning(
+            "No flow uses queue %s, which this worker serves; %s", name, f"flows use {_listed(used)}. {hint}"
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
 
 
 def _unapplied_migrations() -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from django_workflow import DefinitionError, Fail, Retry, Skip, To, run_ended, run_failed, skip_step, testing
+from django_workflow import DefinitionError, Fail, Flow, Retry, Skip, To, run_ended, run_failed, skip_step, testing
 from django_workflow.engine.failures import StoredFailure
 from django_workflow.models import Run
 
@@ -104,6 +104,51 @@ def test_a_run_that_fails_without_a_failed_attempt_has_a_record_of_its_own(flow,
     assert (record.run_id, record.flow, record.step) == (str(result.run_id), flow.slug, "second")
     assert record.fingerprint
     assert "nothing" in str(record.exc_info[1])
+
+
+def test_a_run_that_the_command_fail_ends_has_one_record(make_flow, run, told):
+    good, bad = make_flow(), make_flow()
+    good.step(name="only", next=[To("fail")])(lambda: 1)
+    bad.step(name="only", retry=ONCE, next=[To("fail", on="failed")])(lambda: 1 / 0)
+    ended, failed = run(good), run(bad)
+    assert [record.getMessage() for record in told()] == [
+        f"run {ended.run_id} failed at {good.slug}.only: FailCommand",
+        f"{bad.slug}.only failed for good (attempt 1 of 1; run {failed.run_id} failed): ZeroDivisionError",
+    ]
+
+
+LATER = """
+version: 1.0
+tasks:
+  begin:
+    action: core.noop
+    next:
+      - do: [breaks, waits]
+  breaks:
+    action: breaks
+    next:
+      - do: [fail, cleans]
+  cleans:
+    action: core.noop
+  waits:
+    action: core.noop
+"""
+
+
+def test_a_run_that_fails_once_what_runs_has_ended_has_one_record(unique, run, told):
+    def breaks():
+        raise ValueError
+
+    calls = []
+    slug = unique()
+    flow = Flow.from_orquesta(
+        LATER, actions={"breaks": breaks}, slug=slug, on_failure=lambda **told: calls.append(told)
+    )
+    result = run(flow)
+    assert result.status == "failed"
+    (record,) = told(logging.ERROR)
+    assert f"{slug}.breaks failed for good (attempt 1" in record.getMessage()
+    assert [told["run"].pk for told in calls] == [result.run_id]
 
 
 def test_a_run_past_its_deadline_has_a_record(make_flow, told, db):

@@ -8,6 +8,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from django_workflow import Flow
+from django_workflow.definition.registry import registry
 from django_workflow.engine import publish, rights
 from django_workflow.worker import readiness
 
@@ -114,9 +116,34 @@ def test_a_queue_that_no_flow_uses_is_warned_of_with_those_that_are(make_flow, d
     caplog.set_level(logging.WARNING, "django_workflow.worker")
     readiness.warn(["default", "payments", "paymnets"])
     (record,) = caplog.records
-    assert record.getMessage().startswith("No flow uses queue paymnets, which this worker serves; flows use: ")
+    assert record.getMessage().startswith("No flow uses queue paymnets, which this worker serves; flows use ")
     assert "payments" in record.getMessage()
     assert record.getMessage().endswith("Did you mean payments?")
+
+
+def no_other_flows(monkeypatch):
+    monkeypatch.setattr(registry, "_flows", {})
+    sql("SET LOCAL django_workflow.retention = 'on'", "DELETE FROM django_workflow_flowversion")
+
+
+def test_the_default_queue_is_warned_of_where_no_flow_uses_it_nor_another_served_one(db, caplog, monkeypatch, unique):
+    no_other_flows(monkeypatch)
+    Flow(unique(), queue="payments").step(name="only")(lambda: 1)
+    readiness.warn(["default", "payments"])
+    assert caplog.records == []
+    readiness.warn(["default"])
+    (record,) = caplog.records
+    said = (
+        "No flow uses queue default, which this worker serves; flows use payments. Name those to serve with --queues."
+    )
+    assert record.getMessage() == said
+
+
+def test_a_worker_of_a_site_without_flows_asks_for_the_app(db, caplog, monkeypatch):
+    no_other_flows(monkeypatch)
+    readiness.warn(["default"])
+    (record,) = caplog.records
+    assert "No flow is known, neither in code nor in the database" in record.getMessage()
 
 
 def test_queues_of_stored_versions_are_used(flow, db, caplog):
