@@ -49,7 +49,7 @@ INTERRUPTED = 130
 PARALLEL = ("--numprocesses", "4", "--dist", "worksteal")
 
 # minutes that the quick tests take, and all of them
-SHORT, LONG = 8, 20
+SHORT, LONG = 5, 15
 AS_MODULE = "-m"
 
 # What pip says when it reaches no index; it retries for a while before.

@@ -88,6 +88,7 @@ ASK = """
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Path:
     """A folder with the wheel and the archive of sources."""
+    pytest.importorskip("build")
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
