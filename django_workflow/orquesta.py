@@ -14,6 +14,7 @@ from django_workflow.definition import validate
 from django_workflow.definition.declare import OnFailure, functions
 from django_workflow.definition.orquesta import language
 from django_workflow.definition.orquesta.compiling import ANY_ACTION, NOOP, compile_text
+from django_workflow.definition.places import Place
 from django_workflow.definition.registry import parameters, registry
 from django_workflow.definition.spec import FlowSpec, StepSpec
 from django_workflow.engine import overrides
@@ -87,6 +88,10 @@ class OrquestaFlow(Startable):
             raise DefinitionError(problems, flow=self.slug)
         steps = {name: _overridden(step, layers.get(name, {})) for name, step in self.spec.steps.items()}
         return replace(self.spec, steps=steps)
+
+    def place_of(self, problem: str) -> Place | None:
+        """Return where the code stands that declares the flow."""
+        return registry.place_of(self.slug)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the definition as JSON-able data."""

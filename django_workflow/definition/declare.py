@@ -7,10 +7,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, Unpack, overload
 
-from django_workflow.definition import schema, spec, times, validate
+from django_workflow.definition import places, schema, spec, times, validate
 from django_workflow.definition.names import CONTEXT_NAMES
+from django_workflow.definition.options import MapOptions, StepOptions
+from django_workflow.definition.places import Place
+from django_workflow.definition.problems import step_of
+from django_workflow.definition.readable import Readable
 from django_workflow.definition.registry import Handler, parameters, registry
 from django_workflow.definition.retry import Retry
 from django_workflow.definition.spec import FlowSpec
@@ -25,7 +29,10 @@ OnFailure = Callable[..., Any] | Iterable[Callable[..., Any]] | None
 
 @dataclass
 class StepDraft:
-    """A step as its author wrote it: options that were left out are absent."""
+    """A step as its author wrote it: options that were left out are absent.
+
+    place: where it is declared in code.
+    """
 
     name: str
     handler: str
@@ -34,6 +41,7 @@ class StepDraft:
     depends_on: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    place: Place | None = None
 
 
 class FlowDeclaration:
@@ -92,9 +100,9 @@ class FlowDeclaration:
         return self.options.title
 
     @overload
-    def step(self, fn: F, /) -> F: ...
+    def step(self, fn: F, /, **options: Unpack[StepOptions]) -> F: ...
     @overload
-    def step(self, fn: None = None, /, **options: Any) -> Callable[[F], F]: ...
+    def step(self, fn: None = None, /, **options: Unpack[StepOptions]) -> Callable[[F], F]: ...
     def step(self, fn: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
         """Declare the decorated function as a step; the function itself stays a plain function.
 
@@ -116,9 +124,9 @@ class FlowDeclaration:
         return self._declare(fn, spec.SINGLE, options)
 
     @overload
-    def map(self, fn: F, /) -> F: ...
+    def map(self, fn: F, /, **options: Unpack[MapOptions]) -> F: ...
     @overload
-    def map(self, fn: None = None, /, **options: Any) -> Callable[[F], F]: ...
+    def map(self, fn: None = None, /, **options: Unpack[MapOptions]) -> Callable[[F], F]: ...
     def map(self, fn: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
         """Declare the decorated function as a map step: one task per element of a list.
 
@@ -146,7 +154,8 @@ class FlowDeclaration:
         explicit = as_list(options.pop("depends_on", None) or ())
         if "next" in options:
             options["next"] = as_list(options["next"])
-        draft = StepDraft(name, handler.name, kind, handler.params, options=options)
+        place = places.of_caller(is_starting=registry.is_starting())
+        draft = StepDraft(name, handler.name, kind, handler.params, options=options, place=place)
         draft.problems = [
             f"step {name!r}: parameter {item.name!r} is positional only; handlers are called by name"
             for item in parameters(function)
@@ -176,6 +185,13 @@ class FlowDeclaration:
         )
         # as the database gives it: what authors write as members of enumerations is text there
         return FlowSpec.from_dict(json.loads(json.dumps(compiled.to_dict())))
+
+    def place_of(self, problem: str) -> Place | None:
+        """Return where the code stands that a problem is about: that of its step, else that of the flow."""
+        name = step_of(problem)
+        found = [draft.place for draft in self.drafts if draft.name == name]
+        # of a step that is declared twice, the second one is to be mended
+        return found[-1] if found else registry.place_of(self.slug)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the definition as JSON-able data."""
@@ -252,7 +268,7 @@ def compile_flow(
     Raises `DefinitionError` listing every problem with its place.
     """
     defaults, overrides = defaults or {}, overrides or {}
-    problems = [*problems, *validate.flow_options(slug, options, defaults)]
+    problems = [*problems, *validate.flow_options(slug, options, defaults, Readable.of(drafts, options))]
     misfits = validate.overrides(overrides, {draft.name for draft in drafts})
     if not misfits:
         drafts = [_inherit(draft.options, overrides.get(draft.name, {}), draft) for draft in drafts]

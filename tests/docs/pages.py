@@ -23,8 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"
 TUTORIAL = DOCS / "tutorial.md"
 DOCUMENTS = DOCS / "howto" / "documents.md"
-#: Pages that tests follow word by word in a project of their own (test_tutorial.py, tests/live/test_howto.py).
-FOLLOWED = (TUTORIAL, DOCUMENTS, DOCS / "howto" / "live-pages.md")
+MISTAKES = DOCS / "howto" / "mistakes.md"
+#: Pages that tests follow word by word in projects of their own (test_tutorial.py, test_mistakes.py,
+#: tests/live/test_howto.py).
+FOLLOWED = (TUTORIAL, DOCUMENTS, MISTAKES, DOCS / "howto" / "live-pages.md")
 
 BLOCK = re.compile(
     r"^<!--\ setup\n(?P<setup>.*?)^-->$"

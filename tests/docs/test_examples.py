@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django_workflow.checks import check_settings
 from django_workflow.definition import documents
 from tests.commands.shell import Terminal
-from tests.docs.pages import DOCUMENTS, FOLLOWED, ROOT, TUTORIAL, blocks, pages
+from tests.docs.pages import DOCUMENTS, FOLLOWED, MISTAKES, ROOT, TUTORIAL, blocks, pages
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 EXECUTED = ("python", "pycon")
@@ -21,7 +21,7 @@ def examples(page):
     return [block for block in blocks(page) if (block.kind in EXECUTED and block.is_executed) or block.is_transcript]
 
 
-PAGES = [page for page in pages() if page not in (TUTORIAL, DOCUMENTS) and examples(page)]
+PAGES = [page for page in pages() if page not in (TUTORIAL, DOCUMENTS, MISTAKES) and examples(page)]
 
 
 @pytest.mark.usefixtures("names_are_free")

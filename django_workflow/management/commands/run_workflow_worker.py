@@ -105,8 +105,7 @@ class Command(InterruptibleCommand):
         if grace < timedelta(0):
             raise CommandError("--grace must be at least 0 seconds.")
         if options["executor"] not in executors.known():
-            known = ", ".join(executors.known())
-            raise CommandError(f"There is no executor {options['executor']!r}; known: {known}. Add it to EXECUTORS.")
+            raise CommandError(executors.unknown(options["executor"]))
         return WorkerOptions(
             queues=tuple(dict.fromkeys(queues)),
             concurrency=concurrency,
