@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack
 
 from django_workflow.definition import places, schema, spec, times, validate
 from django_workflow.definition.names import CONTEXT_NAMES
@@ -22,9 +22,25 @@ from django_workflow.definition.transitions import assignments, compile_conditio
 from django_workflow.exceptions import DefinitionError
 from django_workflow.text import plain
 
-F = TypeVar("F", bound=Callable[..., Any])
 #: What is called when a run failed: one function, several, or none.
 OnFailure = Callable[..., Any] | Iterable[Callable[..., Any]] | None
+G = TypeVar("G", bound=Callable[..., Any])
+
+
+class Decorator(Protocol):
+    """Returns the function that it is given."""
+
+    def __call__(self, fn: G, /) -> G:
+        """Declare the function as a step."""
+
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault  # type checkers bring it; nobody else needs it
+
+    # one signature for a decorator with and without a call: of an overload type checkers say less of what is wrong
+    F = TypeVarWithDefault("F", bound=Callable[..., Any], default=Decorator)
+else:
+    F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass
@@ -99,14 +115,10 @@ class FlowDeclaration:
         """What people call it."""
         return self.options.title
 
-    @overload
-    def step(self, fn: F, /, **options: Unpack[StepOptions]) -> F: ...
-    @overload
-    def step(self, fn: None = None, /, **options: Unpack[StepOptions]) -> Callable[[F], F]: ...
-    def step(self, fn: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
+    def step(self, fn: F | None = None, /, **options: Unpack[StepOptions]) -> F:
         """Declare the decorated function as a step; the function itself stays a plain function.
 
-        name: the step's name, by default the function's.
+        name: the step's name, by default the function's. title: shown to people.
         depends_on: further dependencies beside the steps that parameters name.
         when, on_unmet: a condition, and what happens where it is false: "skip", "skip_cascade" or "fail".
         on_exhausted: what happens when no attempt is left: "fail", "skip" or "skip_cascade".
@@ -121,13 +133,10 @@ class FlowDeclaration:
         arguments: what the function receives besides, by parameter: text is an expression over `input`, `vars`,
         `outputs`, `iteration` and, in a map, `item` and `index`; anything else the value itself.
         """
-        return self._declare(fn, spec.SINGLE, options)
+        declared: F = self._declare(fn, spec.SINGLE, {**options})
+        return declared
 
-    @overload
-    def map(self, fn: F, /, **options: Unpack[MapOptions]) -> F: ...
-    @overload
-    def map(self, fn: None = None, /, **options: Unpack[MapOptions]) -> Callable[[F], F]: ...
-    def map(self, fn: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
+    def map(self, fn: F | None = None, /, **options: Unpack[MapOptions]) -> F:
         """Declare the decorated function as a map step: one task per element of a list.
 
         over: a path to the list, "step", "step.key", "input", "input.key" or "vars.name"; or
@@ -136,10 +145,11 @@ class FlowDeclaration:
         tolerate: how many items (or which share below 1) may fail; their place holds None.
         Further options as for `step`.
         """
-        return self._declare(fn, spec.MAP, options)
+        declared: F = self._declare(fn, spec.MAP, {**options})
+        return declared
 
-    def _declare(self, fn: F | None, kind: str, options: dict[str, Any]) -> F | Callable[[F], F]:
-        def declare(function: F) -> F:
+    def _declare(self, fn: Any, kind: str, options: dict[str, Any]) -> Any:
+        def declare(function: G) -> G:
             self._add(function, kind, dict(options))
             return function
 

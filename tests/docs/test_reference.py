@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import django_workflow
-from django_workflow import checks
+from django_workflow import checks, flow_checks
 from django_workflow.definition import documents, expressions, names, validate
 from django_workflow.flow import Flow
 from django_workflow.management.workflow import SUBCOMMANDS
@@ -45,7 +45,10 @@ def keys_of(schema):
         ("documents.md", set(keys_of(documents.SCHEMA))),
         ("commands.md", {path.stem for path in COMMANDS.glob("*.py")} - {"__init__"}),
         ("commands.md", {item.name for item in SUBCOMMANDS}),
-        ("settings.md", set(re.findall(r'"(E\d{3})"', inspect.getsource(checks))) | {"E001"}),
+        (
+            "settings.md",
+            set(re.findall(r'"(E\d{3})"', inspect.getsource(checks) + inspect.getsource(flow_checks))) | {"E001"},
+        ),
     ],
 )
 def test_page_names_them_all(page, expected):
