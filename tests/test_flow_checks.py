@@ -84,11 +84,19 @@ def test_who_publishes_serves_the_sound_flows_and_names_the_others(broken, make_
         "ERROR",
         (
             f"flow {broken.slug!r} is not served: step 'charge': parameter 'resreve' is no step; "
-            "did you mean 'reserve'? (manage.py check tells more)"
+            "did you mean 'reserve'? (manage.py check names the lines)"
         ),
     )
     assert FlowDefinition.objects.filter(slug=sound.slug).exists()
     assert sound.execute().status == "succeeded"
+
+
+def test_runs_of_an_earlier_version_go_on_where_the_flow_is_wrong_now(flow, drain):
+    flow.step(name="reserve")(lambda input: input)
+    handle = flow.start(7)
+    flow.step(name="charge")(lambda resreve: None)
+    drain()
+    assert handle.result().output == {"reserve": 7}
 
 
 def test_starting_a_flow_that_is_wrong_raises(broken, db):

@@ -169,10 +169,12 @@ def publish_declared() -> None:
     """
     ensure_queues([conf.DEFAULT_QUEUE])
     taken = taken_by_stored_flows(flow.slug for flow in registry.flows())
-    unsound = {flow.slug: error.problems for flow, error in registry.invalid()}
-    unsound |= {slug: [problem] for slug, problem in taken.items()}
-    for slug, problems in unsound.items():
-        logger.error("flow %r is not served: %s (manage.py check tells more)", slug, "; ".join(problems))
+    unsound = {
+        flow.slug: f"{'; '.join(error.problems)} (manage.py check names the lines)"
+        for flow, error in registry.invalid()
+    } | taken
+    for slug, problem in unsound.items():
+        logger.error("flow %r is not served: %s", slug, problem)
     specs = [spec for spec in registry.specs() if spec.slug not in unsound]
     _publish([spec for spec in specs if _key(spec) not in published.versions])
     flows = FlowDefinition.objects.using(conf.DATABASE)
