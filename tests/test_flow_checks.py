@@ -91,7 +91,7 @@ def test_who_publishes_serves_the_sound_flows_and_names_the_others(broken, make_
     assert sound.execute().status == "succeeded"
 
 
-def test_runs_of_an_earlier_version_go_on_where_the_flow_is_wrong_now(flow, drain):
+def test_runs_of_an_earlier_version_go_on_where_the_flow_is_wrong_now(flow, drain, workflow_queues):
     flow.step(name="reserve")(lambda input: input)
     handle = flow.start(7)
     flow.step(name="charge")(lambda resreve: None)
