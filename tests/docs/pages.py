@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"
 TUTORIAL = DOCS / "tutorial.md"
 DOCUMENTS = DOCS / "howto" / "documents.md"
-MISTAKES = DOCS / "howto" / "mistakes.md"
-#: Pages that tests follow word by word in projects of their own (test_tutorial.py, test_mistakes.py,
+MISTAKES = DOCS / "howto" / "when-something-is-wrong.md"
+#: Pages that tests follow word by word in projects of their own (test_tutorial.py, tests/mistakes,
 #: tests/live/test_howto.py).
 FOLLOWED = (TUTORIAL, DOCUMENTS, MISTAKES, DOCS / "howto" / "live-pages.md")
 

@@ -1,4 +1,4 @@
-"""Typical mistakes, each made in a site that is right but for it."""
+"""Typical mistakes, each made in a site that is right but for it, or for the files that the page shows."""
 
 from __future__ import annotations
 
@@ -62,3 +62,34 @@ def _script(code: str) -> str:
 @case
 def a_queue_that_no_flow_uses(site: Site) -> None:
     site.shell("python manage.py migrate")
+
+
+@case
+def sqlite(site: Site) -> None:
+    """The page shows the settings."""
+
+
+@case
+def a_misspelt_parameter(site: Site) -> None:
+    """The page shows the flow."""
+
+
+@case
+def an_unknown_step(site: Site) -> None:
+    """The page shows the flow."""
+
+
+@case
+def a_join_that_cannot_complete(site: Site) -> None:
+    """The page shows the flow."""
+
+
+@case
+def two_flows_of_one_name(site: Site) -> None:
+    site.settings(**{'"shop"]': '"shop", "billing"]'})
+    site.write("billing/__init__.py", "")
+
+
+@case
+def a_misspelt_executor(site: Site) -> None:
+    """The page shows the flow."""
