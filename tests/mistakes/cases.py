@@ -71,7 +71,7 @@ def sqlite(site: Site) -> None:
 
 @case
 def a_misspelt_parameter(site: Site) -> None:
-    """The page shows the flow."""
+    site.shell("python manage.py migrate")
 
 
 @case
