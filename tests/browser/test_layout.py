@@ -49,6 +49,17 @@ def test_the_longest_words_make_no_page_wider_than_the_window(operator, long_run
     assert [place for place, is_wide in wide.items() if is_wide] == []
 
 
+@pytest.mark.parametrize("width", [390, 1024, 1440])
+def test_the_list_of_runs_fits_the_window_with_its_error_column(operator, long_run, width):
+    page = operator.visit("/workflow/runs/")
+    page.set_viewport_size({"width": width, "height": 900})
+    place = page.get_by_role("region", name="Table of runs")
+    assert place.evaluate("(item) => item.scrollWidth <= item.clientWidth")
+    error = place.get_by_text("ErrorOfALongName").locator("visible=true")
+    expect(error).to_have_count(1)
+    assert error.evaluate("(item) => item.getBoundingClientRect().right <= window.innerWidth")
+
+
 def test_pages_with_the_longest_words_have_no_fault(operator, long_run):
     operator.page.set_viewport_size({"width": 390, "height": 844})
     told = {}
