@@ -84,7 +84,7 @@ class Ending:
         elif ending.is_exhausted():
             ending.status = FAILED
             return ending
-        elif outcome.kind == LOST and task.is_lost:
+        elif outcome.was_lost_before:
             ending.keeps_lease = run.status != PAUSED and run.may_take(task.queue)
         else:
             try:
@@ -241,14 +241,13 @@ def record_attempts(endings: Sequence[Ending]) -> None:
         outcome, task = item.outcome, item.outcome.task
         if outcome.kind in (SUCCEEDED, SKIPPED):
             continue
-        was_lost = outcome.kind == LOST and task.is_lost
         error = outcome.error or ErrorRecord("", outcome.reason)
         values.append((
-            task.run_id, task.id, task.lost_lease_id if was_lost else task.lease_id, task.attempt - was_lost,
+            task.run_id, task.id, task.lost_lease_id if outcome.was_lost_before else task.lease_id, outcome.attempt,
             outcome.is_counted, None if outcome.begun_at is None else now - outcome.begun_at,
             0.0 if outcome.ended_at is None else now - outcome.ended_at, outcome.kind,
             error.error_class[:200], error.message, error.traceback, error.fingerprint if outcome.error else "",
-            task.lost_worker_id if was_lost else task.worker_id,
+            task.lost_worker_id if outcome.was_lost_before else task.worker_id,
         ))  # fmt: skip
     if values:
         db.execute(INSERT_ATTEMPTS, [list(column) for column in zip(*values, strict=True)])
@@ -407,7 +406,7 @@ def write_task_events(endings: Sequence[Ending], events: EventLog) -> None:
             item.status, "task.retried"
         )
         if outcome.kind != RELEASED:
-            events.task(task.run_id, kind, task.step.name, task.id, {"attempt": task.attempt})
+            events.task(task.run_id, kind, task.step.name, task.id, {"attempt": outcome.attempt})
 
 
 def drop_messages(endings: Sequence[Ending]) -> None:

@@ -377,7 +377,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "lost_count",
-                    models.SmallIntegerField(db_default=0, default=0, help_text="How often its worker vanished."),
+                    models.SmallIntegerField(
+                        db_default=0, default=0, help_text="How often its lease ended without a report."
+                    ),
                 ),
                 ("progress", models.FloatField(blank=True, help_text="0 to 1, told by the handler.", null=True)),
                 ("created_at", models.DateTimeField(db_default=django_workflow.models.fields.ClockTimestamp())),

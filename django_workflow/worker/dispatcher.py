@@ -34,6 +34,7 @@ from django_workflow.worker.forgotten import Forgotten
 from django_workflow.worker.hand import PATIENCE, Hand
 from django_workflow.worker.job import Job
 from django_workflow.worker.options import Tally, WorkerOptions
+from django_workflow.worker.outage import Outage
 from django_workflow.worker.pile import Pile, Unsettleable
 from django_workflow.worker.source import Source
 
@@ -49,6 +50,8 @@ NOT_IN_TIME = "it did not begin in time"
 NOTIFY_EVERY = 0.05
 #: How often a worker whose grace time is over tries to hand back what it has.
 LAST_TRIES = 5
+#: What the loop is called among the threads that use the database.
+DISPATCHER = "dispatcher"
 #: Seconds until the next round after one that failed.
 RECOVER_AFTER = 0.2
 
@@ -61,6 +64,8 @@ class Dispatcher:
         #: The row of this process, once it works.
         self.worker_id: int | None = None
         self.tally = Tally()
+        #: The threads of this worker that cannot reach the database now.
+        self.outage = Outage()
         self.wake = threading.Event()
         self.is_stopping = False
         #: The number of the round that is going on; None while the loop sleeps.
@@ -134,6 +139,7 @@ class Dispatcher:
                     if self._is_over():
                         break
                     self.cycle()
+                    self.outage.end(DISPATCHER)
                 except BaseException as error:
                     # the database is away or refused a whole batch: the leases hold, nothing is lost. Nor does code
                     # of the site's that wants to end the process, wherever it is called, end the work on all others
@@ -262,7 +268,7 @@ class Dispatcher:
         elif item.error is not None:
             self.tally.failed += 1
             if superseded:
-                told = (item.task.attempt, item.kind, in_one_line(item.error.error_class))
+                told = (item.attempt, item.kind, in_one_line(item.error.error_class))
                 logger.info("attempt %d had ended before it %s: %s", *told, extra=log_fields(item.task))
 
     # claiming
@@ -326,7 +332,7 @@ class Dispatcher:
             job = self.hand.add(task, handler)
             executor = self._elsewhere.note(job)
             if task.is_lost:
-                self._pile.add(outcome.lost(task))
+                self._pile.add(outcome.lost(task, self.options.lease.total_seconds()))
                 self.wake.set()
             elif executor is not None:
                 foreign.append(job)
@@ -493,8 +499,8 @@ class Dispatcher:
             logger.error("could not hand back %d tasks; they run again after their lease", len(self._pile))
 
     def _recover(self, error: BaseException) -> None:
-        if db.is_of_connection(error):
-            logger.warning("the database is not available: %s", error)
+        if self.outage.meet(DISPATCHER, error):
+            pass
         elif db.is_retryable(error):
             logger.warning("a round of the worker is tried again: %s", error)
         else:

@@ -70,8 +70,10 @@ class WorkerProcess:
         db.serve_worker()
         # here and not before: who sees the row may stop this process, and must find it listening to signals
         worker_id = self.dispatcher.worker_id = registration.register(self.options)
+        outage = self.dispatcher.outage
         helpers: list[Heart | Ear | Keeper | LogWriter | Announcer] = [
-            *(self.heart, Ear(self.dispatcher), Keeper(), LogWriter(), Announcer())  # the last: others have to tell
+            *(self.heart, Ear(self.dispatcher), Keeper(outage), LogWriter(outage=outage)),
+            Announcer(),  # the last: others have to tell
         ]
         for helper in helpers:
             helper.start()
