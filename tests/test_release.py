@@ -17,7 +17,7 @@ import pytest
 
 from django_workflow.contrib.embedded.launcher import Cluster
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # packages may have to be fetched
 
 ROOT = Path(__file__).parent.parent
 SITE = """
