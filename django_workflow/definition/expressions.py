@@ -463,9 +463,9 @@ def _read(mapping: Mapping[Any, Any], key: Any) -> Any:
     try:
         return mapping[_key(key)]
     except KeyError:
-        raise LookupError(f"{key!r} is not in {_some(mapping)}") from None
+        raise LookupError(f"no key {key!r}; there are: {_some(mapping)}") from None
 
 
 def _some(mapping: Mapping[Any, Any]) -> str:
     names = [str(name) for name in mapping]
-    return ", ".join(sorted(names)[:10]) + (" …" if len(names) > 10 else "") or "an empty object"
+    return ", ".join(sorted(names)[:10]) + (" …" if len(names) > 10 else "") or "none"

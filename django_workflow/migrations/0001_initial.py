@@ -200,6 +200,12 @@ class Migration(migrations.Migration):
                     models.DateTimeField(blank=True, help_text="Its clock stands still since then.", null=True),
                 ),
                 (
+                    "paused_seconds",
+                    models.FloatField(
+                        db_default=0.0, default=0.0, help_text="How long it was paused until its last resume."
+                    ),
+                ),
+                (
                     "is_paused_with_flow",
                     models.BooleanField(
                         db_default=False, default=False, help_text="Resuming the flow resumes it, too."

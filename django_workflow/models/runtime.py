@@ -69,6 +69,9 @@ class Run(WorkflowModel):
     deadline_at = models.DateTimeField(null=True, blank=True, help_text="An unsettled run ends timed out then.")
     started_at = models.DateTimeField(null=True, blank=True)
     paused_at = models.DateTimeField(null=True, blank=True, help_text="Its clock stands still since then.")
+    paused_seconds = models.FloatField(
+        default=0.0, db_default=0.0, help_text="How long it was paused until its last resume."
+    )
     is_paused_with_flow = models.BooleanField(
         default=False, db_default=False, help_text="Resuming the flow resumes it, too."
     )

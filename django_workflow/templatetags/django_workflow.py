@@ -17,11 +17,16 @@ from django_workflow.web import signs
 register = template.Library()
 
 
+@register.filter
+def words(value: str) -> str:
+    """Return a status, or another name of the engine's, as people say it."""
+    return value.replace("_", " ")
+
+
 @register.simple_tag
 def status(value: str) -> SafeString:
     """Return a pill that tells a status by sign, word and colour."""
-    word = value.replace("_", " ")
-    return format_html('<span class="status status-{}">{} {}</span>', value, sign(value), word)
+    return format_html('<span class="status status-{}">{} {}</span>', value, sign(value), words(value))
 
 
 @register.simple_tag
@@ -80,6 +85,14 @@ def elapsed(start: datetime | None, end: datetime | None = None) -> SafeString |
         times.with_zone(start).isoformat(),
         duration(times.now() - start),
     )
+
+
+@register.simple_tag
+def lasted(time: timedelta | None, since: datetime | None = None) -> SafeString | str:
+    """Return a length of time; one that goes on since a moment ticks by a script."""
+    if since is not None:
+        return elapsed(since)
+    return "–" if time is None else format_html('<span class="duration">{}</span>', duration(time))
 
 
 @register.filter

@@ -11,11 +11,12 @@ from django_workflow.definition.names import RETRY
 from django_workflow.definition.spec import MAP, SINGLE, FlowSpec, StepSpec
 from django_workflow.statuses import FAILED, QUEUED, RUNNING, WAITING
 from django_workflow.templatetags.django_workflow import duration
-from django_workflow.web import waiting, ways
+from django_workflow.web import spans, waiting, ways
 from django_workflow.web.address import Address
 from django_workflow.web.fitting import fitted
 from django_workflow.web.layout import Box, Line, Picture, layout
 from django_workflow.web.run_facts import NOT_REACHED, Facts, StepFacts
+from django_workflow.web.spans import Span
 from django_workflow.web.ways import Way
 
 #: Size of a node, in units of the picture, which are pixels at its natural size; the template draws with it.
@@ -132,6 +133,7 @@ class Row:
     failed: int
     why: str
     is_carried: bool
+    span: Span
     ways: list[str]
 
 
@@ -389,14 +391,14 @@ def state_of(facts: Facts, step: StepFacts) -> tuple[str, str]:
         parts.append(f"{done:,}/{total:,}")
     if turns:
         parts.append(f"pass {step.iteration:,}")
-    took = step.duration(facts.now)
+    ran = spans.of_step(facts, step).ran
     if step.status == WAITING and step.arrived:
         there = f"{len(step.arrived)} of {facts.spec.join_size(step.step)}"
         parts = [there] if due else [*parts, f"{there} there"]
     if due:
         parts.append(f"due {due}")
-    elif took is not None and not (step.is_map or turns or failures) and (step.is_settled or step.status == RUNNING):
-        parts.append(duration(took))
+    elif ran is not None and not (step.is_map or turns or failures) and (step.is_settled or step.shown == RUNNING):
+        parts.append(duration(ran))
     return failures, " · ".join(parts)
 
 
@@ -469,7 +471,7 @@ def _row(facts: Facts, node: Node, told: list[str]) -> Row:
         why = REASONS.get(step.reason, step.reason)
     if not why and step.error and step.error.get("class"):
         why = str(step.error["class"])
-    return Row(node, kind, step, done, failed, why, facts.is_carried(step), told)
+    return Row(node, kind, step, done, failed, why, facts.is_carried(step), spans.of_step(facts, step), told)
 
 
 #: What the engine's reasons for a skip mean.

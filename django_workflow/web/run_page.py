@@ -90,7 +90,7 @@ def context_of(run: Run, address: Address, sight: Sight) -> dict[str, Any]:
         panel = _panel(facts, chosen, address, detail, sight)
         panel.inputs = [outputs[name] for name in _inputs(facts, chosen) if name in outputs]
     selected = chosen.step if chosen is not None else ""
-    total, settled, failed = facts.totals
+    total, done, failed = facts.totals
     return {
         "page": "runs",
         "run": run,
@@ -108,10 +108,11 @@ def context_of(run: Run, address: Address, sight: Sight) -> dict[str, Any]:
         "ended": waiting.notice_of_end(facts),
         "still_running": sum(step.tally.running for step in facts.steps.values()),
         "total": total,
-        "settled": settled,
+        "done": done,
         "failed": failed,
-        "percentage": 100.0 * settled / total if total else 0.0,
-        "is_endless": spec.has_loops and not facts.is_settled,
+        "filled": total if run.status == SUCCEEDED else done,
+        "percentage": 100.0 if run.status == SUCCEEDED else 100.0 * done / total if total else 0.0,
+        "is_endless": spec.has_loops and run.status != SUCCEEDED,
         "input": _input(run, address, sight),
         "declared": _declared_output(facts, address, sight),
         "outputs": [outputs[name] for name in _leaves(facts) if name in outputs],

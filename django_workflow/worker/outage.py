@@ -45,4 +45,3 @@ class Outage:
             is_over = not self._waiting
         if is_over:
             logger.warning("the database is back, after %.1f s", time.monotonic() - self._began_at)
-

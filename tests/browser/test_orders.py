@@ -129,7 +129,7 @@ def test_a_log_is_read_while_its_task_writes_it(operator, place, order):
     run_page.expect_status("succeeded")
     place.gates.close("outside")
     run_page.open(run_page.run_id, "?step=pack")
-    operator.page.get_by_role("link", name="Rerun from here").click()
+    operator.page.get_by_role("link", name="Run again from here").click()
     run_page.confirm("Retry")
     run_page.live().expect_step("pack", "running")
     run_page.node("pack").click()
@@ -162,7 +162,7 @@ def test_rerunning_from_a_step_shows_before_what_it_reuses_and_what_it_executes(
     run_page.expect_status("succeeded")
     first = run_page.run_id
     run_page.open(first, "?step=pack")
-    operator.page.get_by_role("link", name="Rerun from here").click()
+    operator.page.get_by_role("link", name="Run again from here").click()
     preview = operator.page.get_by_role("table")
     for step, fate in {
         "reserve": "reused", "charge": "reused", "pack": "executed", "ship": "executed", "notify": "executed",

@@ -51,7 +51,7 @@ def test_events_of_a_run_or_of_all_are_told_oldest_first(db, two_steps):
     }  # fmt: skip
     assert "measured        first  grams=120" in workflow("events", first.id).out
     assert workflow("events", "--type", "run.failed").out == "No such events yet.\n"
-    with pytest.raises(CommandError, match="'r\\*n' is no type of events"):
+    with pytest.raises(CommandError, match="'r\\*n' is not a type of events"):
         workflow("events", "--type", "r*n")
 
 

@@ -182,7 +182,7 @@ def test_part_of_several_ids_is_answered_with_them(simple):
 
 @pytest.mark.parametrize("text", ["abc", "nonsense", "%", "0123456789abcdef0123456789abcdef0", ""])
 def test_what_is_no_id_is_answered_with_what_to_give(text):
-    with pytest.raises(CommandError, match="is no id of a run: give the whole of it, or at least 4"):
+    with pytest.raises(CommandError, match="is not a run's id: give the whole of it, or at least 4"):
         workflow("show", text)
 
 

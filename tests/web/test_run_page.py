@@ -253,7 +253,7 @@ def test_panel_of_a_step_shows_history_attempts_input_and_output(rich, see):
     assert "attempt 1 failed: ConnectionError" in panel.text
     assert "attempt 3 succeeded" in panel.text
     attempts = panel.all("details", css="attempt")
-    assert [item.one(css="attempt-number").text for item in attempts] == ["#2", "#1"]
+    assert [item.one(css="attempt-number").text for item in attempts] == ["#1", "#2"]
     assert "the card provider is busy" in attempts[0].text
     assert "Traceback" in attempts[0].one("pre", css="traceback").text
     assert '"receipt": "r-17"' in panel.text

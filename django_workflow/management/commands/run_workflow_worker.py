@@ -93,7 +93,7 @@ class Command(InterruptibleCommand):
         queues = options["queues"] or [conf.DEFAULT_QUEUE]
         for name in queues:
             if not is_queue_name(name):
-                raise CommandError(f"{name!r} is no queue name: {QUEUE_RULE}.")
+                raise CommandError(f"{name!r} is not a queue name: {QUEUE_RULE}.")
         concurrency = options["concurrency"] if options["concurrency"] is not None else conf.CONCURRENCY
         prefetch = options["prefetch"] if options["prefetch"] is not None else conf.PREFETCH
         lease = options["lease"] if options["lease"] is not None else conf.LEASE

@@ -121,6 +121,7 @@ def wait(console: Console, run_id: UUID, patience: timedelta) -> bool:
 def _progress_text(run_id: UUID, seconds: float) -> str:
     standing = get_run_status(run_id)
     share = "" if standing.percentage is None else f"  {standing.percentage:.0f}%"
-    counts = f"{standing.settled:,} of {standing.total:,} settled"
+    counts = f"{standing.settled:,} of {standing.total:,} tasks finished"
     failed = f", {standing.failed:,} failed" if standing.failed else ""
-    return f"{standing.status}{share}  {counts}{failed}  {seconds:.0f} s  {', '.join(standing.current_steps)}"
+    status = standing.status.replace("_", " ")
+    return f"{status}{share}  {counts}{failed}  {seconds:.0f} s  {', '.join(standing.current_steps)}"

@@ -175,14 +175,21 @@
       if (!next || !fragment.isConnected || isInUse(fragment)) continue;
       const words = signature(next);
       if (words === said.get(name)) continue;
-      said.set(name, words);
-      replaceFragment(fragment, document.adoptNode(next));
+      const replace = () => {
+        if (!fragment.isConnected) return;
+        said.set(name, words);
+        replaceFragment(fragment, document.adoptNode(next));
+      };
+      // whoever holds it, as list.js does, prevents that and replaces it later
+      const change = new CustomEvent("fragment", { bubbles: true, cancelable: true, detail: { next, replace } });
+      if (fragment.dispatchEvent(change)) replace();
     }
     tick();
   }
 
-  /* A fragment in which somebody types, or that asks for it, is left alone. */
+  /* A fragment in which somebody types, or that asks for it, is left alone; one that is held says so itself. */
   function isInUse(fragment) {
+    if (fragment.matches("[data-hold]")) return false;
     if (fragment.matches("[data-keep]") || fragment.querySelector("[data-keep]")) return true;
     const focused = document.activeElement;
     return Boolean(focused && fragment.contains(focused) && focused.matches("input, textarea, select"));
@@ -195,6 +202,7 @@
     restores.forEach((restore) => restore(next));
     if (window.scrollX !== left || window.scrollY !== top) window.scrollTo(left, top);
     showCopyButtons(next);
+    next.dispatchEvent(new CustomEvent("replaced", { bubbles: true }));
   }
 
   /* Each keep… looks at the old fragment and returns what makes the new one alike. */
