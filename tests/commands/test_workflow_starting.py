@@ -136,7 +136,7 @@ class TestWaiting:
         assert answer.code == 0
         assert f"Run {run.pk} succeeded after" in answer.out
         assert '"only": 5' in answer.out
-        assert "succeeded  100%  1 of 1 settled" in answer.err
+        assert "succeeded  100%  1 of 1 tasks finished" in answer.err
 
     def test_wait_fails_with_the_run(self, flow):
         flow.step(name="only")(lambda: Fail("no money"))

@@ -86,7 +86,7 @@ class Workers(Subcommand):
                 f"{worker.hostname}:{worker.pid}",
                 Cell(worker.state, STATE_STYLES[worker.state]),
                 ",".join(worker.queues),
-                f"{worker.running} of {worker.concurrency}" if worker.state == LIVE else "",
+                f"{worker.running}/{worker.concurrency}" if worker.state == LIVE else "",
                 f"{worker.settled:,}",
                 console.when(worker.started_at),
                 console.when(worker.heartbeat_at),

@@ -121,7 +121,7 @@ def standing_data(stands: Standing) -> dict[str, Any]:
 def _tell_unserved(console: Console, standings: Iterable[Standing]) -> None:
     """Tell the queues in which runs wait and that no worker serves."""
     for name in sorted({stands.unserved for stands in standings if stands.unserved}):
-        console.line(f"No worker serves queue {name}: manage.py run_workflow_worker --queues {name}")
+        console.note(f"No worker serves queue {name}: manage.py run_workflow_worker --queues {name}")
 
 
 def _row(console: Console, run: Run, stands: Standing) -> Sequence[Cell | str]:
