@@ -18,7 +18,7 @@ from django_workflow.definition.spec import NATIVE
 from django_workflow.engine.folding import Folding
 from django_workflow.engine.log_fields import log_fields
 from django_workflow.engine.outcome import ErrorRecord
-from django_workflow.statuses import FAILED, HELD, LOST, RUNNING
+from django_workflow.statuses import FAILED, HELD, RUNNING
 from django_workflow.text import in_one_line
 
 if TYPE_CHECKING:
@@ -125,19 +125,14 @@ def _word(item: Ending) -> str:
     return item.outcome.kind.replace("_", " ")
 
 
-def _was_lost(item: Ending) -> bool:
-    """Say whether another worker had the attempt: the task's number is that of the attempt that found it lost."""
-    return item.outcome.kind == LOST and item.outcome.task.is_lost
-
-
 def _number(item: Ending) -> str:
     """Say which of the attempts it was that the step's policy allows."""
     task = item.outcome.task
     if not item.outcome.is_counted:
-        return f"attempt {task.attempt - _was_lost(item)}, not counted"
+        return f"attempt {item.outcome.attempt}, not counted"
     most = item.most_attempts()
     if task.spec.language != NATIVE or most is None:
-        return f"attempt {task.attempt - _was_lost(item)}"
+        return f"attempt {item.outcome.attempt}"
     return f"attempt {item.failure_count} of {most}" + ("" if item.outcome.is_retryable else ", not to be tried again")
 
 
@@ -155,5 +150,5 @@ def _again(item: Ending) -> str:
 def _fields(item: Ending, error: ErrorRecord) -> dict[str, Any]:
     outcome = item.outcome
     fields = log_fields(outcome.task) | {"outcome": outcome.kind, "duration_ms": outcome.duration_ms}
-    fields["attempt"] -= _was_lost(item)
+    fields["attempt"] = outcome.attempt
     return fields | {"error_class": error.error_class, "fingerprint": error.fingerprint}

@@ -14,8 +14,8 @@ from django.db.models import Count, Max, Min, Prefetch, Q, Sum, prefetch_related
 
 from django_workflow import statuses
 from django_workflow.conf import conf
-from django_workflow.engine.missing import missing_in
 from django_workflow.engine import standing
+from django_workflow.engine.missing import missing_in
 from django_workflow.engine.overview import list_runs
 from django_workflow.engine.standing import Standing
 from django_workflow.management.workflow import arguments, lookup
