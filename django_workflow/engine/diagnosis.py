@@ -119,7 +119,7 @@ def _workers() -> Iterator[Finding]:
     count = 0
     for worker_id, hostname, pid, queues, age, lease in db.rows(WORKERS):
         if age > lease:
-            text = f"worker {worker_id} ({hostname}:{pid}) was last heard of {age:,.0f} s ago"
+            text = f"worker {worker_id} ({hostname}:{pid}) was last seen {age:,.0f} s ago"
             yield Finding(WARNING, text, "it crashed or was killed; its tasks run again after their lease")
         else:
             count += 1

@@ -196,7 +196,7 @@ def _of_worker(facts: Facts, task: TaskFacts) -> str:
     if task.begun_at is None and step.executor in conf.EXECUTORS:
         return f"Waits in executor {step.executor}, where it was handed to by worker {task.worker}."
     begun = "" if task.begun_at is not None else "Claimed and about to begin: "
-    return f"{begun}{'runs' if begun else 'Runs'} on worker {task.worker}, heard of {ago(task.heartbeat_age)}."
+    return f"{begun}{'runs' if begun else 'Runs'} on worker {task.worker}, last seen {ago(task.heartbeat_age)}."
 
 
 def _of_queue(facts: Facts, queue: str, ahead: int | None) -> str:

@@ -154,7 +154,7 @@ class TestOneRun:
         events = Event.objects.filter(run_id=run.id).count()
         answer = client.post(url_of(run, name), {"confirm": "yes", "reason": "second"})
         assert answer.status_code == 302
-        assert told(answer)[-1] == f"Run {run.run} is {status} already."
+        assert told(answer)[-1] == f"Run {run.run} is already {status}."
         assert (Event.objects.filter(run_id=run.id).count(), LogEntry.objects.count()) == (events, 1)
 
     @pytest.mark.parametrize("name", ["cancel", "pause", "resume", "skip_step", "complete_step"])
@@ -382,7 +382,7 @@ class TestRetry:
             answer = client.post(url_of(run, "retry"), {"confirm": "yes", "asked_at": asked_at})
             testing.run_until_idle()
         assert Run.objects.filter(retry_of=run.id).count() == 1
-        assert "is retried already, by this run" in told(answer)[-1]
+        assert "has already been retried, by this run" in told(answer)[-1]
         confirm(client, url_of(run, "retry"))
         assert Run.objects.filter(retry_of=run.id).count() == 2
 
@@ -606,7 +606,7 @@ class TestSelections:
             answer = client.post(url, data)
             testing.run_until_idle()
         assert Run.objects.filter(retry_of__in=[run.id for run in runs]).count() == 2
-        assert "is retried already" in told(answer)[-1]
+        assert "has already been retried" in told(answer)[-1]
 
     def test_one_that_settles_meanwhile_stops_no_other(self, client, flow, monkeypatch):
         runs = [flow.start({}) for _ in range(3)]
@@ -656,7 +656,7 @@ class TestFlowsAndQueues:
         row = FlowDefinition.objects.get(slug=flow.slug)
         assert (row.paused_by, row.pause_reason, run.status) == ("operator", "wrong prices", "paused")
         assert told(answer) == [f"Flow {flow.slug} was paused."]
-        assert "is paused already" in told(client.post(url, {"confirm": "yes"}))[-1]
+        assert "is already paused" in told(client.post(url, {"confirm": "yes"}))[-1]
         url = reverse("django_workflow:flow_action", args=[flow.slug, "resume"])
         text = text_of(client.get(url))
         assert "1 run will be resumed" in text
@@ -673,7 +673,7 @@ class TestFlowsAndQueues:
         row = Queue.objects.get(name="default")
         assert (row.paused_by, row.pause_reason) == ("operator", "payments are down")
         assert LogEntry.objects.get().change_message == "Paused: payments are down"
-        assert "is paused already" in told(client.post(url, {"confirm": "yes"}))[-1]
+        assert "is already paused" in told(client.post(url, {"confirm": "yes"}))[-1]
         confirm(client, reverse("django_workflow:queue_action", args=["default", "resume"]))
         assert Queue.objects.get(name="default").paused_at is None
         assert client.get(reverse("django_workflow:queue_action", args=["nowhere", "pause"])).status_code == 404
@@ -724,7 +724,7 @@ class TestDeadLetters:
         text = text_of(client.get(url, ids))
         assert "2 of 3 will be retried; 1 are no dead letters" in text
         answer = client.post(url, {**ids, "confirm": "yes"})
-        assert told(answer) == ["2 runs are retried."]
+        assert told(answer) == ["2 runs were retried."]
         again = client.post(url, {**ids, "confirm": "yes"})
         assert "are no dead letters, or are no more" in told(again)[-1]
         assert Run.objects.filter(retry_of__isnull=False).count() == 2

@@ -107,7 +107,7 @@ def remove_gone(console: Console, *, is_rehearsal: bool) -> None:
         *_named("queue", "removed", removed.queues),
     ]
     lines += [f"{removed.versions:,} versions without runs removed"] if removed.versions else []
-    lines += [f"{removed.workers:,} workers removed, not heard of for a day"] if removed.workers else []
+    lines += [f"{removed.workers:,} workers removed, not seen for a day"] if removed.workers else []
     for line in lines or ["Nothing is gone."]:
         console.line(f"would be: {line}" if is_rehearsal and lines else line)
 
