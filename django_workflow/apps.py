@@ -19,13 +19,15 @@ class DjangoWorkflowConfig(AppConfig):
         """Register checks, find flows, and publish them after each migrate."""
         from django.db.models.signals import post_migrate, pre_migrate
 
-        from django_workflow import checks, flow_checks  # noqa: F401  register the system checks
+        from django_workflow import checks, db, flow_checks  # noqa: F401  register the system checks
+        from django_workflow.definition import containment
         from django_workflow.definition.registry import registry
         from django_workflow.engine.publish import publish_after_migrate
         from django_workflow.engine.rights import check_before_migrate
         from django_workflow.events.renumbering import repair_after_migrate
 
         registry.is_starting = lambda: not apps.ready
+        containment.surroundings.append(db.guarded)
         try:
             autodiscover_modules("workflows")
         except SystemExit as error:

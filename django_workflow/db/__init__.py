@@ -13,6 +13,7 @@ from django_workflow.db.errors import (
     is_retryable,
     sqlstate,
 )
+from django_workflow.db.guarding import guarded
 from django_workflow.db.listener import Listener, listen
 from django_workflow.db.scope import number_of_schema, schema, scoped, tag
 from django_workflow.db.sessions import Bell, allows_migrate, close, connection, on_own_connection, serve_worker
@@ -54,6 +55,7 @@ __all__ = [
     "flush",
     "for_logs",
     "forget_drawn_ids",
+    "guarded",
     "has_failed",
     "has_written",
     "in_test_transaction",

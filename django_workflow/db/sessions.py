@@ -27,8 +27,14 @@ def connection() -> BaseDatabaseWrapper:
 
 
 def close() -> None:
-    """Close this thread's connection, if it has one."""
-    connection().close()
+    """Close this thread's connection, if it has one, whatever is open on it."""
+    wrapper = connection()
+    wrapper.close()
+    if wrapper.in_atomic_block:
+        # closed inside a block, Django's wrapper refuses every further use: the next one is new
+        del connections[conf.DATABASE]
+        if _worker.is_worker:
+            leave_pool(connection())
 
 
 def leave_pool(wrapper: BaseDatabaseWrapper) -> None:

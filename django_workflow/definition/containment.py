@@ -4,6 +4,16 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+#: What surrounds each call of such code; the app keeps the engine's transaction from it.
+surroundings: list[Callable[[], AbstractContextManager[None]]] = []
+
+
+def surrounded() -> AbstractContextManager[None]:
+    """Return what surrounds a call of the site's code."""
+    return surroundings[-1]() if surroundings else nullcontext()
 
 
 def leave_to_operator(error: BaseException) -> None:

@@ -12,7 +12,7 @@ from contextlib import nullcontext, suppress
 from contextvars import copy_context
 from typing import Any, Protocol
 
-from django_workflow.definition.containment import leave_to_operator, text_of
+from django_workflow.definition.containment import leave_to_operator, surrounded, text_of
 from django_workflow.definition.expressions import evaluate
 from django_workflow.definition.registry import parameters, registry
 from django_workflow.definition.spec import LANGUAGE_PREFIX, NATIVE, Assignment, Condition, FlowSpec
@@ -153,8 +153,9 @@ def ask(name: str, names: Names) -> bool:
         elif item.name in names:
             arguments[item.name] = copy.deepcopy(names[item.name])
     try:
-        # what it sets in its context (variables, language, time zone) is for nobody else
-        return bool(copy_context().run(predicate, **arguments))
+        with surrounded():
+            # what it sets in its context (variables, language, time zone) is for nobody else
+            return bool(copy_context().run(predicate, **arguments))
     except BaseException as error:
         leave_to_operator(error)
         raise ExpressionError(f"{name}() raised {type(error).__name__}: {text_of(error)}") from error

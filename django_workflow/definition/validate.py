@@ -362,8 +362,8 @@ def _check_shared(options: Mapping[str, Any], report: Report) -> None:
     queue, executor = options.get("queue"), options.get("executor")
     if queue is not None and not names.is_queue_name(queue):
         report(f"queue {shown(queue)}: a queue's name is {names.QUEUE_RULE}")
-    if executor is not None and not (isinstance(executor, str) and executor):
-        report(f"executor must be a name, not {executor!r}")
+    if executor is not None and not (isinstance(executor, str) and executor and is_storable(executor)):
+        report(f"executor must be a name, not {shown(executor)}")
     if options.get("timeout") is not None:
         check_time("timeout", options["timeout"], report)
     _check_retry(options.get("retry"), report)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django_workflow import db, queue
 from django_workflow.conf import conf
-from django_workflow.definition.containment import leave_to_operator
+from django_workflow.definition.containment import leave_to_operator, surrounded
 from django_workflow.definition.registry import registry
 from django_workflow.definition.retry import NUMBERS, STRATEGIES, RetryPolicy
 from django_workflow.definition.spec import CALLABLE_PREFIX, LONGEST_TIME, MAP, NATIVE, StepSpec
@@ -131,8 +131,9 @@ class Ending:
         if not registry.has_callable(name):
             # a deploy took it away: it decides only how long to wait, which the policy's numbers do as well
             return replace(policy, strategy=STRATEGIES[0]).delay(self.failure_count)
-        # what a strategy sets in its context (variables, language, time zone) is for nobody else
-        return copy_context().run(policy.delay, self.failure_count, registry.callable(name))
+        with surrounded():
+            # what a strategy sets in its context (variables, language, time zone) is for nobody else
+            return copy_context().run(policy.delay, self.failure_count, registry.callable(name))
 
     @property
     def keeps_message(self) -> bool:

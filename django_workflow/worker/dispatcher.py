@@ -138,6 +138,9 @@ class Dispatcher:
                 try:
                     if self._is_over():
                         break
+                    if db.connection().in_atomic_block:
+                        logger.error("a transaction was left open on the worker's connection; it is undone")
+                        db.close()
                     self.cycle()
                     self.outage.end(DISPATCHER)
                 except BaseException as error:

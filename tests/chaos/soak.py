@@ -187,7 +187,8 @@ class Soak:
         """`kill -9` a worker of the foreign executor's, where that is a cluster; its nanny starts another one."""
         nannies = [] if self.engine is None else self.engine.workers.values()
         # a nanny whose process dies while it starts gives up for good
-        engines = [nanny.pid for nanny in nannies if nanny.process and nanny.process.status.name == "running"]
+        running = [nanny for nanny in nannies if nanny.process and nanny.process.status.name == "running"]
+        engines = [nanny.pid for nanny in running if nanny.pid]
         for pid in self.dice.sample(engines, min(1, len(engines))):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from asgiref.sync import async_to_sync
 from django.apps import apps
-from django.core.management import CommandError
+from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 from django.urls import reverse
 
@@ -119,6 +119,11 @@ def test_the_database_refuses_to_delete_a_part_of_a_run(telling, model):
 
 def prune(*arguments):
     return workflow(*arguments, command="workflow_prune")
+
+
+def test_prune_refuses_two_values_of_one_label():
+    with pytest.raises(CommandError, match="--label person has two values, '7' and '8': a run has one of each"):
+        call_command("workflow_prune", "--label", "person=7", "--label", "person=8")
 
 
 def test_prune_erases_runs_by_id_and_label(telling):

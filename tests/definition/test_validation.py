@@ -407,6 +407,7 @@ OPTION_PROBLEMS = {
         f"queue '{'Q' * 41}': a queue's name is {QUEUE_RULE}",
     ),
     "executor": ({"executor": 3}, "executor must be a name, not 3"),
+    "executor of no text": ({"executor": "a\0b"}, "executor must be a name, not 'a\\x00b'"),
     "resources": ({"resources": ["GPU"]}, "resources are numbers by name, not ['GPU']"),
     "no resource": ({"resources": {"GPU": 0}}, "resources: 'GPU' must be a positive number, not 0"),
     "resource without a name": (

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import DatabaseError, connection, transaction
 
 from django_workflow import Retry, When, permissions, testing
 from django_workflow.definition import containment
@@ -153,3 +156,81 @@ def test_a_rule_of_the_sites_that_wants_to_end_the_server_ends_the_request(flow,
     user = User.objects.create_superuser("somebody")
     with pytest.raises(WorkflowError, match="OBJECT_PERMISSION raised SystemExit: 3"):
         permissions.may(user, permissions.VIEW, FlowDefinition.objects.get(slug=flow.slug))
+
+
+def leaves_a_transaction_open():
+    transaction.atomic().__enter__()
+    User.objects.create_user("undone")
+
+
+def swallows_a_failed_statement():
+    User.objects.create_user("undone")
+    with suppress(DatabaseError), connection.cursor() as cursor:
+        cursor.execute("SELECT nothing_of_the_kind")
+
+
+def asks_for_a_rollback():
+    User.objects.create_user("undone")
+    transaction.set_rollback(True)
+
+
+BREAKS = [leaves_a_transaction_open, swallows_a_failed_statement, asks_for_a_rollback]
+
+
+@pytest.mark.parametrize("breaks", BREAKS, ids=lambda function: function.__name__)
+@pytest.mark.parametrize("place", ["condition", "strategy"])
+@pytest.mark.django_db(transaction=True)
+def test_what_breaks_the_engines_transaction_fails_alone(flow, make_flow, drain, breaks, place):
+    def condition(outputs):
+        breaks()
+        return True
+
+    def strategy(attempt):
+        breaks()
+        return timedelta(0)
+
+    retry = Retry(max_attempts=2, strategy=strategy) if place == "strategy" else ONCE
+    flow.step(name="first", retry=retry)(lambda: 1 / 0 if place == "strategy" else 1)
+    flow.step(name="second", depends_on=["first"], when=condition)(lambda: 2)
+    calm = make_flow()
+    calm.step(name="only")(lambda: "calm")
+    beside = calm.start_many([None] * 3)
+    broken = flow.start()
+    beside += calm.start_many([None] * 3)
+    drain()
+    assert "broke the transaction that it was called in" in testing.assert_settled(broken, "failed").error["message"]
+    for handle in beside:
+        testing.assert_settled(handle)
+    assert not User.objects.filter(username="undone").exists()
+    assert set(Task.objects.values_list("attempt", flat=True)) == {1}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_condition_may_read_and_write_the_database(flow, drain):
+    def condition():
+        with transaction.atomic():
+            User.objects.create_user("kept")
+        return User.objects.exists()
+
+    flow.step(name="first")(lambda: 1)
+    flow.step(name="second", depends_on=["first"], when=condition)(lambda: 2)
+    handle = flow.start()
+    drain()
+    assert testing.assert_settled(handle)["second"] == 2
+    assert User.objects.filter(username="kept").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_that_a_condition_forks_does_not_settle_a_second_time(flow, drain):
+    children = []
+
+    def condition():
+        children.append(os.fork())
+        return True
+
+    flow.step(name="first")(lambda: 1)
+    flow.step(name="second", depends_on=["first"], when=condition)(lambda: 2)
+    handle = flow.start()
+    drain()
+    assert os.waitpid(children[0], 0)[1] == 0
+    assert testing.assert_settled(handle)["second"] == 2

@@ -22,7 +22,7 @@ class DaskCluster:
         dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"})
         self._cluster = LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address="127.0.0.1:0",
-            env=environment, silence_logs=50, **options,
+            env=environment, silence_logs=50, preload=["django_workflow.contrib.dask.preload"], **options,
         )  # fmt: skip
         self.client = Client(self._cluster)
 

@@ -77,7 +77,7 @@ def erase(console: Console, options: dict[str, Any]) -> None:
     if options["run"]:
         run_ids = [find_run(text).pk for text in options["run"]]
     else:
-        run_ids = erasing.labelled(dict(options["label"]))
+        run_ids = erasing.labelled(arguments.one_of_each(options["label"]))
     who = {"reason": options["reason"] or "", "by": arguments.author(options["by"])}
     try:
         erased = erasing.erase(run_ids, payloads_only=options["payloads"], dry_run=options["dry_run"], **who)

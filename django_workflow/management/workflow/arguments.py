@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,15 @@ def label(text: str) -> tuple[str, str]:
     if not name or not is_given:
         raise ArgumentTypeError(f"{text!r} is not a label: write name=value")
     return name, value
+
+
+def one_of_each(labels: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return labels by name; raises `CommandError` where one has two values, of which a run has but one."""
+    found: dict[str, str] = {}
+    for name, value in labels:
+        if found.setdefault(name, value) != value:
+            raise CommandError(f"--label {name} has two values, {found[name]!r} and {value!r}: a run has one of each.")
+    return found
 
 
 def json_value(text: str) -> Any:

@@ -86,7 +86,7 @@ class List(Subcommand):
             wanted,
             lookup.known_flow(options.flow) if options.flow else None,
             since=options.since,
-            labels=dict(options.label) if options.label else None,
+            labels=arguments.one_of_each(options.label) if options.label else None,
             limit=options.limit + 1,
         )
         shown = found[: options.limit]

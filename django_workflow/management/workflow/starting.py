@@ -53,7 +53,7 @@ class Start(Subcommand):
             handle = flow.start(
                 value,
                 idempotency_key=options.key,
-                labels=dict(options.label or ()),
+                labels=arguments.one_of_each(options.label or ()),
                 title=options.title,
                 delay=options.delay,
                 by=arguments.author(options.by),
