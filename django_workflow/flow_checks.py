@@ -7,15 +7,16 @@ commands serve the other flows.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004  Django calls it so
 from django.core.management.base import BaseCommand
 from django.core.management.commands import check
+from django.utils.module_loading import import_string
 
 from django_workflow import db
-from django_workflow.conf import conf
+from django_workflow.conf import SETTING, conf
 from django_workflow.definition import joins, validate
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec, StepSpec
@@ -26,6 +27,7 @@ from django_workflow.worker import executors
 FLOWS = "django_workflow_flowdefinition"
 NO_RESOURCES = "Name an executor of EXECUTORS that knows them, such as a DaskExecutor, or take resources= away."
 MISSPELT_EXECUTOR = "Mend the name, or add the executor to EXECUTORS."
+MAKEABLE = "Give a function or a class that makes an executor, or its path, such as 'shop.engines.gpu'."
 UNSOUND = "The flow cannot be started until this is mended; migrate and workers serve the other flows."
 INCOMPLETE_JOIN = (
     "A step that undoes something waits for nothing: let it read outputs by ctx.output() or arguments=. "
@@ -69,7 +71,29 @@ def check_names(app_configs: Any = None, databases: Any = None, **kwargs: Any) -
 
 @register()
 def check_executors(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """Report steps whose executor no worker has."""
+    """Report steps whose executor no worker has, and executors that no worker could make."""
+    given: Any = conf.EXECUTORS
+    if not isinstance(given, Mapping):
+        return [_error("E013", f"{SETTING}['EXECUTORS'] must be executors by name, not {given!r}", None, None)]
+    return [*_steps_without_executor(), *_executors_that_cannot_be_made()]
+
+
+def _executors_that_cannot_be_made() -> Iterator[CheckMessage]:
+    if _is_another_command():
+        return  # an engine may take seconds to be imported; workers tell as well
+    for name, factory in conf.EXECUTORS.items():
+        problem = ""
+        try:
+            made = import_string(factory) if isinstance(factory, str) else factory
+            if not callable(made):
+                problem = f"is no function or class but {made!r}"
+        except Exception as error:
+            problem = f"cannot be imported: {error}"
+        if problem:
+            yield _error("E013", f"{SETTING}['EXECUTORS'][{name!r}] {problem}", MAKEABLE, None)
+
+
+def _steps_without_executor() -> list[CheckMessage]:
     known = executors.known()
     asking: dict[tuple[str, str], list[str]] = {}
     for spec, step in _steps():
@@ -124,7 +148,7 @@ def _warnings(spec: FlowSpec) -> Iterator[CheckMessage]:
         yield Warning(f"Flow {spec.slug!r}: {text}.", obj=_place(spec.slug, text), id="django_workflow.W001")
 
 
-def _error(number: str, text: str, hint: str, place: Any) -> CheckMessage:
+def _error(number: str, text: str, hint: str | None, place: Any) -> CheckMessage:
     """Return an error where `manage.py check` asks, else a warning: one flow keeps no other command from its work."""
     kind = Warning if _is_another_command() else Error
     text = text if text.endswith("?") else f"{text}."

@@ -53,7 +53,8 @@ class OrquestaFlow(Startable):
     text: the document, in YAML.
     actions: what its tasks may do; see `Flow.from_orquesta`.
     slug: the flow's name. on_failure: as for `Flow`.
-    Raises `DefinitionError` with all problems of the document and their lines.
+    Raises `DefinitionError` with all problems of the document and their lines. While Django starts, whoever uses the
+    flow is told of them, and `manage.py check`: one document keeps a site from nothing else.
     """
 
     def __init__(self, text: str, actions: Actions, slug: str, on_failure: OnFailure = None) -> None:
@@ -62,11 +63,30 @@ class OrquestaFlow(Startable):
         self.slug = slug
         self.text = text
         self.actions = actions
-        self.spec = compile_text(text, slug, self._knows)
-        self._register()
+        self._found: FlowSpec | DefinitionError
+        handlers: dict[str, Action] = {}
+        try:
+            self._found = compile_text(text, slug, self._knows)
+            handlers = self._handlers()
+        except DefinitionError as error:
+            if not registry.is_starting():
+                raise
+            self._found = error
+        language.register()
+        registry.add_flow(self)
+        for name, function in handlers.items():
+            registry.add_handler(name, function, of_flow=True)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.slug}: {', '.join(self.spec.steps)}>"
+        steps = () if isinstance(self._found, DefinitionError) else self._found.steps
+        return f"<{type(self).__name__} {self.slug}: {', '.join(steps)}>"
+
+    @property
+    def spec(self) -> FlowSpec:
+        """The compiled definition; raises `DefinitionError` with all problems at once."""
+        if isinstance(self._found, DefinitionError):
+            raise DefinitionError(self._found.problems, flow=self.slug)
+        return self._found
 
     def current_spec(self) -> FlowSpec:
         """Return the definition that a start uses now: the document's, with the overrides of the database."""
@@ -104,14 +124,13 @@ class OrquestaFlow(Startable):
     def _knows(self, action: str) -> bool:
         return action == NOOP or action in self.actions
 
-    def _register(self) -> None:
-        """Make the language, the actions and the flow known to this process."""
-        language.register()
-        registry.add_flow(self)
+    def _handlers(self) -> dict[str, Action]:
+        """Return what a worker calls for the actions of the document, by the names of handlers."""
+        found = {}
         for name in {step.handler for step in self.spec.steps.values()}:
             action = name.removeprefix(f"{self.slug}.")
-            function = self._any_action() if action == ANY_ACTION else _handler(self._function(action))
-            registry.add_handler(name, function, of_flow=True)
+            found[name] = self._any_action() if action == ANY_ACTION else _handler(self._function(action))
+        return found
 
     def _function(self, action: str) -> Action:
         if action == NOOP and action not in self.actions:

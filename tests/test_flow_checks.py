@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand, SystemCheckError
 
-from django_workflow import DefinitionError, To, When
+from django_workflow import DefinitionError, Flow, To, When, handler
 from django_workflow.definition.registry import registry
 from django_workflow.engine import publish
 from django_workflow.flow_checks import check_executors, check_flows, check_joins
@@ -112,6 +112,41 @@ def test_the_doctor_and_the_prune_go_on_beside_a_flow_that_is_wrong(broken, db, 
     assert "parameter 'resreve' is no step; did you mean 'reserve'?" in capsys.readouterr().out
 
 
+ORQUESTA = """
+version: 1.0
+tasks:
+  one:
+    action: core.nop
+"""
+
+
+def test_a_document_that_is_wrong_keeps_a_site_from_nothing_else(unique, monkeypatch, db, caplog):
+    slug = unique("document")
+    with pytest.raises(DefinitionError, match=r"there is no action 'core\.nop'"):
+        Flow.from_orquesta(ORQUESTA, actions={}, slug=slug)
+    monkeypatch.setattr(registry, "is_starting", lambda: True)
+    flow = Flow.from_orquesta(ORQUESTA, actions={}, slug=slug)
+    (error,) = check_flows()
+    assert (error.id, "there is no action 'core.nop'" in error.msg) == ("django_workflow.E022", True)
+    publish.publish_declared()
+    assert f"flow {slug!r} is not served" in caplog.text
+    with pytest.raises(DefinitionError, match=r"there is no action 'core\.nop'"):
+        flow.start()
+
+
+def test_a_document_warns_of_joins_as_well(capsys, tmp_path):
+    path = tmp_path / "shop.yaml"
+    path.write_text(
+        "slug: shop\nsteps:\n  reserve: {}\n  charge: {depends_on: [reserve], next: [{to: restock, on: failed}]}\n"
+        "  restock: {depends_on: [reserve]}\n"
+    )
+    for name in ("reserve", "charge", "restock"):
+        handler(name)(lambda: None)
+    call_command("workflow_validate", str(path))
+    told = capsys.readouterr().out
+    assert "warning: step 'restock': it waits for 'reserve' and 'charge'" in told
+
+
 def test_a_join_that_no_success_completes_is_an_error(flow):
     flow.step(name="reserve")(lambda input: None)
     flow.step(name="charge", next=[To("restock", on="failed")])(lambda reserve: None)
@@ -148,6 +183,21 @@ def test_an_executor_that_there_is_not_is_an_error_that_tells_what_was_meant(flo
             "; there are async, gpu, process, thread."
         ),
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"gpu": "nowhere.engine"}, "['gpu'] cannot be imported: No module named 'nowhere'."),
+        ({"gpu": 3}, "['gpu'] is no function or class but 3."),
+        (["gpu"], " must be executors by name, not ['gpu']."),
+    ],
+)
+def test_an_executor_that_cannot_be_made_is_an_error(settings, given, problem):
+    settings.DJANGO_WORKFLOW = {"EXECUTORS": given}
+    assert [(item.id, item.msg) for item in check_executors()] == [
+        ("django_workflow.E013", f"DJANGO_WORKFLOW['EXECUTORS']{problem}")
+    ]
 
 
 def test_a_worker_tells_which_executor_was_meant():

@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
-from django_workflow.definition import graph, names, schema, spec
+from django_workflow.definition import graph, joins, names, schema, spec
 from django_workflow.definition.amounts import LARGEST_NUMBER, Report, check_time, is_number, is_whole
 from django_workflow.definition.options import MapOptions, Match, OnExhausted, OnUnmet, StepOptions
 from django_workflow.definition.readable import (
@@ -169,6 +169,11 @@ def endless_delays(flow: spec.FlowSpec, longest: float) -> list[str]:
         for what, delay in delays
         if isinstance(delay, int | float) and delay >= longest
     ]
+
+
+def advice(flow: spec.FlowSpec) -> list[str]:
+    """Return all that is worth a warning: `warnings`, and joins that some way leaves incomplete."""
+    return [*warnings(flow), *map(str, joins.incomplete(flow))]
 
 
 def warnings(flow: spec.FlowSpec) -> list[str]:

@@ -102,7 +102,7 @@ def checked(name: str, format: str | None) -> Source:
     except DefinitionError as error:
         source.problems = error.problems
     else:
-        source.warnings = [*source.document.located(validate.warnings(source.spec))]
+        source.warnings = [*source.document.located(validate.advice(source.spec))]
     return source
 
 
