@@ -26,7 +26,7 @@ MAX_TRACEBACK = 20_000
 class ErrorRecord:
     """An error as it is stored; `classes` are the names of its class and bases.
 
-    exception: the exception itself, in the process in which it was raised.
+    exception: the exception itself, in the process in which it was raised, where it has a traceback.
     """
 
     error_class: str
@@ -44,7 +44,7 @@ class ErrorRecord:
             storable(text_of(error))[:MAX_MESSAGE],
             storable(text)[-MAX_TRACEBACK:],
             class_names(error),
-            error,
+            error if text else None,  # what cannot be written down cannot be logged either
         )
 
     @property

@@ -51,4 +51,4 @@ class Telling:
         except BaseException as error:
             # what has committed stays so, whatever a logging handler or a receiver does
             leave_to_operator(error)
-            logger.exception("what happened cannot be told")
+            logger.error("what happened cannot be told: %s", db.for_logs(error))  # noqa: TRY400  it may be what cannot

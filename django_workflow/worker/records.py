@@ -73,7 +73,7 @@ class RecordQueue(logging.Filter):
             logger = logging.getLogger(record.name)
             try:
                 logger.callHandlers(record)
-            except Exception:
+            except BaseException:  # of a handler of the site's, which ends no thread of ours
                 if logging.raiseExceptions and logging.lastResort is not None:
                     logging.lastResort.handleError(record)
 

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from django_workflow import DefinitionError, Fail, Flow, Retry, Skip, To, run_ended, run_failed, skip_step, testing
+from django_workflow.definition.registry import registry
 from django_workflow.engine.failures import StoredFailure
 from django_workflow.models import Run
 
@@ -74,6 +75,50 @@ def test_an_error_record_has_the_exception_with_the_handlers_own_frames(flow, ru
     while tb.tb_next is not None:
         tb = tb.tb_next
     assert tb.tb_frame.f_code.co_name == "fails"
+
+
+class Evil(Exception):
+    """An error of which no traceback can be made."""
+
+    @property
+    def __cause__(self):
+        raise SystemExit(3)
+
+
+def test_an_exception_that_cannot_be_written_down_is_told_by_its_text(flow, run, told):
+    @flow.step(retry=ONCE)
+    def fails():
+        raise Evil("so evil")
+
+    assert run(flow).status == "failed"
+    (record,) = told()
+    assert isinstance(record.exc_info[1], StoredFailure)
+    assert str(record.exc_info[1]).endswith("Evil: so evil")
+
+
+def test_a_logging_handler_that_breaks_changes_nothing(flow, run):
+    class Breaks(logging.Handler):
+        def emit(self, record):
+            raise SystemExit(3)
+
+    breaks = Breaks()
+    logging.getLogger("django_workflow.failures").addHandler(breaks)
+    try:
+        flow.step(name="fails", retry=ONCE)(lambda: 1 / 0)
+        assert run(flow).status == "failed"
+    finally:
+        logging.getLogger("django_workflow.failures").removeHandler(breaks)
+
+
+def test_execute_without_the_code_of_a_step_names_the_remedy(flow, db):
+    flow.step(name="charge")(lambda: 1)
+    flow.to_dict()
+    del registry._handlers[f"{flow.slug}.charge"]
+    error = flow.execute().error
+    assert error["message"].startswith(
+        f"This process has no code for handler '{flow.slug}.charge': its step was renamed"
+    )
+    assert "give the step name='charge'" in error["message"]
 
 
 def test_a_failure_that_is_handled_is_an_error_while_the_run_goes_on(flow, run, told):

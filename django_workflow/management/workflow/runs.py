@@ -152,11 +152,12 @@ class Show(Subcommand):
         failures = _failures(steps)
         events = list(_of(Event, run).order_by("-number")[:MOST_EVENTS])[::-1]
         output = {"output": RunHandle(run.pk).result().output} if options.output else {}
-        data = {"steps": steps, "failures": failures, "events": [event_data(event) for event in events]}
+        waits = {step: str(missing) for step, missing in missing_in(run.pk).items()}
+        data = {"waits": waits, "steps": steps, "failures": failures, "events": [event_data(event) for event in events]}
         stands = standing.read([run])[run.pk]
         console.document(as_data(run) | standing_data(stands) | {"retries": _retries(run)} | data | output)
         if not console.is_json:
-            _show_facts(console, run, stands)
+            _show_facts(console, run, stands, waits)
             _show_steps(console, run)
             _show_failures(console, failures)
             _show_events(console, events)
@@ -246,7 +247,7 @@ def _failures(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _show_facts(console: Console, run: Run, stands: Standing) -> None:
+def _show_facts(console: Console, run: Run, stands: Standing, waits: dict[str, str]) -> None:
     spans = stands.spans
     facts: list[tuple[str, Cell | str]] = [
         ("Run", str(run.pk)),
@@ -265,7 +266,7 @@ def _show_facts(console: Console, run: Run, stands: Standing) -> None:
         ("Retry of", str(run.retry_of_id or "")),
         ("Retried by", ", ".join(_retries(run))),
         ("Error", error_text(run.error)),
-        *(("Waits", f"step {step}: {missing}") for step, missing in missing_in(run.pk).items()),
+        *(("Waits", f"step {step}: {sentence}") for step, sentence in waits.items()),
     ]
     for name, value in facts:
         cell = value if isinstance(value, Cell) else Cell(value)
