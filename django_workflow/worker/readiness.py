@@ -30,6 +30,7 @@ IS_THERE = """
            EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                    WHERE n.nspname = 'pgmq' AND c.relname = 'meta')
 """
+ARE_MIGRATIONS_RECORDED = "SELECT to_regclass('django_migrations') IS NOT NULL"
 APPLIED = "SELECT name FROM django_migrations WHERE app = 'django_workflow'"
 
 
@@ -120,7 +121,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _unapplied_migrations() -> list[str]:
-    if "django_workflow" in settings.MIGRATION_MODULES:
+    if "django_workflow" in settings.MIGRATION_MODULES or not db.rows(ARE_MIGRATIONS_RECORDED)[0][0]:
         return []
     package = import_module("django_workflow.migrations")
     names = [item.name for item in pkgutil.iter_modules(package.__path__) if not item.name.startswith("_")]
