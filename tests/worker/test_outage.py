@@ -6,10 +6,9 @@ import logging
 
 from django.db import OperationalError
 
-from django_workflow.definition.registry import registry
-from django_workflow.engine import claim
-from django_workflow.worker.hand import Hand
+from django_workflow import db
 from django_workflow.worker.outage import Outage
+from tests.waiting import eventually
 
 GONE = OperationalError("server closed the connection unexpectedly")
 
@@ -48,18 +47,34 @@ def test_another_error_is_for_the_thread_that_met_it(caplog):
     assert told(caplog) == []
 
 
-def test_busy_are_the_slots_that_execute_and_not_what_is_in_hand(flow):
+def test_who_finds_its_connection_broken_after_the_outage_is_over_tells_nothing(caplog):
+    outage = Outage()
+    for who in ("heart", "ear"):
+        outage.end(who)
+    outage.meet("ear", GONE)
+    outage.end("ear")
+    assert outage.meet("heart", GONE)
+    outage.end("heart")
+    assert len(caplog.records) == 2
+    outage.meet("heart", GONE)
+    outage.end("heart")
+    assert len(caplog.records) == 4
+
+
+def test_a_worker_whose_sessions_are_ended_tells_it_once_and_that_it_goes_on(flow, work, caplog):
     flow.step(name="only")(lambda: 1)
-    flow.start_many([None] * 3)
-    hand = Hand(4)
-    jobs = [
-        hand.add(task, registry.handler(task.step.handler)) for task in claim.claim("default", 3, slots=3, lease=60.0)
-    ]
-    assert (len(hand.jobs), hand.busy()) == (3, 0)
-    for job in jobs[:2]:
-        job.begin()
-    assert hand.busy() == 2
-    hand.end(jobs[0])
-    assert (len(hand.jobs), hand.busy()) == (3, 1)
-    hand.forget(jobs[1].task)
-    assert hand.busy() == 1, "its attempt is over, but its handler goes on"
+    worker = work()
+    flow.start().wait(20)
+    db.rows(END_OTHERS)
+    eventually(lambda: [line for line in told(caplog) if "the database is back" in line], "that it is back")
+    assert flow.start().wait(20).is_success
+    worker.stop()
+    for words in ("the database cannot be reached", "the database is back"):
+        assert len([line for line in told(caplog) if words in line]) == 1
+
+
+#: As a restart of the server does.
+END_OTHERS = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
