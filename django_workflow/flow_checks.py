@@ -13,6 +13,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004  Django calls it so
 from django.core.management.base import BaseCommand
 from django.core.management.commands import check
+from django.db import connections
 from django.utils.module_loading import import_string
 
 from django_workflow import db
@@ -63,7 +64,9 @@ def check_joins(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
 @register(Tags.database)
 def check_names(app_configs: Any = None, databases: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Report flows in code whose names flows in the database have: a run would be of the one or of the other."""
-    if conf.DATABASE not in (databases or ()) or not db.rows("SELECT to_regclass(%s) IS NOT NULL", [FLOWS])[0][0]:
+    if conf.DATABASE not in (databases or ()) or connections[conf.DATABASE].vendor != "postgresql":
+        return []
+    if not db.rows("SELECT to_regclass(%s) IS NOT NULL", [FLOWS])[0][0]:
         return []
     taken = publish.taken_by_stored_flows(flow.slug for flow in registry.flows())
     return [_error("E020", problem, UNSOUND, registry.place_of(slug)) for slug, problem in taken.items()]
