@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
 #: Names of which an error lists all.
 FEW = 10
 #: Names among which one that is alike is looked for.
-MOST_COMPARED = 500
+MOST_COMPARED = 200
+
+
+class _Budget(threading.local):
+    """How often this thread may still look for what was meant; None is as often as it likes."""
+
+    left: int | None = None
+
+
+_budget = _Budget()
+
+
+@contextmanager
+def at_most(count: int) -> Iterator[None]:
+    """Meanwhile, look only so often for what was meant: a document may have thousands of mistakes."""
+    before, _budget.left = _budget.left, count
+    try:
+        yield
+    finally:
+        _budget.left = before
 
 
 def nearest(word: Any, known: Iterable[Any], likeness: float = 0.65) -> str | None:
@@ -17,8 +38,10 @@ def nearest(word: Any, known: Iterable[Any], likeness: float = 0.65) -> str | No
 
     likeness: from 0 to 1, as `difflib` counts it.
     """
-    if not isinstance(word, str):
+    if not isinstance(word, str) or _budget.left == 0:
         return None
+    if _budget.left is not None:
+        _budget.left -= 1
     # what is longer or shorter by half is another word: comparing takes long, and a document may have many mistakes
     around = range(len(word) // 2, 2 * len(word) + 1)
     names = [name for name in known if isinstance(name, str) and len(name) in around and name != word]

@@ -24,7 +24,7 @@ from django_workflow.definition.readable import (
 from django_workflow.definition.registry import registry
 from django_workflow.definition.retry import STRATEGIES, Retry
 from django_workflow.definition.transitions import OUTCOMES, Way, When, targets, targets_of, ways
-from django_workflow.spelling import guess
+from django_workflow.spelling import at_most, guess
 from django_workflow.text import TITLE, is_storable, shown
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ MAX_ITERATIONS_CEILING = 100_000
 #: Most ways from step to step that a definition may have: each process reads and keeps all of them.
 MAX_EDGES = 25_000
 MAX_RESOURCE_NAME = 100
+#: Names of a definition for which it is looked what was meant.
+MOST_GUESSED = 50
 MATCHES: tuple[str, ...] = get_args(Match)
 
 
@@ -105,6 +107,7 @@ def retry_problems(policy: Any) -> list[str]:
     return problems
 
 
+@at_most(MOST_GUESSED)
 def drafts(steps: list[StepDraft], options: FlowOptions) -> list[str]:
     """Return the problems of a flow's steps and of the names they use."""
     if not steps:

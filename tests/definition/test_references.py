@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from django_workflow import To, When
+from django_workflow.definition import validate
 from django_workflow.definition.declare import FlowDeclaration
 from django_workflow.exceptions import DefinitionError
 
@@ -153,6 +154,13 @@ def test_names_that_a_step_gives(options, told):
     assert [
         problem.removeprefix("step 'charge': ").removeprefix("next, transition 1: ") for problem in problems_of(flow)
     ] == [told]
+
+
+def test_of_thousands_of_mistakes_the_first_ones_are_told_what_was_meant():
+    flow = FlowDeclaration("orders")
+    flow.step(name="reserve", next=[f"resreve_{number}" for number in range(2_000)])(lambda: None)
+    guessed = ["did you mean" in problem for problem in problems_of(flow)]
+    assert (guessed[0], guessed[-1], sum(guessed)) == (True, False, validate.MOST_GUESSED)
 
 
 @pytest.mark.parametrize(
