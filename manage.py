@@ -16,4 +16,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:  # while Django was set up
+        sys.stderr.write("Interrupted.\n")
+        raise SystemExit(130) from None

@@ -77,6 +77,7 @@ if TYPE_CHECKING:
         skip_step,
         wait,
     )
+    from django_workflow.signals import run_ended, run_failed
     from django_workflow.worker.context import Context
 
 #: Where each public word lives. Imported when first used: models need Django's apps to be ready.
@@ -108,6 +109,7 @@ _WORDS = {
         "acomplete_step adead_letters adismiss_dead_letters aerase aretry aretry_dead_letters askip_step "
         "complete_step dismiss_dead_letters erase retry retry_dead_letters skip_step"
     ),
+    "signals": "run_ended run_failed",
     "worker.context": "Context",
 }
 _HOMES = {word: module for module, words in _WORDS.items() for word in words.split()}
@@ -186,6 +188,8 @@ __all__ = [
     "resume_queue",
     "retry",
     "retry_dead_letters",
+    "run_ended",
+    "run_failed",
     "send_with_notify",
     "skip_step",
     "unlisten",

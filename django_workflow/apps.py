@@ -17,15 +17,13 @@ class DjangoWorkflowConfig(AppConfig):
 
     def ready(self) -> None:
         """Register checks, find flows, and publish them after each migrate."""
-        from django.db.models.signals import post_migrate
+        from django.db.models.signals import post_migrate, pre_migrate
 
-        from django_workflow import (
-            checks,  # noqa: F401  registers the system checks
-            db,
-        )
+        from django_workflow import checks, db, flow_checks  # noqa: F401  register the system checks
         from django_workflow.definition import containment
         from django_workflow.definition.registry import registry
         from django_workflow.engine.publish import publish_after_migrate
+        from django_workflow.engine.rights import check_before_migrate
         from django_workflow.events.renumbering import repair_after_migrate
 
         registry.is_starting = lambda: not apps.ready
@@ -37,5 +35,6 @@ class DjangoWorkflowConfig(AppConfig):
             raise ImproperlyConfigured(
                 f"A workflows.py raised SystemExit({error.code!r}) when it was imported."
             ) from error
+        pre_migrate.connect(check_before_migrate, sender=self, dispatch_uid="django_workflow.rights")
         post_migrate.connect(publish_after_migrate, sender=self, dispatch_uid="django_workflow.publish")
         post_migrate.connect(repair_after_migrate, sender=self, dispatch_uid="django_workflow.renumbering")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Unpack
 
 from django.db import IntegrityError
 
@@ -15,6 +15,7 @@ from django_workflow.definition import documents, drafts, names, spec, times, va
 from django_workflow.definition.declare import FlowOptions, as_list, exact
 from django_workflow.definition.differences import Difference, differences
 from django_workflow.definition.drafts import FlowDraft
+from django_workflow.definition.options import StoredMapOptions, StoredStepOptions
 from django_workflow.definition.registry import Handler, registry
 from django_workflow.definition.retry import Retry
 from django_workflow.engine import publish, removal
@@ -112,14 +113,16 @@ class FlowBuilder:
         return StoredFlow(FlowBuilder._new_row(FlowDraft(slug, options, defaults, ())))
 
     @classmethod
-    def add_step(cls, flow: AnyFlow, name: str, depends_on: Iterable[str] = (), **options: Any) -> StoredFlow:
+    def add_step(
+        cls, flow: AnyFlow, name: str, depends_on: Iterable[str] = (), **options: Unpack[StoredStepOptions]
+    ) -> StoredFlow:
         """Add a step to the draft.
 
         depends_on: steps added before. handler: the registered function's name, by default the step's.
         Further options as for `Flow.step`; `next` may name steps that come later.
         Raises `DefinitionError` naming what is wrong with this step.
         """
-        return cls._add(flow, name, spec.SINGLE, depends_on, options)
+        return cls._add(flow, name, spec.SINGLE, depends_on, {**options})
 
     @classmethod
     def add_map_step(
@@ -130,12 +133,11 @@ class FlowBuilder:
         over: str | None = None,
         count: int | None = None,
         depends_on: Iterable[str] = (),
-        **options: Any,
+        **options: Unpack[StoredMapOptions],
     ) -> StoredFlow:
         """Add a map step to the draft: over a path or a count; otherwise as `add_step`."""
-        source = {"over": over} if over is not None else {}
-        source |= {"count": count} if count is not None else {}  # type: ignore[dict-item]
-        return cls._add(flow, name, spec.MAP, depends_on, source | options)
+        source = {key: value for key, value in (("over", over), ("count", count)) if value is not None}
+        return cls._add(flow, name, spec.MAP, depends_on, {**source, **options})
 
     @staticmethod
     def get_flow(slug: str) -> StoredFlow:

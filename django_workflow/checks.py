@@ -1,4 +1,4 @@
-"""System checks: mistakes in the settings, and flows that are legal but hardly meant, told before anything runs."""
+"""System checks of the settings: mistakes in them are told before anything runs."""
 
 from __future__ import annotations
 
@@ -9,27 +9,19 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004  Django calls it so
+from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004  Django calls it so
 from django.utils.module_loading import import_string
 from psycopg import IsolationLevel
 
-from django_workflow import db
-from django_workflow.conf import KEYS, SETTING, Defaults, conf
-from django_workflow.definition import validate
+from django_workflow.conf import KEYS, SETTING, Defaults
 from django_workflow.definition.names import QUEUE_RULE, is_queue_name
-from django_workflow.definition.registry import registry
 from django_workflow.definition.retry import Retry
-from django_workflow.definition.spec import StepSpec
 from django_workflow.definition.validate import MAX_DURATION_CEILING, MAX_TASKS_CEILING, retry_problems
-from django_workflow.engine import publish
 from django_workflow.engine.records import LEVELS
-from django_workflow.exceptions import DefinitionError
+from django_workflow.spelling import nearest
 
-FLOWS = "django_workflow_flowdefinition"
 #: Keys whose value may be zero: no prefetching, no grace, no log lines.
 MAY_BE_ZERO = frozenset({"PREFETCH", "GRACE", "LOG_LINES"})
-#: Executors that every worker has.
-BUILT_IN = frozenset({"thread", "async", "process"})
 CEILINGS = {"MAX_DURATION": MAX_DURATION_CEILING, "MAX_TASKS": MAX_TASKS_CEILING}
 
 
@@ -40,7 +32,7 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
     if not isinstance(values, dict):
         return [Error(f"{SETTING} must be a dictionary.", id="django_workflow.E001")]
     return [
-        *(_error("E002", key, "is unknown", f"Known keys: {', '.join(KEYS)}.") for key in values if key not in KEYS),
+        *(_unknown(key) for key in values if key not in KEYS),
         *_check_database(values),
         *_check_pool(values),
         *_check_names(values),
@@ -50,53 +42,10 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
     ]
 
 
-@register()
-def check_flows(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """Warn of declared flows that can be published, but hardly do what was meant."""
-    return [
-        Warning(f"Flow {flow.slug!r}: {text}.", obj=flow, id="django_workflow.W001")
-        for flow in registry.flows()
-        for text in _warnings(flow)
-    ]
-
-
-@register(Tags.database)
-def check_names(app_configs: Any = None, databases: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """Report flows in code whose names flows in the database have: a run would be of the one or of the other."""
-    if conf.DATABASE not in (databases or ()) or not db.rows("SELECT to_regclass(%s) IS NOT NULL", [FLOWS])[0][0]:
-        return []
-    slugs = [flow.slug for flow in registry.flows()]
-    return [Error(f"{problem}.", id="django_workflow.E020") for problem in publish.taken_by_stored_flows(slugs)]
-
-
-@register()
-def check_resources(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """Report steps that ask for resources of an executor that knows none."""
-    hint = "Name an executor of EXECUTORS that knows them, such as a DaskExecutor, or take resources= away."
-    return [
-        Error(f"Flow {flow.slug!r}, step {step.name!r}: executor {step.executor!r} knows no resources.", hint=hint,
-              obj=flow, id="django_workflow.E021")
-        for flow in registry.flows()
-        for step in _steps(flow)
-        if step.resources and (step.executor in BUILT_IN if step.executor else not conf.EXECUTORS)
-    ]  # fmt: skip
-
-
-def _steps(flow: Any) -> list[StepSpec]:
-    try:
-        return list(flow.spec.steps.values())
-    except DefinitionError:
-        return []
-
-
-def _warnings(flow: Any) -> list[str]:
-    try:
-        found = validate.warnings(flow.spec)
-        if flow.spec.max_duration is None:
-            found += validate.endless_delays(flow.spec, conf.MAX_DURATION.total_seconds())
-        return found
-    except DefinitionError:
-        return []  # it is told by migrate, by a worker and by whoever starts it
+def _unknown(key: Any) -> Error:
+    meant = nearest(key, (name.lower() for name in KEYS)) if isinstance(key, str) else None
+    known = f"Known keys: {', '.join(KEYS)}."
+    return _error("E002", key, "is unknown", f"Did you mean {meant.upper()!r}?" if meant else known)
 
 
 def _error(number: str, key: Any, problem: str, hint: str | None = None) -> Error:

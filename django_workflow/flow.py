@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django_workflow import arguments, times
-from django_workflow.definition.declare import FlowDeclaration
+from django_workflow.definition.declare import FlowDeclaration, OnFailure
 from django_workflow.definition.registry import Handler
 from django_workflow.definition.spec import LONGEST_TIME, FlowSpec
 from django_workflow.engine import overrides
@@ -131,14 +131,14 @@ class Flow(Startable, FlowDeclaration):
         return overrides.apply(self)
 
     @classmethod
-    def from_orquesta(cls, text: str, *, actions: Actions, slug: str) -> OrquestaFlow:
+    def from_orquesta(cls, text: str, *, actions: Actions, slug: str, on_failure: OnFailure = None) -> OrquestaFlow:
         """Return the flow that an Orquesta document describes; needs the extra `orquesta`.
 
         text: the document, in YAML.
         actions: functions by the names of actions, in a dictionary or whatever answers as one. Each is called with
         the task's input as keyword arguments, and with `ctx` where it has a parameter of that name; it returns the
         result, or raises. It may be a coroutine.
-        slug: the flow's name.
+        slug: the flow's name. on_failure: as for `Flow`.
         Raises `DefinitionError` with all problems of the document and their lines, or of what was given instead.
         """
         try:
@@ -150,7 +150,7 @@ class Flow(Startable, FlowDeclaration):
             raise NotSupported(
                 f"Orquesta documents need {error.name}: install django_workflow with its extra 'orquesta'."
             ) from error
-        return OrquestaFlow(text, actions, slug)
+        return OrquestaFlow(text, actions, slug, on_failure)
 
 
 def _begin(delay: timedelta | None, at: datetime | None) -> tuple[float | None, datetime | None]:

@@ -11,8 +11,10 @@ from typing import Any, Protocol
 from asgiref.sync import async_to_sync
 
 from django_workflow.definition import validate
+from django_workflow.definition.declare import OnFailure, functions
 from django_workflow.definition.orquesta import language
 from django_workflow.definition.orquesta.compiling import ANY_ACTION, NOOP, compile_text
+from django_workflow.definition.places import Place
 from django_workflow.definition.registry import parameters, registry
 from django_workflow.definition.spec import FlowSpec, StepSpec
 from django_workflow.engine import overrides
@@ -50,20 +52,41 @@ class OrquestaFlow(Startable):
 
     text: the document, in YAML.
     actions: what its tasks may do; see `Flow.from_orquesta`.
-    slug: the flow's name.
-    Raises `DefinitionError` with all problems of the document and their lines.
+    slug: the flow's name. on_failure: as for `Flow`.
+    Raises `DefinitionError` with all problems of the document and their lines. While Django starts, whoever uses the
+    flow is told of them, and `manage.py check`: one document keeps a site from nothing else.
     """
 
-    def __init__(self, text: str, actions: Actions, slug: str) -> None:
-        _check_arguments(text, actions, slug)
+    def __init__(self, text: str, actions: Actions, slug: str, on_failure: OnFailure = None) -> None:
+        self.on_failure, problems = functions(on_failure)
+        _check_arguments(text, actions, slug, problems)
         self.slug = slug
         self.text = text
         self.actions = actions
-        self.spec = compile_text(text, slug, self._knows)
-        self._register()
+        self._found: FlowSpec | DefinitionError
+        handlers: dict[str, Action] = {}
+        try:
+            self._found = compile_text(text, slug, self._knows)
+            handlers = self._handlers()
+        except DefinitionError as error:
+            if not registry.is_starting():
+                raise
+            self._found = error
+        language.register()
+        registry.add_flow(self)
+        for name, function in handlers.items():
+            registry.add_handler(name, function, of_flow=True)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.slug}: {', '.join(self.spec.steps)}>"
+        steps = () if isinstance(self._found, DefinitionError) else self._found.steps
+        return f"<{type(self).__name__} {self.slug}: {', '.join(steps)}>"
+
+    @property
+    def spec(self) -> FlowSpec:
+        """The compiled definition; raises `DefinitionError` with all problems at once."""
+        if isinstance(self._found, DefinitionError):
+            raise DefinitionError(self._found.problems, flow=self.slug)
+        return self._found
 
     def current_spec(self) -> FlowSpec:
         """Return the definition that a start uses now: the document's, with the overrides of the database."""
@@ -86,6 +109,10 @@ class OrquestaFlow(Startable):
         steps = {name: _overridden(step, layers.get(name, {})) for name, step in self.spec.steps.items()}
         return replace(self.spec, steps=steps)
 
+    def place_of(self, problem: str) -> Place | None:
+        """Return where the code stands that declares the flow."""
+        return registry.place_of(self.slug)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the definition as JSON-able data."""
         return self.spec.to_dict()
@@ -97,14 +124,13 @@ class OrquestaFlow(Startable):
     def _knows(self, action: str) -> bool:
         return action == NOOP or action in self.actions
 
-    def _register(self) -> None:
-        """Make the language, the actions and the flow known to this process."""
-        language.register()
-        registry.add_flow(self)
+    def _handlers(self) -> dict[str, Action]:
+        """Return what a worker calls for the actions of the document, by the names of handlers."""
+        found = {}
         for name in {step.handler for step in self.spec.steps.values()}:
             action = name.removeprefix(f"{self.slug}.")
-            function = self._any_action() if action == ANY_ACTION else _handler(self._function(action))
-            registry.add_handler(name, function, of_flow=True)
+            found[name] = self._any_action() if action == ANY_ACTION else _handler(self._function(action))
+        return found
 
     def _function(self, action: str) -> Action:
         if action == NOOP and action not in self.actions:
@@ -126,8 +152,7 @@ class OrquestaFlow(Startable):
         return run
 
 
-def _check_arguments(text: Any, actions: Any, slug: Any) -> None:
-    problems = []
+def _check_arguments(text: Any, actions: Any, slug: Any, problems: list[str]) -> None:
     if not isinstance(text, str):
         problems.append(f"text must be the document as text, not {type(text).__name__}")
     if not (hasattr(actions, "__contains__") and hasattr(actions, "__getitem__")) or isinstance(actions, str | list):

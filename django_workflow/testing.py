@@ -19,6 +19,9 @@ from django_workflow.runs import AnyRun, RunResult, handle
 from django_workflow.statuses import SUCCEEDED
 from django_workflow.worker.local import WAIT_MS, perform
 
+#: Seconds of the leases under which tasks are executed here.
+LEASE = 60.0
+
 
 def run_until_idle(*, limit: int = 10_000) -> int:
     """Execute queued tasks of all queues in this thread until none is due.
@@ -34,11 +37,11 @@ def run_until_idle(*, limit: int = 10_000) -> int:
         arrivals.arrive_due()
         before = done
         for name in queue.existing():
-            for task in claim.claim(name, 100, slots=100, lease=60.0):
+            for task in claim.claim(name, 100, slots=100, lease=LEASE):
                 done += 1
                 if done > limit:
                     raise AssertionError(f"more than {limit} attempts were made; does a step start itself for ever?")
-                if task.is_lost and task.fence not in settle([lost(task)], wait_ms=WAIT_MS).may_begin:
+                if task.is_lost and task.fence not in settle([lost(task, LEASE)], wait_ms=WAIT_MS).may_begin:
                     continue
                 result = perform(task)
                 if isinstance(result, Outcome):

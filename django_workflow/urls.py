@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from django_workflow.web import actions, board, places, run_list, run_page, starting
+from django_workflow.web import access, actions, board, places, run_list, run_page, starting
 
 app_name = "django_workflow"
 
@@ -15,6 +15,7 @@ urlpatterns: list[URLPattern] = [
     path("runs/", run_list.run_list, name="run_list"),
     path("runs/<uuid:run_id>/", run_page.run, name="run"),
     path("runs/actions/<slug:name>/", actions.act_on_runs, name="runs_action"),
+    path("runs/<str:text>/", access.no_run, name="no_run"),
     path("runs/<uuid:run_id>/actions/<slug:name>/", actions.act_on_run, name="run_action"),
     path("queues/<str:queue>/actions/<slug:name>/", actions.act_on_queue, name="queue_action"),
     path("flows/<slug:slug>/actions/<slug:name>/", actions.act_on_flow, name="flow_action"),

@@ -19,10 +19,17 @@ from django_workflow.pytest_plugin import workflow_queues  # noqa: F401  a site 
 from django_workflow.statuses import RUN_TERMINAL
 from tests.cutter import cutter  # noqa: F401
 from tests.emptying import empty_tables
+from tests.leftovers import Leftovers
 from tests.plans import crowded  # noqa: F401  fixtures for every folder
 from tests.workers import command, drain, site, work  # noqa: F401
 
 _numbers = itertools.count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let nothing outlive the tests; parallel processes leave that to the one that started them."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(Leftovers())
 
 
 def pytest_unconfigure() -> None:

@@ -52,6 +52,12 @@ class PlainChangeList(ChangeList):
         rows = super().get_queryset(request, exclude_parameters)
         return rows.defer(*self.model_admin.large)  # type: ignore[attr-defined]
 
+    def get_results(self, request: HttpRequest) -> None:
+        """Read the rows of the page, with what is read for all of them at once."""
+        super().get_results(request)
+        self.result_list = list(self.result_list)
+        self.model_admin.prepare(self.result_list)  # type: ignore[attr-defined]
+
     @property
     def is_cut(self) -> bool:
         """Whether there are more rows than are counted."""
@@ -167,6 +173,9 @@ class ReadOnlyAdmin(admin.ModelAdmin):
             context["links"] = self.links(obj)
             context["graph"] = self.graph(obj)
         return super().change_view(request, object_id, form_url, context | (extra_context or {}))
+
+    def prepare(self, rows: Sequence[Any]) -> None:
+        """Read what is told of rows besides their columns, for all of them at once."""
 
     def tools(self, request: HttpRequest, obj: Any) -> list[Button]:
         """Return what the user may do with a row."""

@@ -75,7 +75,7 @@ class WorkerAdmin(ReadOnlyAdmin):
 
     @admin.display(description="state")
     def state(self, worker: Worker) -> str:
-        """Return whether it stopped, or is not heard of any more."""
+        """Return whether it stopped, or does not report any more."""
         if worker.stopped_at is not None:
             return "stopped"
         silent_since = times.now() - timedelta(seconds=worker.lease_seconds)
@@ -86,14 +86,14 @@ class WorkerAdmin(ReadOnlyAdmin):
         """Return the queues it serves."""
         return ", ".join(worker.queues)
 
-    @admin.display(description="running")
+    @admin.display(description="busy slots")
     def busy(self, worker: Worker) -> str:
-        """Return how many handlers run, of how many that may."""
+        """Return how many slots executed a handler at the last heartbeat, of how many."""
         return f"{worker.running_count} of {worker.concurrency}"
 
-    @admin.display(description="settled")
+    @admin.display(description="finished attempts")
     def settled(self, worker: Worker) -> str:
-        """Return how many tasks it has settled."""
+        """Return how many attempts it has finished."""
         return f"{worker.settled_count:,}"
 
     @admin.display(description="started")
@@ -101,9 +101,9 @@ class WorkerAdmin(ReadOnlyAdmin):
         """Return when it was started."""
         return moment(worker.started_at)
 
-    @admin.display(description="heard of")
+    @admin.display(description="last seen")
     def heard_of(self, worker: Worker) -> Any:
-        """Return when it was last heard of."""
+        """Return when it last reported."""
         return moment(worker.heartbeat_at)
 
     @admin.display(description="stopped")

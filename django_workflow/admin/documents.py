@@ -99,7 +99,7 @@ def preview(user: Any, content: str | bytes, format: str | None) -> Preview:
         verb = "store new flows" if row is None else f"change flow {row.slug!r}"
         found.problems = [*document.located([f"flow: you may not {verb}"])]
         return found
-    found.warnings = [*document.located(validate.warnings(spec))]
+    found.warnings = [*document.located(validate.advice(spec))]
     found.changes = builder.changes(row, spec)
     return found
 

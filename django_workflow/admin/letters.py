@@ -58,11 +58,11 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     )
     paginator = LettersPaginator
     ordering = ("-step_run__run__id", "id")
-    list_display = ("step", "place", "run_name", "error_class", "attempt", "failed", "queue_name")
+    list_display = ("step", "place", "run_name", "error_class", "counted", "failed", "queue_name")
     list_filter = (filters.FlowFilter,)
     actions: Sequence[Any] | None = [retry_letters, dismiss_letters]
     payload = {"item": json_payload}
-    shown = ("step", "place", "run_name", "error_class", "attempt", "failed", "queue_name", "attempts_link", "item")
+    shown = ("step", "place", "run_name", "error_class", "counted", "failed", "queue_name", "attempts_link", "item")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the tasks that are dead letters, with what their last attempt died of."""
@@ -115,6 +115,11 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         """Return the class of the error; its message may hold anything."""
         return task.last_error or "–"  # type: ignore[attr-defined]
 
+    @admin.display(description="attempts")
+    def counted(self, task: DeadLetter) -> int:
+        """Return how many of its attempts count."""
+        return task.failure_count
+
     @admin.display(description="failed")
     def failed(self, task: DeadLetter) -> Any:
         """Return when it failed."""
@@ -125,7 +130,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         """Return the queue."""
         return task.queue
 
-    @admin.display(description="attempts")
+    @admin.display(description="history")
     def attempts_link(self, task: DeadLetter) -> Any:
         """Return links to the task and its attempts."""
         return link(list_url("attempt", run=task.run_id), "attempts of the run") + link(

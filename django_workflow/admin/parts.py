@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any, ClassVar
 from urllib.parse import urlencode
@@ -26,9 +28,11 @@ from django_workflow.admin.base import (
     text_payload,
 )
 from django_workflow.conf import conf
+from django_workflow.engine import standing
 from django_workflow.models import Attempt, Erasure, Event, Run, StepRun, Task, Variables
 from django_workflow.statuses import SKIP_REASONS
 from django_workflow.templatetags.django_workflow import elapsed, moment
+from django_workflow.web.run_facts import counted_attempts
 
 
 def variables_payload(value: Variables | None, shows: bool) -> Any:  # noqa: FBT001
@@ -87,12 +91,12 @@ class StepRunAdmin(PartAdmin):
     related = ("run__flow",)
     large = ("run__input", "run__output", "run__error", "run__flow__draft")
     ordering = ("-id",)
-    list_display = ("__str__", "run_name", "state", "tasks", "started", "took", "why")
+    list_display = ("__str__", "run_name", "state", "tasks", "begun", "waited", "ran", "why")
     list_filter: ClassVar[Any] = (filters.RunFilter, filters.StepStatusFilter)
     payload = {"reason": reason_payload, "error": error_payload, "variables": variables_payload}
     shown = (
-        *("step", "iteration", "scope", "led_by", "run_name", "state", "tasks", "started", "took", "reason", "error"),
-        "variables",
+        *("step", "iteration", "scope", "led_by", "run_name", "state", "tasks", "reached", "begun", "waited", "ran"),
+        *("reason", "error", "variables"),
     )
 
     def live_url(self, obj: StepRun) -> str:
@@ -114,19 +118,43 @@ class StepRunAdmin(PartAdmin):
 
     @admin.display(description="tasks")
     def tasks(self, step: StepRun) -> str:
-        """Return how many tasks are open, and have failed."""
+        """Return how many tasks are over, and have failed."""
         failed = f", {step.failed_count} failed" if step.failed_count else ""
-        return f"{step.task_count - step.open_tasks} of {step.task_count}{failed}"
+        return f"{step.task_count - step.open_tasks} of {step.task_count} over{failed}"
 
-    @admin.display(description="started")
-    def started(self, step: StepRun) -> Any:
-        """Return when it was started."""
+    def prepare(self, rows: Sequence[StepRun]) -> None:
+        """Read when workers began the steps."""
+        found = standing.read_begins(rows)
+        for step in rows:
+            step.begun_at = found.get(step.pk)  # type: ignore[attr-defined]
+
+    def begun_at(self, step: Any) -> datetime | None:
+        """Return when a worker began the first task of a step."""
+        if not hasattr(step, "begun_at"):
+            self.prepare([step])
+        found: datetime | None = step.begun_at
+        return found
+
+    @admin.display(description="reached")
+    def reached(self, step: StepRun) -> Any:
+        """Return when the run reached it."""
         return moment(step.started_at)
 
-    @admin.display(description="took")
-    def took(self, step: StepRun) -> Any:
-        """Return how long it took, or takes."""
-        return elapsed(step.started_at, step.ended_at)
+    @admin.display(description="started")
+    def begun(self, step: StepRun) -> Any:
+        """Return when a worker began it."""
+        return moment(self.begun_at(step))
+
+    @admin.display(description="waited")
+    def waited(self, step: StepRun) -> Any:
+        """Return how long it waited, or waits, for a worker."""
+        begun_at = self.begun_at(step)
+        return "–" if begun_at is None and step.ended_at is not None else elapsed(step.started_at, begun_at)
+
+    @admin.display(description="ran")
+    def ran(self, step: StepRun) -> Any:
+        """Return how long it ran, or runs, since a worker began it."""
+        return elapsed(self.begun_at(step), step.ended_at)
 
     @admin.display(description="why skipped")
     def why(self, step: StepRun) -> str:
@@ -176,8 +204,9 @@ class TaskAdmin(PartAdmin):
 
     @admin.display(description="attempts")
     def tries(self, task: Task) -> str:
-        """Return how often it was tried, and failed."""
-        return f"{task.attempt}, {task.failure_count} failed" if task.failure_count else str(task.attempt)
+        """Return how many attempts count, and how many of them failed."""
+        count = counted_attempts(task)
+        return f"{count}, {task.failure_count} failed" if task.failure_count else str(count)
 
     @admin.display(description="worker")
     def worker_name(self, task: Task) -> Any:
@@ -189,9 +218,9 @@ class TaskAdmin(PartAdmin):
         """Return when its last attempt was begun."""
         return moment(task.begun_at)
 
-    @admin.display(description="took")
+    @admin.display(description="last attempt ran")
     def took(self, task: Task) -> Any:
-        """Return how long it took, or takes."""
+        """Return how long its last attempt ran, or runs."""
         return elapsed(task.begun_at, task.ended_at) if task.begun_at else "–"
 
 
@@ -236,9 +265,9 @@ class AttemptAdmin(PartAdmin):
         """Return when it ended."""
         return moment(attempt.ended_at)
 
-    @admin.display(description="took")
+    @admin.display(description="ran")
     def took(self, attempt: Attempt) -> Any:
-        """Return how long it took."""
+        """Return how long it ran."""
         return elapsed(attempt.begun_at, attempt.ended_at)
 
     @admin.display(description="worker")

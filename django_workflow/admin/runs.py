@@ -23,6 +23,8 @@ from django_workflow.admin.base import (
     pill,
 )
 from django_workflow.admin.confirming import confirm_runs
+from django_workflow.engine import standing
+from django_workflow.engine.standing import Spans
 from django_workflow.models import FlowDefinition, Run
 from django_workflow.templatetags.django_workflow import elapsed, moment
 from django_workflow.web import verbs
@@ -49,7 +51,7 @@ class RunAdmin(ReadOnlyAdmin):
     flow_path = "flow"
     related = ("flow", "version")
     large = ("input", "output", "flow__draft", "flow__overrides", "version__spec")
-    list_display = ("name", "flow_and_version", "state", "started", "took", "what_failed", "live")
+    list_display = ("name", "flow_and_version", "state", "created", "waited", "ran", "what_failed", "live")
     list_filter = (filters.StatusFilter, filters.FlowFilter, filters.StartedFilter)
     search_fields = ("id",)
     search_hint = "The beginning of an id, an idempotency key, or a label as name=value"
@@ -57,7 +59,7 @@ class RunAdmin(ReadOnlyAdmin):
     payload = {"input": json_payload, "output": json_payload, "error": error_payload}
     shown = (
         *("id", "flow_name", "number", "state", "title", "labels_text", "idempotency_key", "started_by"),
-        *("retry_link", "created", "started", "took", "due_at", "deadline_at", "paused_at", "ended"),
+        *("retry_link", "created", "begun", "waited", "ran", "due_at", "deadline_at", "paused_at", "ended"),
         *("input", "output", "error"),
     )
 
@@ -120,10 +122,23 @@ class RunAdmin(ReadOnlyAdmin):
         """Return the status."""
         return pill(run.status)
 
+    def prepare(self, rows: Sequence[Run]) -> None:
+        """Read when workers began the runs."""
+        found = standing.read(rows)
+        for run in rows:
+            run.standing = found[run.pk]  # type: ignore[attr-defined]
+
+    def spans(self, run: Any) -> Spans:
+        """Return how long a run waited and ran."""
+        if not hasattr(run, "standing"):
+            self.prepare([run])
+        found: Spans = run.standing.spans
+        return found
+
     @admin.display(description="started")
-    def started(self, run: Run) -> Any:
-        """Return when it was started."""
-        return moment(run.started_at)
+    def begun(self, run: Run) -> Any:
+        """Return when a worker began it."""
+        return moment(self.spans(run).begun_at)
 
     @admin.display(description="created")
     def created(self, run: Run) -> Any:
@@ -135,10 +150,17 @@ class RunAdmin(ReadOnlyAdmin):
         """Return when it ended."""
         return moment(run.ended_at)
 
-    @admin.display(description="took")
-    def took(self, run: Run) -> Any:
-        """Return how long it took, or takes."""
-        return elapsed(run.started_at, run.ended_at)
+    @admin.display(description="waited")
+    def waited(self, run: Run) -> Any:
+        """Return how long it waited, or waits, for a worker."""
+        spans = self.spans(run)
+        return elapsed(spans.waits_from, spans.waits_to)
+
+    @admin.display(description="ran")
+    def ran(self, run: Run) -> Any:
+        """Return how long it ran, or runs, since a worker began it."""
+        spans = self.spans(run)
+        return elapsed(spans.runs_from, spans.runs_to)
 
     @admin.display(description="error")
     def what_failed(self, run: Run) -> str:

@@ -62,6 +62,8 @@ def together() -> Iterator[None]:
         _block.current = None
     # outside of the block: a notification is no part of what takes effect together
     notify_after_commit(block.notifications)
+    for function, is_for_tests in block.afterwards:
+        after_commit(function, is_for_tests=is_for_tests)
 
 
 #: Rows that are sent with one statement, as far as its parts allow.
@@ -75,6 +77,7 @@ class _Block:
         self.pending: list[Statement] = []
         self._rows = 0
         self.notifications: list[tuple[str, str]] = []
+        self.afterwards: list[tuple[Callable[[], Any], bool]] = []
         self._has_begun = False
         self._stack = ExitStack()
 
@@ -271,12 +274,17 @@ def in_test_transaction() -> bool:
     return bool(blocks) and getattr(blocks[0], "_from_testcase", False)
 
 
-def after_commit(function: Callable[[], Any]) -> None:
-    """Call `function` once the caller's transaction has committed, at once where none is open.
+def after_commit(function: Callable[[], Any], *, is_for_tests: bool = False) -> None:
+    """Call `function` once the caller's transaction, or block of `together`, has committed; at once where none is open.
 
     Never where the caller commits by hand: nobody learns of that, so it must be something that may be lost.
+    is_for_tests: at once, too, in the transaction of a test, which never commits.
     """
-    if connection().in_atomic_block or not _commits_by_hand():
+    if _block.current is not None:
+        _block.current.afterwards.append((function, is_for_tests))
+    elif is_for_tests and in_test_transaction():
+        function()
+    elif connection().in_atomic_block or not _commits_by_hand():
         transaction.on_commit(function, using=conf.DATABASE)
 
 

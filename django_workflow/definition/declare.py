@@ -7,10 +7,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack
 
-from django_workflow.definition import schema, spec, times, validate
+from django_workflow.definition import places, schema, spec, times, validate
 from django_workflow.definition.names import CONTEXT_NAMES
+from django_workflow.definition.options import MapOptions, StepOptions
+from django_workflow.definition.places import Place
+from django_workflow.definition.problems import step_of
+from django_workflow.definition.readable import Readable
 from django_workflow.definition.registry import Handler, parameters, registry
 from django_workflow.definition.retry import Retry
 from django_workflow.definition.spec import FlowSpec
@@ -18,12 +22,33 @@ from django_workflow.definition.transitions import assignments, compile_conditio
 from django_workflow.exceptions import DefinitionError
 from django_workflow.text import plain
 
-F = TypeVar("F", bound=Callable[..., Any])
+#: What is called when a run failed: one function, several, or none.
+OnFailure = Callable[..., Any] | Iterable[Callable[..., Any]] | None
+G = TypeVar("G", bound=Callable[..., Any])
+
+
+class Decorator(Protocol):
+    """Returns the function that it is given."""
+
+    def __call__(self, fn: G, /) -> G:
+        """Declare the function as a step."""
+
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault  # type checkers bring it; nobody else needs it
+
+    # one signature for a decorator with and without a call: of an overload type checkers say less of what is wrong
+    F = TypeVarWithDefault("F", bound=Callable[..., Any], default=Decorator)
+else:
+    F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass
 class StepDraft:
-    """A step as its author wrote it: options that were left out are absent."""
+    """A step as its author wrote it: options that were left out are absent.
+
+    place: where it is declared in code.
+    """
 
     name: str
     handler: str
@@ -32,6 +57,7 @@ class StepDraft:
     depends_on: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    place: Place | None = None
 
 
 class FlowDeclaration:
@@ -46,6 +72,8 @@ class FlowDeclaration:
     name: text is an expression over `input`, `vars` and, for the output, `outputs`; anything else the value itself.
     input_schema: a JSON Schema that inputs have to fit; without one a run takes any JSON value.
     retry, timeout, queue, executor: defaults of its steps.
+    on_failure: a function, or several, called with `sender`, the flow, and `run` after a run of it ended failed or
+    timed out, as a receiver of `run_failed` is; at most once. It may be a coroutine. The database knows nothing of it.
     """
 
     def __init__(
@@ -64,8 +92,10 @@ class FlowDeclaration:
         timeout: timedelta | None = None,
         queue: str | None = None,
         executor: str | None = None,
+        on_failure: OnFailure = None,
     ) -> None:
         self.slug = exact(slug)
+        self.on_failure, problems = functions(on_failure)
         self.options = FlowOptions(
             title=title, max_duration=max_duration, max_tasks=max_tasks, max_iterations=max_iterations,
             entry=as_list(entry),
@@ -73,7 +103,7 @@ class FlowDeclaration:
         )  # fmt: skip
         self.defaults = {"retry": retry, "timeout": timeout, "queue": queue, "executor": executor}
         self.drafts: list[StepDraft] = []
-        self.problems = [f"flow: {problem}" for problem in times.given_as_numbers(self.defaults)]
+        self.problems = problems + [f"flow: {problem}" for problem in times.given_as_numbers(self.defaults)]
         self._compiled: spec.FlowSpec | None = None
         registry.add_flow(self)
 
@@ -85,14 +115,10 @@ class FlowDeclaration:
         """What people call it."""
         return self.options.title
 
-    @overload
-    def step(self, fn: F, /) -> F: ...
-    @overload
-    def step(self, fn: None = None, /, **options: Any) -> Callable[[F], F]: ...
-    def step(self, fn: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
+    def step(self, fn: F | None = None, /, **options: Unpack[StepOptions]) -> F:
         """Declare the decorated function as a step; the function itself stays a plain function.
 
-        name: the step's name, by default the function's.
+        name: the step's name, by default the function's. title: shown to people.
         depends_on: further dependencies beside the steps that parameters name.
         when, on_unmet: a condition, and what happens where it is false: "skip", "skip_cascade" or "fail".
         on_exhausted: what happens when no attempt is left: "fail", "skip" or "skip_cascade".
@@ -107,13 +133,10 @@ class FlowDeclaration:
         arguments: what the function receives besides, by parameter: text is an expression over `input`, `vars`,
         `outputs`, `iteration` and, in a map, `item` and `index`; anything else the value itself.
         """
-        return self._declare(fn, spec.SINGLE, options)
+        declared: F = self._declare(fn, spec.SINGLE, {**options})
+        return declared
 
-    @overload
-    def map(self, fn: F, /) -> F: ...
-    @overload
-    def map(self, fn: None = None, /, **options: Any) -> Callable[[F], F]: ...
-    def map(self, fn: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
+    def map(self, fn: F | None = None, /, **options: Unpack[MapOptions]) -> F:
         """Declare the decorated function as a map step: one task per element of a list.
 
         over: a path to the list, "step", "step.key", "input", "input.key" or "vars.name"; or
@@ -122,10 +145,11 @@ class FlowDeclaration:
         tolerate: how many items (or which share below 1) may fail; their place holds None.
         Further options as for `step`.
         """
-        return self._declare(fn, spec.MAP, options)
+        declared: F = self._declare(fn, spec.MAP, {**options})
+        return declared
 
-    def _declare(self, fn: F | None, kind: str, options: dict[str, Any]) -> F | Callable[[F], F]:
-        def declare(function: F) -> F:
+    def _declare(self, fn: Any, kind: str, options: dict[str, Any]) -> Any:
+        def declare(function: G) -> G:
             self._add(function, kind, dict(options))
             return function
 
@@ -140,7 +164,8 @@ class FlowDeclaration:
         explicit = as_list(options.pop("depends_on", None) or ())
         if "next" in options:
             options["next"] = as_list(options["next"])
-        draft = StepDraft(name, handler.name, kind, handler.params, options=options)
+        place = places.of_caller(is_starting=registry.is_starting())
+        draft = StepDraft(name, handler.name, kind, handler.params, options=options, place=place)
         draft.problems = [
             f"step {name!r}: parameter {item.name!r} is positional only; handlers are called by name"
             for item in parameters(function)
@@ -171,6 +196,13 @@ class FlowDeclaration:
         # as the database gives it: what authors write as members of enumerations is text there
         return FlowSpec.from_dict(json.loads(json.dumps(compiled.to_dict())))
 
+    def place_of(self, problem: str) -> Place | None:
+        """Return where the code stands that a problem is about: that of its step, else that of the flow."""
+        name = step_of(problem)
+        found = [draft.place for draft in self.drafts if draft.name == name]
+        # of a step that is declared twice, the second one is to be mended
+        return found[-1] if found else registry.place_of(self.slug)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the definition as JSON-able data."""
         return self.spec.to_dict()
@@ -178,6 +210,15 @@ class FlowDeclaration:
     def to_mermaid(self) -> str:
         """Return the graph as Mermaid text."""
         return self.spec.to_mermaid()
+
+
+def functions(given: OnFailure) -> tuple[tuple[Callable[..., Any], ...], list[str]]:
+    """Return what a flow calls when a run of it failed, and what is wrong with what its author gave."""
+    several = () if given is None else (given,) if callable(given) else as_list(given)
+    if not isinstance(several, list | tuple):
+        return (), [f"flow: on_failure= takes a function or a list of functions, not {given!r}"]
+    wrong = [f"flow: on_failure= takes functions, not {item!r}" for item in several if not callable(item)]
+    return tuple(item for item in several if callable(item)), wrong
 
 
 def exact(name: Any) -> Any:
@@ -237,7 +278,7 @@ def compile_flow(
     Raises `DefinitionError` listing every problem with its place.
     """
     defaults, overrides = defaults or {}, overrides or {}
-    problems = [*problems, *validate.flow_options(slug, options, defaults)]
+    problems = [*problems, *validate.flow_options(slug, options, defaults, Readable.of(drafts, options))]
     misfits = validate.overrides(overrides, {draft.name for draft in drafts})
     if not misfits:
         drafts = [_inherit(draft.options, overrides.get(draft.name, {}), draft) for draft in drafts]

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from difflib import get_close_matches
 from typing import Any, Final
 
 from django_workflow.definition import schema, spec
@@ -17,6 +16,7 @@ from django_workflow.definition.registry import Handler, parameters, registry
 from django_workflow.definition.retry import Retry
 from django_workflow.definition.transitions import OUTCOMES, Otherwise, To, Way, When, targets, ways
 from django_workflow.exceptions import DefinitionError
+from django_workflow.spelling import nearest
 
 #: Options whose values are named and ordered.
 VALUES: Final = ("vars", "output", "arguments", "publish", "merge")
@@ -74,8 +74,8 @@ def bind(step: StepDraft, handler_name: str | None, handlers: Mapping[str, Handl
 
 
 def _remedy(name: str) -> str:
-    close = get_close_matches(name, registry.handler_names(), n=1, cutoff=0.8)
-    return f"did you mean {close[0]!r}?" if close else f'decorate a function with @handler("{name}") in a workflows.py'
+    meant = nearest(name, registry.handler_names(), likeness=0.8)
+    return f"did you mean {meant!r}?" if meant else f'decorate a function with @handler("{name}") in a workflows.py'
 
 
 def _nobody() -> None:

@@ -24,6 +24,7 @@ import simpleeval
 from django_workflow.definition import patterns
 from django_workflow.definition.functions import FUNCTIONS, MAX_BITS, OPERATORS, cost, json_type, listed
 from django_workflow.exceptions import ExpressionError
+from django_workflow.spelling import guess, nearest
 from django_workflow.text import is_storable
 
 MAX_LENGTH = 2_000
@@ -52,6 +53,7 @@ _MISTAKES = (
     *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
     *(MemoryError, RecursionError, simpleeval.InvalidExpression),
 )
+_ALL_FUNCTIONS = f"; there are {', '.join(FUNCTIONS)}"
 #: Functions that look at no more of a value than they say.
 _UNWEIGHED = ("len", "get")
 #: Functions that say what they spend, and what the others take.
@@ -70,7 +72,7 @@ def evaluate(expression: str, names: Mapping[str, Any]) -> Any:
     Returns the value, which shares no part with the data. Raises `ExpressionError` naming the expression
     and what went wrong.
     """
-    tree = _parse(expression)
+    tree = parse(expression)
     evaluator = getattr(_of_thread, "evaluator", None) or _Evaluator()
     # put back only after a success: an error may have left it in the middle of something
     _of_thread.evaluator = None
@@ -83,13 +85,16 @@ def evaluate(expression: str, names: Mapping[str, Any]) -> Any:
     return result
 
 
-def check(expression: str, names: Collection[str] | None = None, *, is_condition: bool = True) -> str | None:
+def check(
+    expression: str, names: Collection[str] | None = None, *, is_condition: bool = True, steps: Collection[str] = ()
+) -> str | None:
     """Return what is wrong with `expression` as text, or None when it can be evaluated.
 
     names: what it may look at; None leaves that open. is_condition: a word alone is no condition.
+    steps: those of the flow, which somebody may have named without `outputs`.
     """
     try:
-        tree = _parse(expression)
+        tree = parse(expression)
     except ExpressionError as error:
         return error.message
     if is_condition and isinstance(tree, ast.Name):
@@ -97,12 +102,14 @@ def check(expression: str, names: Collection[str] | None = None, *, is_condition
     if names is not None:
         unknown = sorted(_free_names(tree) - set(names))
         if unknown:
-            return f"expression {expression!r}: there is no {unknown[0]!r}, only {', '.join(sorted(names))}"
+            told = f"expression {expression!r}: there is no {unknown[0]!r}, only {', '.join(sorted(names))}"
+            return told + _guess(unknown[0], names, steps)
     return None
 
 
 @lru_cache(maxsize=2048)
-def _parse(expression: str) -> ast.expr:
+def parse(expression: str) -> ast.expr:
+    """Return the syntax tree of an expression, else raise `ExpressionError`."""
     if len(expression) > MAX_LENGTH:
         problem = f"it has {len(expression):,} characters, more than {MAX_LENGTH:,}"
         raise ExpressionError(
@@ -167,7 +174,8 @@ def _problem_of_constant(node: ast.Constant) -> str:
 
 def _problem_of_call(node: ast.Call) -> str:
     if not (isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS):
-        return f"{ast.unparse(node.func)} is no function; there are {', '.join(FUNCTIONS)}"
+        called = ast.unparse(node.func)
+        return f"{called} is no function{guess(called, FUNCTIONS) or _ALL_FUNCTIONS}"
     named = {item.arg: item.value for item in node.keywords if item.arg is not None}
     if len(named) < len(node.keywords) or any(isinstance(item, ast.Starred) for item in node.args):
         return "* and ** are not possible in a call"
@@ -242,6 +250,14 @@ class _Simplified(ast.NodeTransformer):
         self.generic_visit(node)
         node.iter = _Elements(node.iter, node.target)
         return node
+
+
+def _guess(word: str, names: Collection[str], steps: Collection[str]) -> str:
+    """Return which name was meant: one that is offered, or a step, whose output is read through `outputs`."""
+    step = word if word in steps else nearest(word, steps)
+    if "outputs" in names and step is not None and (step == word or nearest(word, names) is None):
+        return f"; did you mean 'outputs.{step}'?"
+    return guess(word, names)
 
 
 def _free_names(tree: ast.expr) -> set[str]:
@@ -447,9 +463,9 @@ def _read(mapping: Mapping[Any, Any], key: Any) -> Any:
     try:
         return mapping[_key(key)]
     except KeyError:
-        raise LookupError(f"{key!r} is not in {_some(mapping)}") from None
+        raise LookupError(f"no key {key!r}; there are: {_some(mapping)}") from None
 
 
 def _some(mapping: Mapping[Any, Any]) -> str:
     names = [str(name) for name in mapping]
-    return ", ".join(sorted(names)[:10]) + (" …" if len(names) > 10 else "") or "an empty object"
+    return ", ".join(sorted(names)[:10]) + (" …" if len(names) > 10 else "") or "none"

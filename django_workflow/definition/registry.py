@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -108,9 +109,31 @@ class Registry:
                 "Flows live in the module workflows.py of an installed app."
             ) from None
 
+    def find_flow(self, slug: str) -> Any:
+        """Return the declared flow `slug`, None where this process does not know it."""
+        return self._flows.get(slug)
+
     def flows(self) -> list[Any]:
         """Return all declared flows, by slug."""
         return [self._flows[slug] for slug in sorted(self._flows)]
+
+    def specs(self) -> list[Any]:
+        """Return the definitions of all declared flows that are valid, by slug."""
+        found = []
+        for flow in self.flows():
+            with suppress(DefinitionError):
+                found.append(flow.spec)
+        return found
+
+    def invalid(self) -> list[tuple[Any, DefinitionError]]:
+        """Return the declared flows that are not valid, each with what is wrong with it."""
+        found = []
+        for flow in self.flows():
+            try:
+                _ = flow.spec
+            except DefinitionError as error:
+                found.append((flow, error))
+        return found
 
     def add_handler(
         self, name: str, function: Callable[..., Any], *, of_flow: bool = False, **declared: Any
@@ -146,6 +169,11 @@ class Registry:
         with self._lock:
             self._note("condition", name, places.of_function(function, is_starting=self.is_starting()), of_flow=of_flow)
             self._callables[name] = function
+
+    def callable_names(self) -> list[str]:
+        """Return the names of all conditions and strategies."""
+        with self._lock:
+            return sorted(self._callables)
 
     def has_callable(self, name: str) -> bool:
         """Say whether a condition or strategy `name` is registered."""

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from dataclasses import dataclass, fields
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal, get_args
 
-STRATEGIES = ("exponential", "linear", "constant")
-Strategy = str | Callable[[int], timedelta]
+Growth = Literal["exponential", "linear", "constant"]
+STRATEGIES: tuple[str, ...] = get_args(Growth)
+Strategy = Growth | Callable[[int], timedelta]
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import Assignment, Condition, TransitionSpec
 
-#: What `on=` may say, and the outcomes it stands for.
+#: What `on=` may say.
+On = Literal["succeeded", "failed", "skipped", "always"]
+#: The outcomes it stands for.
 OUTCOMES: Mapping[str, tuple[str, ...]] = {
     "succeeded": ("succeeded",),
     "failed": ("failed",),
@@ -35,7 +37,7 @@ class To:
     """
 
     to: Targets
-    on: str = "succeeded"
+    on: On = "succeeded"
     publish: Mapping[str, Any] | None = None
     merge: Mapping[str, Any] | None = None
     delay: Delay = None
@@ -51,7 +53,7 @@ class When:
 
     when: str | Callable[..., bool]
     to: Targets
-    on: str = "succeeded"
+    on: On = "succeeded"
     publish: Mapping[str, Any] | None = None
     merge: Mapping[str, Any] | None = None
     delay: Delay = None
@@ -62,7 +64,7 @@ class Otherwise:
     """A way on where no other one for that outcome fired; options as for `To`."""
 
     to: Targets
-    on: str = "succeeded"
+    on: On = "succeeded"
     publish: Mapping[str, Any] | None = None
     merge: Mapping[str, Any] | None = None
     delay: Delay = None

@@ -4,53 +4,56 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, get_args
 
-from django_workflow.definition import expressions, graph, names, schema, spec
-from django_workflow.definition.registry import parameters, registry
+from django_workflow.definition import graph, joins, names, schema, spec
+from django_workflow.definition.amounts import LARGEST_NUMBER, Report, check_time, is_number, is_whole
+from django_workflow.definition.options import MapOptions, Match, OnExhausted, OnUnmet, StepOptions
+from django_workflow.definition.readable import (
+    ARGUMENT_NAMES,
+    CONDITION_NAMES,
+    ITEM_NAMES,
+    TRANSITION_NAMES,
+    Readable,
+    check_variables,
+)
+from django_workflow.definition.registry import registry
 from django_workflow.definition.retry import STRATEGIES, Retry
 from django_workflow.definition.transitions import OUTCOMES, Way, When, targets, targets_of, ways
+from django_workflow.spelling import at_most, guess
 from django_workflow.text import TITLE, is_storable, shown
 
 if TYPE_CHECKING:
     from django_workflow.definition.declare import FlowOptions, StepDraft
 
-COMMON_OPTIONS = frozenset(
-    {
-        *("when", "on_unmet", "on_exhausted", "retry", "timeout", "queue", "executor", "atomic", "title"),
-        "resources",
-        *("next", "match", "join", "delay", "arguments"),
-    }
-)
-MAP_OPTIONS = frozenset({"over", "count", "max_parallel", "tolerate"})
+COMMON_OPTIONS = frozenset(StepOptions.__annotations__) - {"name", "depends_on"}
+MAP_OPTIONS = frozenset(MapOptions.__annotations__) - frozenset(StepOptions.__annotations__)
 RETRY_OPTIONS = tuple(item.name for item in fields(Retry))
-ON_UNMET = ("skip", "skip_cascade", "fail")
-ON_EXHAUSTED = ("fail", "skip", "skip_cascade")
+ON_UNMET: tuple[str, ...] = get_args(OnUnmet)
+ON_EXHAUSTED: tuple[str, ...] = get_args(OnExhausted)
 #: A definition may choose its own limit up to these.
 MAX_DURATION_CEILING = spec.LONGEST_TIME
 MAX_TASKS_CEILING = 1_000_000
 MAX_ITERATIONS_CEILING = 100_000
 #: Most ways from step to step that a definition may have: each process reads and keeps all of them.
 MAX_EDGES = 25_000
-#: Of a time in seconds, a factor, a share: neither infinite nor too large to be one.
-LARGEST_NUMBER = 1e15
 MAX_RESOURCE_NAME = 100
-MATCHES = (spec.MATCH_ALL, spec.MATCH_FIRST)
-#: What the expressions of each place may look at.
-CONDITION_NAMES = frozenset({"input", "outputs", "vars"})
-TRANSITION_NAMES = CONDITION_NAMES | {"result", "status", "error", "iteration"}
-ARGUMENT_NAMES = CONDITION_NAMES | {"iteration"}
-ITEM_NAMES = ARGUMENT_NAMES | {"item", "index"}
-VARS_NAMES = frozenset({"input", "vars"})
-
-Report = Callable[[str], None]
+#: Names of a definition for which it is looked what was meant.
+MOST_GUESSED = 50
+MATCHES: tuple[str, ...] = get_args(Match)
 
 
-def flow_options(slug: Any, options: FlowOptions, defaults: Mapping[str, Any]) -> list[str]:
-    """Return the problems of a flow's own options and of the defaults of its steps."""
+def flow_options(
+    slug: Any, options: FlowOptions, defaults: Mapping[str, Any], readable: Readable | None = None
+) -> list[str]:
+    """Return the problems of a flow's own options and of the defaults of its steps.
+
+    readable: its steps and variables, where they are known.
+    """
     problems: list[str] = []
 
     def report(text: str) -> None:
@@ -62,13 +65,13 @@ def flow_options(slug: Any, options: FlowOptions, defaults: Mapping[str, Any]) -
     _check_duration(options.max_duration, report)
     for name, ceiling in (("max_tasks", MAX_TASKS_CEILING), ("max_iterations", MAX_ITERATIONS_CEILING)):
         value = getattr(options, name)
-        if value is not None and not (_is_whole(value) and 1 <= value <= ceiling):
+        if value is not None and not (is_whole(value) and 1 <= value <= ceiling):
             report(f"{name} must be between 1 and {ceiling:,}, not {value!r}")
     if options.input_schema is not None:
         for problem in schema.problems(options.input_schema):
             report(problem)
-    _check_assignments("vars", options.vars, VARS_NAMES, report)
-    _check_assignments("output", options.output, CONDITION_NAMES, report)
+    check_variables(options.vars, report)
+    (readable or Readable()).check_assignments("output", options.output, CONDITION_NAMES, report)
     _check_shared(defaults, report)
     return problems
 
@@ -79,14 +82,16 @@ def _check_duration(duration: Any, report: Report) -> None:
     if not isinstance(duration, timedelta):
         report(f"max_duration must be a timedelta, not {duration!r}")
         return
-    _check_time("max_duration", duration, report)
+    check_time("max_duration", duration, report)
 
 
 def overrides(layers: Any, known: set[str]) -> list[str]:
     """Return the problems of overrides as such; what they make of their steps is told with the steps."""
     if not isinstance(layers, Mapping):
         return [f"overrides are options by step, not {layers!r}"]
-    problems = [f"override of step {name!r}: there is no such step" for name in layers if name not in known]
+    problems = [
+        f"override of step {name!r}: there is no such step{guess(name, known)}" for name in layers if name not in known
+    ]
     problems += [
         f"override of step {name!r}: it must be options by name, not {options!r}"
         for name, options in layers.items()
@@ -102,6 +107,7 @@ def retry_problems(policy: Any) -> list[str]:
     return problems
 
 
+@at_most(MOST_GUESSED)
 def drafts(steps: list[StepDraft], options: FlowOptions) -> list[str]:
     """Return the problems of a flow's steps and of the names they use."""
     if not steps:
@@ -115,9 +121,10 @@ def drafts(steps: list[StepDraft], options: FlowOptions) -> list[str]:
     for name, times in Counter(step.name for step in steps).items():
         if times > 1:
             problems.append(f"step {name!r}: declared {times} times")
+    readable = Readable.of(steps, options)
     for step in steps:
         problems += step.problems
-        problems += _check_step(step, known)
+        problems += _check_step(step, known, readable)
     problems += [
         f"steps {' → '.join(cycle)}: a cycle of dependencies never starts; a loop is made with next="
         for cycle in graph.find_cycles({step.name: step.depends_on for step in steps})
@@ -131,7 +138,9 @@ def _entry_problems(entry: Any, known: set[str]) -> list[str]:
     is_list = isinstance(entry, Iterable) and not isinstance(entry, str | Mapping)
     if not is_list or not list(entry) or not all(isinstance(name, str) for name in entry):
         return [f"flow: entry must be a list of steps, not {entry!r}"]
-    problems = [f"flow: entry names {name!r}, which is no step" for name in entry if name not in known]
+    problems = [
+        f"flow: entry names {name!r}, which is no step{guess(name, known)}" for name in entry if name not in known
+    ]
     problems += [
         f"flow: entry names {name!r} {times} times" for name, times in Counter(list(entry)).items() if times > 1
     ]
@@ -165,6 +174,11 @@ def endless_delays(flow: spec.FlowSpec, longest: float) -> list[str]:
     ]
 
 
+def advice(flow: spec.FlowSpec) -> list[str]:
+    """Return all that is worth a warning: `warnings`, and joins that some way leaves incomplete."""
+    return [*warnings(flow), *map(str, joins.incomplete(flow))]
+
+
 def warnings(flow: spec.FlowSpec) -> list[str]:
     """Return what is legal but hardly meant: loops that never end, loops without a pause, steps nothing reaches."""
     found = []
@@ -196,7 +210,7 @@ def _may_leave(flow: spec.FlowSpec, cycle: set[str]) -> bool:
     return not cycle <= leads_on
 
 
-def _check_step(step: StepDraft, known: set[str]) -> list[str]:
+def _check_step(step: StepDraft, known: set[str], readable: Readable) -> list[str]:
     problems: list[str] = []
 
     def report(text: str) -> None:
@@ -207,10 +221,10 @@ def _check_step(step: StepDraft, known: set[str]) -> list[str]:
     if step.name in names.RESERVED:
         report("this name is reserved")
     _check_dependencies(step, known, report)
-    _check_ways(step, known, report)
+    _check_ways(step, known, readable, report)
     allowed = COMMON_OPTIONS | (MAP_OPTIONS if step.kind == spec.MAP else frozenset())
     for option in sorted(set(step.options) - allowed):
-        hint = " (only map steps have it)" if option in MAP_OPTIONS else ""
+        hint = " (only map steps have it)" if option in MAP_OPTIONS else guess(option, allowed)
         report(f"unknown option {option!r}{hint}")
     if step.kind == spec.MAP:
         _check_map(step, report)
@@ -218,7 +232,7 @@ def _check_step(step: StepDraft, known: set[str]) -> list[str]:
         for name in ("item", "index"):
             if name in step.params:
                 report(f"parameter {name!r} exists in map steps only")
-    _check_options(step, report)
+    _check_options(step, readable, report)
     return problems
 
 
@@ -231,17 +245,19 @@ def _check_dependencies(step: StepDraft, known: set[str], report: Report) -> Non
         elif source in known:
             continue
         elif source in step.params:
-            report(f"parameter {source!r} is no step; parameters are input, ctx, item, index or a step's name")
+            meant = guess(source, known.union(names.CONTEXT_NAMES) - {step.name})
+            rule = meant or "; parameters are input, ctx, item, index or a step's name"
+            report(f"parameter {source!r} is no step{rule}")
         else:
-            report(f"it depends on {source!r}, which is no step")
+            report(f"it depends on {source!r}, which is no step{guess(source, known - {step.name})}")
 
 
-def _check_ways(step: StepDraft, known: set[str], report: Report) -> None:
+def _check_ways(step: StepDraft, known: set[str], readable: Readable, report: Report) -> None:
     """Check where a step leads by `next=`, and how it is reached."""
     if step.options.get("match", spec.MATCH_ALL) not in MATCHES:
         report(f"match must be one of {', '.join(MATCHES)}, not {step.options['match']!r}")
     join = step.options.get("join")
-    if join is not None and join != spec.JOIN_ALL and not (_is_whole(join) and join >= 1):
+    if join is not None and join != spec.JOIN_ALL and not (is_whole(join) and join >= 1):
         report(f"join must be 'all' or a number of predecessors from 1, not {join!r}")
     try:
         found = ways(step.options.get("next"))
@@ -249,10 +265,14 @@ def _check_ways(step: StepDraft, known: set[str], report: Report) -> None:
         report(f"next must be a list of When, To, Otherwise or steps, not {step.options['next']!r}")
         return
     for place, way in enumerate(found, start=1):
-        _check_way(way, known, lambda text, place=place: report(f"next, transition {place}: {text}"))  # type: ignore[misc]
+        _check_way(way, known, readable, partial(_report_at, report, place))
 
 
-def _check_way(way: Any, known: set[str], report: Report) -> None:
+def _report_at(report: Report, place: int, text: str) -> None:
+    report(f"next, transition {place}: {text}")
+
+
+def _check_way(way: Any, known: set[str], readable: Readable, report: Report) -> None:
     if not isinstance(way, Way):
         report(f"it must be a When, a To, an Otherwise or a step, not {way!r}")
         return
@@ -264,45 +284,18 @@ def _check_way(way: Any, known: set[str], report: Report) -> None:
         if times > 1:
             report(f"it leads to {target!r} {times} times")
         if target not in known and target not in names.COMMANDS:
-            report(f"it leads to {target!r}, which is no step and none of {', '.join(sorted(names.COMMANDS))}")
+            told = f"it leads to {target!r}, which is no step and none of {', '.join(sorted(names.COMMANDS))}"
+            report(f"{told}{guess(target, known | names.COMMANDS)}")
     if not isinstance(way.on, str) or way.on not in OUTCOMES:
         report(f"on must be one of {', '.join(OUTCOMES)}, not {way.on!r}")
     if isinstance(way, When):
         when: Any = way.when
-        _check_condition(when, report, TRANSITION_NAMES)
+        readable.check_condition(when, TRANSITION_NAMES, report)
         if when is None:
             report("a When needs a condition; a way without one is a To")
-    _check_assignments("publish", way.publish, TRANSITION_NAMES, report)
-    _check_assignments("merge", way.merge, TRANSITION_NAMES, report)
-    _check_delay(way.delay, TRANSITION_NAMES, report)
-
-
-def _check_delay(delay: Any, offered: frozenset[str], report: Report) -> None:
-    if isinstance(delay, str):
-        _check_expression("delay", delay, offered, report)
-    elif delay is not None:
-        _check_time("delay", delay, report)
-
-
-def _check_assignments(what: str, values: Any, offered: frozenset[str], report: Report) -> None:
-    if values is None:
-        return
-    if not isinstance(values, Mapping):
-        report(f"{what} must be values by name, not {values!r}")
-        return
-    for name, value in values.items():
-        if not names.is_name(name):
-            report(f"{what} {name!r}: a name is {names.NAME_RULE}")
-        if isinstance(value, str):
-            _check_expression(f"{what} {name!r}", value, offered, report)
-        elif not schema.is_json(value):
-            report(f"{what} {name!r}: {shown(value)} is no JSON value")
-
-
-def _check_expression(what: str, expression: str, offered: frozenset[str], report: Report) -> None:
-    problem = expressions.check(expression, offered, is_condition=False)
-    if problem:
-        report(f"{what}: {problem}")
+    readable.check_assignments("publish", way.publish, TRANSITION_NAMES, report)
+    readable.check_assignments("merge", way.merge, TRANSITION_NAMES, report)
+    readable.check_delay(way.delay, TRANSITION_NAMES, report)
 
 
 def _check_map(step: StepDraft, report: Report) -> None:
@@ -313,21 +306,21 @@ def _check_map(step: StepDraft, report: Report) -> None:
         report("a map needs over= or count=")
     if over is not None and not (isinstance(over, str) and all(over.split("."))):
         report(f"over= is a path such as 'step.key' or 'input', not {over!r}")
-    if count is not None and not (_is_whole(count) and count >= 0):
+    if count is not None and not (is_whole(count) and count >= 0):
         report(f"count= must be a whole number from 0, not {count!r}")
     if count is not None and "item" in step.params:
         report("parameter 'item' needs over=; with count= there is an index only")
     parallel = step.options.get("max_parallel")
-    if parallel is not None and not (_is_whole(parallel) and parallel >= 1):
+    if parallel is not None and not (is_whole(parallel) and parallel >= 1):
         report(f"max_parallel must be at least 1, not {parallel!r}")
     tolerate = step.options.get("tolerate")
     if tolerate is not None and not (
-        _is_number(tolerate) and (0 <= tolerate < 1 or (_is_whole(tolerate) and tolerate > 0))
+        is_number(tolerate) and (0 <= tolerate < 1 or (is_whole(tolerate) and tolerate > 0))
     ):
         report(f"tolerate must be a number of items or a share below 1, not {tolerate!r}")
 
 
-def _check_options(step: StepDraft, report: Report) -> None:
+def _check_options(step: StepDraft, readable: Readable, report: Report) -> None:
     options = step.options
     if options.get("on_unmet", "skip") not in ON_UNMET:
         report(f"on_unmet must be one of {', '.join(ON_UNMET)}, not {options['on_unmet']!r}")
@@ -338,10 +331,11 @@ def _check_options(step: StepDraft, report: Report) -> None:
     _check_title(options.get("title", ""), report)
     _check_shared(options, report)
     _check_place(options, report)
-    _check_condition(options.get("when"), report, CONDITION_NAMES)
-    _check_delay(options.get("delay"), CONDITION_NAMES, report)
+    readable.check_condition(options.get("when"), CONDITION_NAMES, report)
+    readable.check_delay(options.get("delay"), CONDITION_NAMES, report)
     offered = ITEM_NAMES if step.kind == spec.MAP else ARGUMENT_NAMES
-    _check_assignments("arguments", options.get("arguments"), offered, report)
+    readable.check_assignments("arguments", options.get("arguments"), offered, report)
+    readable.check_source(options.get("over"), report)
 
 
 def _check_title(title: Any, report: Report) -> None:
@@ -367,7 +361,7 @@ def _check_place(options: Mapping[str, Any], report: Report) -> None:
     for name, number in resources.items():
         if not (isinstance(name, str) and 0 < len(name) <= MAX_RESOURCE_NAME and is_storable(name)):
             report(f"resources: a name is text of at most {MAX_RESOURCE_NAME} characters, not {shown(name)}")
-        elif not (_is_number(number) and 0 < number <= LARGEST_NUMBER):
+        elif not (is_number(number) and 0 < number <= LARGEST_NUMBER):
             report(f"resources: {name!r} must be a positive number, not {shown(number)}")
 
 
@@ -379,36 +373,8 @@ def _check_shared(options: Mapping[str, Any], report: Report) -> None:
     if executor is not None and not (isinstance(executor, str) and executor and is_storable(executor)):
         report(f"executor must be a name, not {shown(executor)}")
     if options.get("timeout") is not None:
-        _check_time("timeout", options["timeout"], report)
+        check_time("timeout", options["timeout"], report)
     _check_retry(options.get("retry"), report)
-
-
-def _check_condition(when: Any, report: Report, offered: frozenset[str]) -> None:
-    if isinstance(when, spec.Condition):
-        if when.callable is not None and not registry.has_callable(when.callable):
-            report(f"when: no condition {when.callable!r} is registered")
-        when = when.expression
-    if isinstance(when, str):
-        problem = expressions.check(when, offered)
-        if problem:
-            report(f"when: {problem}")
-    elif callable(when):
-        _check_function("when", when, offered, report)
-    elif when is not None:
-        report(f"when must be an expression or a function, not {when!r}")
-
-
-def _check_function(option: str, function: Callable[..., Any], offered: frozenset[str], report: Report) -> None:
-    if inspect.iscoroutinefunction(function):
-        report(f"{option}: a coroutine cannot be asked in the middle of a decision; use a plain function")
-    try:
-        wanted = parameters(function)
-    except (TypeError, ValueError):
-        report(f"{option}: the parameters of {function!r} cannot be read")
-        return
-    for item in wanted:
-        if item.kind is item.POSITIONAL_ONLY or (item.name not in offered and item.default is item.empty):
-            report(f"{option}: parameter {item.name!r} is not one of {', '.join(sorted(offered))}")
 
 
 def _check_retry(policy: Any, report: Report) -> None:
@@ -421,10 +387,10 @@ def _check_retry(policy: Any, report: Report) -> None:
         return
     for name in policy:
         if name not in RETRY_OPTIONS:
-            report(f"retry: unknown option {name!r}")
+            report(f"retry: unknown option {name!r}{guess(name, RETRY_OPTIONS)}")
     _check_delays(policy, report)
     attempts = policy.get("max_attempts", 1)
-    if not (_is_whole(attempts) and attempts >= 1):
+    if not (is_whole(attempts) and attempts >= 1):
         report(f"retry: max_attempts must be at least 1, not {attempts!r}")
     for name in ("retry_on", "give_up_on"):
         found = policy.get(name, ())
@@ -435,9 +401,9 @@ def _check_retry(policy: Any, report: Report) -> None:
 def _check_delays(policy: Mapping[str, Any], report: Report) -> None:
     for name in ("base", "cap"):
         if name in policy:
-            _check_time(f"retry: {name}", policy[name], report)
+            check_time(f"retry: {name}", policy[name], report)
     factor = policy.get("factor", 1)
-    if not (_is_number(factor) and factor > 0):
+    if not (is_number(factor) and factor > 0):
         report(f"retry: factor must be a positive number, not {factor!r}")
     if not isinstance(policy.get("jitter", True), bool):
         report(f"retry: jitter must be True or False, not {policy['jitter']!r}")
@@ -451,25 +417,6 @@ def _check_strategy(strategy: Any, report: Report) -> None:
     elif isinstance(strategy, str) and strategy.startswith(spec.CALLABLE_PREFIX):
         name = strategy.removeprefix(spec.CALLABLE_PREFIX)
         if not registry.has_callable(name):
-            report(f"retry: no strategy {name!r} is registered")
+            report(f"retry: no strategy {name!r} is registered{guess(name, registry.callable_names())}")
     elif strategy not in STRATEGIES:
         report(f"retry: strategy must be one of {', '.join(STRATEGIES)} or a function, not {strategy!r}")
-
-
-def _check_time(what: str, value: Any, report: Report) -> None:
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if not _is_number(seconds):
-        report(f"{what} must be a timedelta, not {value!r}")
-    elif seconds <= 0:
-        report(f"{what} must be positive, not {seconds:g} s")
-    elif seconds > spec.LONGEST_TIME.total_seconds():
-        told = value if isinstance(value, timedelta) else f"{seconds:g} s"
-        report(f"{what} must be at most {spec.LONGEST_TIME.days} days, not {told}")
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER

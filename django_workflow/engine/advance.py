@@ -17,7 +17,8 @@ from django_workflow.engine.claim import Taker
 from django_workflow.engine.decisions import OUTERMOST, Activation, Decision, Error, NewArrival, Unfired
 from django_workflow.engine.decisions import Variables as VariablesRow
 from django_workflow.engine.records import EventLog
-from django_workflow.statuses import HELD, PAUSED, QUEUED, RUNNING, SUCCEEDED, WAITING
+from django_workflow.engine.telling import Telling
+from django_workflow.statuses import FAILED, HELD, PAUSED, QUEUED, RUNNING, SUCCEEDED, WAITING
 
 TASK_TABLE = "django_workflow_task"
 #: Tasks written with one statement.
@@ -75,9 +76,11 @@ class Advance:
     queues: names of the queues that received messages, for the notification after the commit.
     cancelled: ids of runs whose running handlers must be told to stop.
     delays: seconds until messages become visible. local: tasks of local runs that can be claimed, as they are made.
+    telling: what is told of it after the commit.
     """
 
     events: EventLog = field(default_factory=EventLog)
+    telling: Telling = field(default_factory=Telling)
     taker: Taker | None = None
     queues: set[str] = field(default_factory=set)
     cancelled: set[UUID] = field(default_factory=set)
@@ -107,6 +110,9 @@ class Advance:
         self._on_retry += decision.on_retry.items()
         for leftover in decision.leftovers:
             self.events.step(run.id, "step.left_over", leftover.step, _leftover(spec, leftover))
+        why = decision.error if decision.status == FAILED else decision.failing
+        if why is not None and run.failing is None:
+            self.telling.fails(run.id, spec.slug, FAILED, why)
         if decision.status is not None:
             self._end_run(run, decision)
         elif _changes(run, decision):
@@ -126,6 +132,7 @@ class Advance:
         if self._on_retry:
             # not `execute`: these rows are among those that this has just written
             db.rows(TELL_RETRIES, [list(column) for column in zip(*self._on_retry, strict=True)])
+        self.telling.after_commit()
 
     def _add_variables(self, run: LockedRun, row: VariablesRow) -> None:
         limit = conf.MAX_OUTPUT_BYTES
@@ -186,6 +193,7 @@ class Advance:
             self._ended[run.id] = decision.status
         kind = "completed" if decision.status == SUCCEEDED else decision.status
         self.events.run(run.id, f"run.{kind}", decision.error)
+        self.telling.ends(run.id, decision.status)
 
     def _send_and_insert_tasks(self) -> None:
         silent: list[NewTask] = []

@@ -29,8 +29,8 @@ class ClaimedTask:
     """A task this worker holds the lease of, with all its handler needs.
 
     is_begun: its begin is recorded, so losing it counts as a failure.
-    is_lost: another worker held it and vanished; it begins only after that has been settled.
-    source_id: the step run that led to its own. worker_id: of this attempt. lost_worker_id: of the one that vanished.
+    is_lost: another worker had it and did not extend its lease; it begins only after that has been settled.
+    source_id: the step run that led to its own. worker_id: of this attempt. lost_worker_id: of the one that was lost.
     age: seconds since the task was made.
     input, variables: JSON text, where the handler asks for it. is_input_read: the input is here.
     dependencies: outputs that the handler takes by name. sources: the steps whose outputs were looked for.
@@ -200,7 +200,7 @@ class Taker:
     """A worker that claims tasks as they are made: its queues were empty when it last looked, and it has free slots.
 
     Nobody waits longer for it, for nothing waits; a chain's next step begins without a round through the
-    queue. The message is sent all the same, hidden for the lease: should the worker vanish, it appears.
+    queue. The message is sent all the same, hidden for the lease: should the worker not settle it, it appears.
 
     lease: seconds. queues: those it serves and found empty. slots: how many tasks it can begin at once.
     knows: whether it has the code of a step. taken: the tasks it got. opened: as for `claim`.

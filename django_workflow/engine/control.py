@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from django_workflow import db, text
-from django_workflow.engine import close, cut_off
+from django_workflow.engine import close, cut_off, publish
 from django_workflow.engine.advance import LockedRun
 from django_workflow.engine.records import EventLog
 from django_workflow.engine.settle import lock_runs, notifications
+from django_workflow.engine.telling import Telling
 from django_workflow.exceptions import AlreadySettled, RunNotFound
 from django_workflow.statuses import CANCELLED, RUN_TERMINAL
 
@@ -61,10 +62,17 @@ def end_runs(run_ids: Sequence[UUID], status: str, event: str, *, reason: str, b
     if not run_ids:
         return set()
     error = {"step": "", "class": status, "message": reason} | ({"by": by} if by else {})
-    cut_off.store_outputs(db.rows(END_RUNS, [status, json.dumps(error), list(run_ids)]))
+    ended = db.rows(END_RUNS, [status, json.dumps(error), list(run_ids)])
+    cut_off.store_outputs(ended)
     cancelled = close.close_runs(dict.fromkeys(run_ids, status))
     events = EventLog()
     for run_id in run_ids:
         events.run(run_id, event, {"reason": reason} | ({"by": by} if by else {}))
     events.write()
+    telling = Telling()
+    for run_id, version_id, _ in ended:
+        telling.ends(run_id, status)
+        if status != CANCELLED:
+            telling.fails(run_id, publish.spec_of(version_id).slug, status, error)
+    telling.after_commit()
     return cancelled

@@ -20,7 +20,7 @@ from django_workflow.exceptions import InvalidArgument, NotSupported, UnknownFlo
 class DeadLetter:
     """A task whose failure ended its run, and which nobody has taken care of yet.
 
-    index: its place in a map step. attempts: how often it was tried. error_class, message, fingerprint:
+    index: its place in a map step. attempts: how many of its attempts count. error_class, message, fingerprint:
     of the last attempt; the fingerprint is equal for errors that differ in numbers and quoted values only.
     """
 
@@ -39,7 +39,7 @@ class DeadLetter:
 # a failure that was tolerated, or for which its step was skipped, ended no run: its step has not failed
 LIST = """
     SELECT t.id, r.id, f.slug, s.step, t.index, coalesce(a.error_class, ''), coalesce(a.message, ''),
-           coalesce(a.fingerprint, ''), t.ended_at, t.attempt
+           coalesce(a.fingerprint, ''), t.ended_at, t.failure_count
     FROM django_workflow_run r
     JOIN django_workflow_flowdefinition f ON f.id = r.flow_id
     JOIN django_workflow_steprun s ON s.run_id = r.id AND s.status = 'failed'

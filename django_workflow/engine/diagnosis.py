@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 from django_workflow import db, queue
 from django_workflow.conf import conf
-from django_workflow.definition.declare import FlowDeclaration
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine import publish
-from django_workflow.exceptions import DefinitionError
 from django_workflow.models import FlowVersion, Queue
 
 OK, WARNING, ERROR = "ok", "warning", "error"
@@ -71,14 +69,9 @@ def _database() -> Iterator[Finding]:
 
 
 def _definitions() -> Iterator[Finding]:
-    good = 0
-    for flow in registry.flows():
-        try:
-            _ = flow.spec
-            good += 1
-        except DefinitionError as error:
-            yield Finding(ERROR, error.message, "mend the flow; it cannot be started")
-    yield Finding(OK, f"{good} flows are declared in code")
+    for _, error in registry.invalid():
+        yield Finding(ERROR, error.message, "mend the flow, it cannot be started; manage.py check names the lines")
+    yield Finding(OK, f"{len(registry.specs())} flows are declared in code")
     live = (
         FlowVersion.objects.using(conf.DATABASE).filter(runs__id__isnull=False, runs__ended_at__isnull=True).distinct()
     )
@@ -89,7 +82,8 @@ def _definitions() -> Iterator[Finding]:
             yield Finding(
                 WARNING,
                 f"unsettled runs of {version} need handlers that this code does not have: {', '.join(missing)}",
-                "keep a worker with the older code until they have settled, or cancel them",
+                "give a renamed step name='the old name'; else keep a worker with the older code until they have "
+                "settled, or cancel them",
             )
 
 
@@ -125,7 +119,7 @@ def _workers() -> Iterator[Finding]:
     count = 0
     for worker_id, hostname, pid, queues, age, lease in db.rows(WORKERS):
         if age > lease:
-            text = f"worker {worker_id} ({hostname}:{pid}) was last heard of {age:,.0f} s ago"
+            text = f"worker {worker_id} ({hostname}:{pid}) was last seen {age:,.0f} s ago"
             yield Finding(WARNING, text, "it crashed or was killed; its tasks run again after their lease")
         else:
             count += 1
@@ -149,7 +143,7 @@ def _names(queues: str) -> list[str]:
 
 def _queues() -> Iterator[Finding]:
     known = set(queue.existing())
-    wanted = {name for flow in registry.flows() for name in _queue_names(flow)}
+    wanted = {name for spec in registry.specs() for name in publish.queues_of(spec)}
     wanted |= set(Queue.objects.using(conf.DATABASE).values_list("name", flat=True))
     for name in sorted(wanted - known):
         yield Finding(ERROR, f"queue {name!r} does not exist", "run: manage.py migrate, or start a worker")
@@ -164,13 +158,6 @@ def _queues() -> Iterator[Finding]:
             )
         else:
             yield Finding(OK, f"queue {name!r}: {waiting:,} tasks wait")
-
-
-def _queue_names(flow: FlowDeclaration) -> set[str]:
-    try:
-        return publish.queues_of(flow.spec)
-    except DefinitionError:
-        return set()
 
 
 PAUSES = """

@@ -84,7 +84,7 @@ class Ending:
         elif ending.is_exhausted():
             ending.status = FAILED
             return ending
-        elif outcome.kind == LOST and task.is_lost:
+        elif outcome.was_lost_before:
             ending.keeps_lease = run.status != PAUSED and run.may_take(task.queue)
         else:
             try:
@@ -110,6 +110,11 @@ class Ending:
         error = self.outcome.error
         wanted = self.outcome.retry_after is not None or error is None or policy.wants(error.classes)
         return not self.outcome.is_retryable or not wanted or self.failure_count >= policy.max_attempts
+
+    def most_attempts(self) -> int | None:
+        """Return how many failures the step's policy allows; None where it does not count them."""
+        most = policy_of(self.outcome.task.step).max_attempts
+        return most if most < UNLIMITED else None
 
     def backoff(self) -> float:
         """Return the seconds until the next attempt; a handler or strategy that asks for more gets the longest time."""
@@ -237,14 +242,13 @@ def record_attempts(endings: Sequence[Ending]) -> None:
         outcome, task = item.outcome, item.outcome.task
         if outcome.kind in (SUCCEEDED, SKIPPED):
             continue
-        was_lost = outcome.kind == LOST and task.is_lost
         error = outcome.error or ErrorRecord("", outcome.reason)
         values.append((
-            task.run_id, task.id, task.lost_lease_id if was_lost else task.lease_id, task.attempt - was_lost,
+            task.run_id, task.id, task.lost_lease_id if outcome.was_lost_before else task.lease_id, outcome.attempt,
             outcome.is_counted, None if outcome.begun_at is None else now - outcome.begun_at,
             0.0 if outcome.ended_at is None else now - outcome.ended_at, outcome.kind,
             error.error_class[:200], error.message, error.traceback, error.fingerprint if outcome.error else "",
-            task.lost_worker_id if was_lost else task.worker_id,
+            task.lost_worker_id if outcome.was_lost_before else task.worker_id,
         ))  # fmt: skip
     if values:
         db.execute(INSERT_ATTEMPTS, [list(column) for column in zip(*values, strict=True)])
@@ -403,7 +407,7 @@ def write_task_events(endings: Sequence[Ending], events: EventLog) -> None:
             item.status, "task.retried"
         )
         if outcome.kind != RELEASED:
-            events.task(task.run_id, kind, task.step.name, task.id, {"attempt": task.attempt})
+            events.task(task.run_id, kind, task.step.name, task.id, {"attempt": outcome.attempt})
 
 
 def drop_messages(endings: Sequence[Ending]) -> None:

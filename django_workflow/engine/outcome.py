@@ -24,12 +24,16 @@ MAX_TRACEBACK = 20_000
 
 @dataclass(frozen=True, slots=True)
 class ErrorRecord:
-    """An error as it is stored; `classes` are the names of its class and bases."""
+    """An error as it is stored; `classes` are the names of its class and bases.
+
+    exception: the exception itself, in the process in which it was raised, where it has a traceback.
+    """
 
     error_class: str
     message: str
     traceback: str = ""
     classes: tuple[str, ...] = ()
+    exception: BaseException | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, error: BaseException) -> ErrorRecord:
@@ -40,6 +44,7 @@ class ErrorRecord:
             storable(text_of(error))[:MAX_MESSAGE],
             storable(text)[-MAX_TRACEBACK:],
             class_names(error),
+            error if text else None,  # what cannot be written down cannot be logged either
         )
 
     @property
@@ -86,6 +91,16 @@ class Outcome:
     events: list[tuple[str, str]] = field(default_factory=list)
 
     @property
+    def was_lost_before(self) -> bool:
+        """Whether it is about the attempt before this claim, which met a task that another worker had."""
+        return self.kind == LOST and self.task.is_lost
+
+    @property
+    def attempt(self) -> int:
+        """The number of the attempt that ended; the claim that meets a lost one has drawn the next number."""
+        return self.task.attempt - self.was_lost_before
+
+    @property
     def duration_ms(self) -> int | None:
         """How long the handler took; None where it did not begin here."""
         if self.begun_at is None or self.ended_at is None:
@@ -119,15 +134,15 @@ def timed_out(task: ClaimedTask, seconds: float, **more: Any) -> Outcome:
     return Outcome(task, TIMED_OUT, error=error, is_retryable=task.step.retry_when is None, **more)
 
 
-def lost(task: ClaimedTask) -> Outcome:
-    """Another worker held the task and vanished; counts if the handler had begun."""
-    message = "the worker vanished while it held this task"
+def lost(task: ClaimedTask, lease: float) -> Outcome:
+    """Another worker had the task and did not extend its lease of so many seconds; counts if the handler had begun."""
+    message = f"The worker did not report within its lease ({lease:g} s)."
     error = ErrorRecord("WorkerLost", message, classes=("WorkerLost",))
     return Outcome(task, LOST, error=error, is_counted=task.is_begun)
 
 
 def lost_elsewhere(task: ClaimedTask, why: str, *, has_begun: bool, **more: Any) -> Outcome:
-    """What executed the handler vanished, and the worker did not; counts if the handler had begun, or was lost before.
+    """What executed the handler is gone, and the worker is not; counts if the handler had begun, or was lost before.
 
     What does not count is tried again soon.
     """

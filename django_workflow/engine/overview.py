@@ -20,7 +20,16 @@ from django_workflow.engine.start import checked_labels
 from django_workflow.exceptions import InvalidArgument, RunNotFound, UnknownFlow
 from django_workflow.models import FlowDefinition, Run
 from django_workflow.models.fields import ClockTimestamp
-from django_workflow.statuses import FAILED, RUN_STATUSES, RUN_TERMINAL, RUNNING, SKIPPED, STEP_TERMINAL
+from django_workflow.statuses import (
+    CANCELLED,
+    FAILED,
+    RUN_STATUSES,
+    RUN_TERMINAL,
+    RUNNING,
+    SKIPPED,
+    STEP_TERMINAL,
+    SUCCEEDED,
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,8 @@ class RunStatus:
     total: tasks made so far, one for each step that was skipped or still waits, and, while the run is not settled,
         one for each step not reached yet; it grows when a map step begins.
     settled: how many of these are over, however they ended. failed: tasks that failed for good.
-    percentage: settled of total; 100 for a settled run; None while a run with loops goes on.
+    percentage: what was done, of all the tasks that the run has or would have had; 100 for a run that succeeded; None
+        for another one with loops.
     current_steps: names of the steps that are running, in the order of the flow.
     output: of a settled run, by leaf step, else None.
     errors: records of the failures so far, with step, class and message.
@@ -57,6 +67,7 @@ class _StepRow:
     open_tasks: int
     failed_count: int
     error: str | None
+    succeeded: int | None
 
     @property
     def size(self) -> int:
@@ -66,11 +77,21 @@ class _StepRow:
     def settled(self) -> int:
         return self.size if self.status in STEP_TERMINAL else self.task_count - self.open_tasks
 
+    @property
+    def done(self) -> int:
+        """Tasks that succeeded or were skipped."""
+        if self.status in (FAILED, CANCELLED):
+            return self.succeeded or 0  # its counters do not tell these from those that its end cancelled
+        return self.settled - self.failed_count
 
-# one statement, so that run and steps are of one moment; the counters tell what tasks would
+
+# one statement, so that run and steps are of one moment; the counters tell what tasks would, but for a map that ended
+# before all of its tasks
 READ_STANDING = """
     SELECT r.status, r.version_id, r.error, r.output,
-           s.step, s.status, s.task_count, s.open_tasks, s.failed_count, s.error
+           s.step, s.status, s.task_count, s.open_tasks, s.failed_count, s.error,
+           CASE WHEN s.status IN ('failed', 'cancelled') AND s.task_count > 1 THEN (
+               SELECT count(*) FROM django_workflow_task t WHERE t.step_run_id = s.id AND t.status = 'succeeded') END
     FROM django_workflow_run r LEFT JOIN django_workflow_steprun s ON s.run_id = r.id
     WHERE r.id = %s::uuid ORDER BY s.id
 """
@@ -88,14 +109,14 @@ def run_status(run_id: UUID) -> RunStatus:
     rows = [_StepRow(*row[4:]) for row in found if row[4] is not None]
     spec = publish.readable_spec(version_id)
     is_settled = status in RUN_TERMINAL
-    total = sum(row.size for row in rows) + (0 if is_settled else _steps_to_come(spec, rows))
+    made, to_come = sum(row.size for row in rows), _steps_to_come(spec, rows)
     settled = sum(row.settled for row in rows)
     return RunStatus(
         status=status,
-        total=total,
+        total=made if is_settled else made + to_come,
         settled=settled,
         failed=sum(row.failed_count for row in rows),
-        percentage=_percentage(spec, settled, total, is_settled=is_settled),
+        percentage=_percentage(spec, status, sum(row.done for row in rows), made + to_come),
         current_steps=_in_order(spec, {row.step for row in rows if row.status == RUNNING}),
         output=outputs.run_output(run_id, spec, payload.loads(declared)) if is_settled and spec is not None else None,
         errors=_errors(rows, error),
@@ -106,12 +127,12 @@ def _steps_to_come(spec: FlowSpec | None, rows: Iterable[_StepRow]) -> int:
     return 0 if spec is None else len(set(spec.steps).difference(row.step for row in rows))
 
 
-def _percentage(spec: FlowSpec | None, settled: int, total: int, *, is_settled: bool) -> float | None:
-    if is_settled:
+def _percentage(spec: FlowSpec | None, status: str, done: int, total: int) -> float | None:
+    if status == SUCCEEDED:
         return 100.0
     if spec is None or spec.has_loops:
-        return None  # nobody knows how often a loop will turn
-    return 100.0 * settled / total if total else 0.0
+        return None  # nobody knows how often a loop will turn, or would have
+    return 100.0 * done / total if total else 0.0
 
 
 def _in_order(spec: FlowSpec | None, steps: set[str]) -> list[str]:

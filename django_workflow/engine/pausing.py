@@ -95,7 +95,10 @@ HELD_BY_PAUSE = """
 SET_RESUMED = """
     UPDATE django_workflow_run
     SET status = CASE WHEN started_at IS NULL THEN 'scheduled' ELSE 'running' END,
-        deadline_at = deadline_at + (clock_timestamp() - paused_at), paused_at = NULL, is_paused_with_flow = false
+        deadline_at = deadline_at + (clock_timestamp() - paused_at), is_paused_with_flow = false,
+        paused_seconds = paused_seconds + CASE WHEN started_at IS NULL THEN 0
+                                               ELSE extract(epoch FROM clock_timestamp() - paused_at) END,
+        paused_at = NULL
     WHERE id = ANY(%s::uuid[])
 """
 # an arrival on its way keeps the delay that remained

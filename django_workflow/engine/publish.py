@@ -65,8 +65,8 @@ def _key(spec: FlowSpec) -> tuple[str, str, str, str]:
 
 def _publish(specs: Sequence[FlowSpec]) -> list[tuple[int, int]]:
     """Publish definitions of different flows and their queues; return the ids of each one's flow and version."""
-    if problems := taken_by_stored_flows(spec.slug for spec in specs):
-        raise DefinitionError(problems)
+    if taken := taken_by_stored_flows(spec.slug for spec in specs):
+        raise DefinitionError(list(taken.values()))
     is_inside = _add_missing(lambda: _unstored(specs), _add_versions)
     ensure_queues(set().union(*map(queues_of, specs)), is_inside=is_inside)
     stored = _versions_of(specs)
@@ -78,17 +78,17 @@ def _publish(specs: Sequence[FlowSpec]) -> list[tuple[int, int]]:
     return found
 
 
-def taken_by_stored_flows(slugs: Iterable[str]) -> list[str]:
-    """Return what is wrong with flows declared in code whose slugs flows stored as data have."""
+def taken_by_stored_flows(slugs: Iterable[str]) -> dict[str, str]:
+    """Return what is wrong with flows declared in code whose slugs flows stored as data have, by slug."""
     declared = {slug: place for slug in slugs if (place := registry.place_of(slug)) is not None}
     if not declared:
-        return []
+        return {}
     rows = FlowDefinition.objects.using(conf.DATABASE).filter(slug__in=declared, source=FlowDefinition.Source.STORED)
-    return [
-        f"flow {slug!r} is there twice: {declared[slug]}, and stored as data in the database {conf.DATABASE!r} "
+    return {
+        slug: f"flow {slug!r} is there twice: {declared[slug]}, and stored as data in the database {conf.DATABASE!r} "
         f"since {created_at:%Y-%m-%d %H:%M}; give one of them another name"
         for slug, created_at in rows.order_by("slug").values_list("slug", "created_at")
-    ]
+    }
 
 
 def spec_of(version_id: int) -> FlowSpec:
@@ -163,9 +163,19 @@ def queues_of(spec: FlowSpec) -> set[str]:
 
 
 def publish_declared() -> None:
-    """Publish every flow declared in this process, and its queues."""
+    """Publish every sound flow declared in this process, and its queues; the others are named in the log.
+
+    One mistake in one flow keeps none of the others from their work.
+    """
     ensure_queues([conf.DEFAULT_QUEUE])
-    specs = [flow.spec for flow in registry.flows()]
+    taken = taken_by_stored_flows(flow.slug for flow in registry.flows())
+    unsound = {
+        flow.slug: f"{'; '.join(error.problems)} (manage.py check names the lines)"
+        for flow, error in registry.invalid()
+    } | taken
+    for slug, problem in unsound.items():
+        logger.error("flow %r is not served: %s", slug, problem)
+    specs = [spec for spec in registry.specs() if spec.slug not in unsound]
     _publish([spec for spec in specs if _key(spec) not in published.versions])
     flows = FlowDefinition.objects.using(conf.DATABASE)
     flows.filter(slug__in=[spec.slug for spec in specs], retired_at__isnull=False).update(retired_at=None)

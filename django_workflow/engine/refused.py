@@ -16,6 +16,7 @@ from django_workflow.engine import close
 from django_workflow.engine.outcome import ErrorRecord
 from django_workflow.engine.records import EventLog
 from django_workflow.engine.routing import error_of
+from django_workflow.engine.telling import Telling
 from django_workflow.statuses import FAILED
 
 logger = logging.getLogger("django_workflow")
@@ -23,7 +24,8 @@ logger = logging.getLogger("django_workflow")
 FAIL_UNSETTLED_RUN = """
     UPDATE django_workflow_run
     SET status = 'failed', open_steps = 0, ended_at = clock_timestamp(), error = %s::jsonb
-    WHERE id = %s AND status IN ('running', 'paused') RETURNING id
+    WHERE id = %s AND status IN ('running', 'paused')
+    RETURNING (SELECT slug FROM django_workflow_flowdefinition WHERE id = flow_id)
 """
 
 
@@ -35,10 +37,13 @@ def fail_run(run_id: UUID, error: Exception) -> set[UUID]:
     record = ErrorRecord.of(error)
     told = error_of("", record.error_class, record.message)
     close.begin_scheduled([run_id])
-    if not db.rows(FAIL_UNSETTLED_RUN, [json.dumps(told), run_id]):
+    found = db.rows(FAIL_UNSETTLED_RUN, [json.dumps(told), run_id])
+    if not found:
         return set()
-    told_in_logs = db.for_logs(error)
-    logger.error("run failed, for what follows in it was refused: %s", told_in_logs, extra={"run_id": str(run_id)})
+    telling = Telling()
+    telling.fails(run_id, found[0][0], FAILED, told, error)
+    telling.ends(run_id, FAILED)
+    telling.after_commit()
     cancelled = close.close_runs({run_id: FAILED})
     events = EventLog()
     events.run(run_id, "run.failed", told)

@@ -134,13 +134,13 @@ NAMED_VERSIONS = """
 def _gone_queues(removed_flows: Iterable[str]) -> list[str]:
     """Return the queues that no flow names, no worker serves and no task is in."""
     used = {conf.DEFAULT_QUEUE, *(row[0] for row in db.rows(USED_QUEUES))}
-    for flow in registry.flows():
-        used |= publish.queues_of(flow.spec)
-    for (version_id,) in db.rows(NAMED_VERSIONS, [list(removed_flows)]):
-        spec = publish.readable_spec(version_id)
-        if spec is None:
-            return []  # a later release wrote it, and knows which queues it names
+    for spec in registry.specs():
         used |= publish.queues_of(spec)
+    for (version_id,) in db.rows(NAMED_VERSIONS, [list(removed_flows)]):
+        stored = publish.readable_spec(version_id)
+        if stored is None:
+            return []  # a later release wrote it, and knows which queues it names
+        used |= publish.queues_of(stored)
     found = db.rows("SELECT name FROM django_workflow_queue WHERE paused_at IS NULL ORDER BY name")
     return [name for (name,) in found if name not in used]
 

@@ -14,6 +14,7 @@ from django_workflow.engine import close, ends, held, publish, refused
 from django_workflow.engine.advance import Advance, LockedRun
 from django_workflow.engine.claim import ClaimedTask, Taker, equip_taken
 from django_workflow.engine.ends import Ending
+from django_workflow.engine.log_fields import log_fields
 from django_workflow.engine.outcome import Outcome
 from django_workflow.engine.outputs import read_inputs
 from django_workflow.engine.routing import RunFacts, RunState, StepEnd, decide
@@ -112,7 +113,8 @@ def _settle_together(outcomes: Sequence[Outcome], wait_ms: int | None, taker: Ta
 def _settle_apart(outcomes: Sequence[Outcome], wait_ms: int | None, error: Exception) -> Settled:
     """Halve a pile that was refused, by runs first; a single outcome fails with the error."""
     if len(outcomes) == 1:
-        logger.error("outcome refused: %s", db.for_logs(error), extra={"task": outcomes[0].task.id})
+        # the failure that comes of it is told once it is settled
+        logger.warning("outcome refused: %s", db.for_logs(error), extra=log_fields(outcomes[0].task))
         if not outcomes[0].is_retryable and outcomes[0].output is None:
             # it failed already and still cannot be written: this is no fault of its data
             return _end_its_run(outcomes[0], wait_ms, error)
@@ -281,6 +283,7 @@ class _Settling:
     def count_down(self, endings: Sequence[Ending]) -> dict[UUID, list[StepEnd]]:
         """Write attempts and step runs; return the steps that ended, by run."""
         ends.record_attempts(endings)
+        self.advance.telling.attempts = [item for item in endings if item.outcome.error is not None]
         ends.write_task_events(endings, self.advance.events)
         steps = ends.end_step_runs(endings, self.advance.events)
         self.advance.cancelled |= close.cancel_tasks(steps.closed)

@@ -269,14 +269,14 @@ def local_lease_key(run_id: UUID) -> int:
 
 
 def end_lost_local_runs() -> int:
-    """End local runs as failed whose process has vanished: their advisory lock is free."""
+    """End local runs as failed whose process has ended: their advisory lock is free."""
     return sum(_apart(_end_if_lost, run_id, run=run_id) for (run_id,) in db.rows(LOCAL_RUNS, [BATCH]))
 
 
 def _end_if_lost(run_id: UUID) -> int:
     with db.atomic():
         if db.rows(TRY_LOCAL_LEASE, [local_lease_key(run_id)])[0][0] and db.rows(LOCK_IF_UNSETTLED, [run_id]):
-            end_runs([run_id], FAILED, "run.failed", reason="lost: the process that executed this run vanished")
+            end_runs([run_id], FAILED, "run.failed", reason="lost: the process that executed this run ended before it")
             return 1
     return 0
 

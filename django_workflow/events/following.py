@@ -283,7 +283,8 @@ class Following(Generic[T]):
             listener.close()
 
     def _wait_to_connect(self, error: Exception, ends_at: float) -> None:
-        logger.warning("the connection that listens was lost, trying again: %s", error)
+        if self._retry == RETRIES[0]:
+            logger.warning("the connection that listens was lost, trying again: %s", error)
         self._disconnect()
         self._bell.wait(max(0.0, min(self._retry, ends_at - time.monotonic())))
         self._retry = min(RETRIES[1], self._retry * 2)
@@ -301,6 +302,8 @@ class Following(Generic[T]):
         assert self._listener is not None
         before = self._source.position
         found, read = self._source.read(self._listener.rows)
+        if self._retry != RETRIES[0]:
+            logger.warning("the connection that listens is back")
         self._retry = RETRIES[0]
         self._ready.extend(found)
         if self._source.position != before:

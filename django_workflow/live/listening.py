@@ -82,7 +82,8 @@ class Listening:
         except Exception as error:
             # whatever is wrong with the database may be right again later; pages know until then
             self._leadership.doubt()
-            logger.warning("the connection that listens for live pages was lost, trying again: %s", error)
+            if not self._is_broken:
+                logger.warning("the connection that listens for live pages was lost, trying again: %s", error)
             self._is_broken = True
             self._tell(STALE, False)
             self._bell.wait(self._retry)
@@ -104,6 +105,8 @@ class Listening:
 
     def _recover(self) -> None:
         """The connection works: what was said of it is over."""
+        if self._is_broken:
+            logger.warning("the connection that listens for live pages is back")
         if self._is_broken and self._is_elected:
             self._tell(RESYNC, False)
         self._is_broken, self._retry = False, RETRIES[0]

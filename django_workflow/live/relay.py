@@ -66,9 +66,12 @@ class Relay:
             self._sent += 1
             try:
                 await self._layer.group_send(GROUP, self._message(told))
+                if retry != RETRIES[0]:
+                    logger.warning("the channel layer takes messages again")
                 retry = RETRIES[0]
             except Exception as error:  # each layer has errors of its own
-                logger.warning("the channel layer takes no messages, trying again: %s", error)
+                if retry == RETRIES[0]:
+                    logger.warning("the channel layer takes no messages, trying again: %s", error)
                 self._outbox.put(RESYNC)
                 await asyncio.sleep(retry)
                 retry = min(RETRIES[1], 2 * retry)
@@ -90,13 +93,16 @@ class Relay:
                 await self._join(channel)
                 self._received.clear()
                 self._deliver(RESYNC)
+                if retry != RETRIES[0]:
+                    logger.warning("the channel layer delivers messages again")
                 retry = RETRIES[0]
                 while True:
                     self._take(await self._layer.receive(channel))
                     if time.monotonic() - self._joined_at > REJOIN:
                         await self._join(channel)
             except Exception as error:
-                logger.warning("the channel layer delivers no messages, trying again: %s", error)
+                if retry == RETRIES[0]:
+                    logger.warning("the channel layer delivers no messages, trying again: %s", error)
                 self._deliver(STALE)
                 await asyncio.sleep(retry)
                 retry = min(RETRIES[1], 2 * retry)

@@ -200,6 +200,12 @@ class Migration(migrations.Migration):
                     models.DateTimeField(blank=True, help_text="Its clock stands still since then.", null=True),
                 ),
                 (
+                    "paused_seconds",
+                    models.FloatField(
+                        db_default=0.0, default=0.0, help_text="How long it was paused until its last resume."
+                    ),
+                ),
+                (
                     "is_paused_with_flow",
                     models.BooleanField(
                         db_default=False, default=False, help_text="Resuming the flow resumes it, too."
@@ -377,7 +383,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "lost_count",
-                    models.SmallIntegerField(db_default=0, default=0, help_text="How often its worker vanished."),
+                    models.SmallIntegerField(
+                        db_default=0, default=0, help_text="How often its lease ended without a report."
+                    ),
                 ),
                 ("progress", models.FloatField(blank=True, help_text="0 to 1, told by the handler.", null=True)),
                 ("created_at", models.DateTimeField(db_default=django_workflow.models.fields.ClockTimestamp())),

@@ -69,6 +69,9 @@ class Run(WorkflowModel):
     deadline_at = models.DateTimeField(null=True, blank=True, help_text="An unsettled run ends timed out then.")
     started_at = models.DateTimeField(null=True, blank=True)
     paused_at = models.DateTimeField(null=True, blank=True, help_text="Its clock stands still since then.")
+    paused_seconds = models.FloatField(
+        default=0.0, db_default=0.0, help_text="How long it was paused until its last resume."
+    )
     is_paused_with_flow = models.BooleanField(
         default=False, db_default=False, help_text="Resuming the flow resumes it, too."
     )
@@ -195,7 +198,9 @@ class Task(WorkflowModel):
     index = models.IntegerField(default=0, db_default=0)
     attempt = models.IntegerField(default=0, db_default=0, help_text="Claims so far; only grows.")
     failure_count = models.IntegerField(default=0, db_default=0, help_text="Counted failures, limited by max_attempts.")
-    lost_count = models.SmallIntegerField(default=0, db_default=0, help_text="How often its worker vanished.")
+    lost_count = models.SmallIntegerField(
+        default=0, db_default=0, help_text="How often its lease ended without a report."
+    )
     progress = models.FloatField(null=True, blank=True, help_text="0 to 1, told by the handler.")
     created_at = models.DateTimeField(db_default=ClockTimestamp())
     due_at = models.DateTimeField(null=True, blank=True, help_text="Not before this time.")

@@ -8,40 +8,39 @@ from typing import Any
 from django import template
 from django.urls import get_script_prefix
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 from django_workflow import times
 from django_workflow.payload import readable
+from django_workflow.web import signs
 
 register = template.Library()
 
-#: A sign for each status, besides its colour and its word.
-SIGNS = {
-    "scheduled": "◷",
-    "waiting": "○",
-    "queued": "◔",
-    "held": "‖",
-    "running": "▶",
-    "paused": "‖",
-    "suspended": "⏾",
-    "succeeded": "✓",
-    "failed": "✕",
-    "skipped": "↷",
-    "cancelled": "⊘",
-    "timed_out": "⧖",
-    "lost": "?",
-    "released": "↩",
-}
+
+@register.filter
+def words(value: str) -> str:
+    """Return a status, or another name of the engine's, as people say it."""
+    return value.replace("_", " ")
 
 
 @register.simple_tag
 def status(value: str) -> SafeString:
     """Return a pill that tells a status by sign, word and colour."""
-    word = value.replace("_", " ")
-    return format_html(
-        '<span class="status status-{}"><span class="sign" aria-hidden="true">{}</span> {}</span>',
-        value, SIGNS.get(value, "•"), word,
-    )  # fmt: skip
+    return format_html('<span class="status status-{}">{} {}</span>', value, sign(value), words(value))
+
+
+@register.simple_tag
+def sign(name: str) -> SafeString:
+    """Return a sign as a picture that stands in a line of text; its meaning stands beside it in words."""
+    path = sign_path(name)
+    return format_html('<svg class="sign" viewBox="0 0 16 16" aria-hidden="true" focusable="false">{}</svg>', path)
+
+
+@register.simple_tag
+def sign_path(name: str) -> SafeString:
+    """Return a sign as a part of a larger picture, in a field of 16 by 16."""
+    solid = mark_safe(' class="sign-solid"') if signs.is_solid(name) else ""
+    return format_html('<path{} d="{}"/>', solid, signs.path_of(name))
 
 
 @register.simple_tag
@@ -88,6 +87,14 @@ def elapsed(start: datetime | None, end: datetime | None = None) -> SafeString |
     )
 
 
+@register.simple_tag
+def lasted(time: timedelta | None, since: datetime | None = None) -> SafeString | str:
+    """Return a length of time; one that goes on since a moment ticks by a script."""
+    if since is not None:
+        return elapsed(since)
+    return "–" if time is None else format_html('<span class="duration">{}</span>', duration(time))
+
+
 @register.filter
 def duration(value: timedelta | float | None) -> str:
     """Return a length of time (a timedelta or seconds) in its two largest units."""
@@ -123,3 +130,21 @@ def short(value: Any) -> str:
 def error_class(value: Any) -> str:
     """Return the name of an error's class without its module."""
     return str(value or "").rpartition(".")[2]
+
+
+#: Lines and characters of a message that are shown before its reader asks for all of it.
+OPENING_LINES, OPENING_CHARACTERS = 6, 600
+
+
+@register.filter
+def opening(text: str) -> str:
+    """Return the beginning of a text, with a sign of what is left out; a text that is not long as it is."""
+    lines = str(text).splitlines()
+    begin = "\n".join(lines[:OPENING_LINES])[:OPENING_CHARACTERS]
+    return f"{begin.rstrip()}…" if len(lines) > OPENING_LINES or len(str(text)) > OPENING_CHARACTERS else str(text)
+
+
+@register.filter
+def is_long(text: str) -> bool:
+    """Say whether more than the beginning of a text has to be asked for."""
+    return opening(text) != str(text)

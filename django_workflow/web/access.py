@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
+from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import resolve_url
+from django.shortcuts import render, resolve_url
 from django.urls import NoReverseMatch, reverse
 
 from django_workflow import permissions
@@ -21,18 +23,36 @@ View = Callable[..., HttpResponse]
 
 
 def page(view: View) -> View:
-    """Let a view be seen by users with `view_run`: others are asked to log in, or refused."""
+    """Let a view be seen by users with `view_run`: others are asked to log in, or told that they may not see it."""
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path(), login_url())
-        require(request, permissions.VIEW)
-        response = view(request, *args, **kwargs)
+        try:
+            require(request, permissions.VIEW)
+            response = view(request, *args, **kwargs)
+        except PermissionDenied:
+            response = refusal(request)
+        except Http404 as error:
+            response = render(request, "django_workflow/404.html", {"reason": str(error)}, status=404)
         response.headers.setdefault("Cache-Control", "private, no-store")
         return response
 
     return guarded
+
+
+def refusal(request: HttpRequest) -> HttpResponse:
+    """Return the page that says what its reader may not do, and leads on."""
+    back = f"{login_url()}?{urlencode({REDIRECT_FIELD_NAME: request.get_full_path()})}"
+    context = {"may_look": permissions.may(request.user, permissions.VIEW), "login_url": back}
+    return render(request, "django_workflow/403.html", context, status=403)
+
+
+@page
+def no_run(request: HttpRequest, text: str) -> HttpResponse:
+    """Say that a text is no id of a run."""
+    raise Http404(f"{text!r} is no id of a run.")
 
 
 def login_url() -> str:

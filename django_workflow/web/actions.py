@@ -15,10 +15,12 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from django_workflow import permissions
 from django_workflow.conf import conf
+from django_workflow.engine.retry_request import ALL_STEPS
 from django_workflow.models import FlowDefinition, Queue, Run
 from django_workflow.statuses import RUN_TERMINAL
 from django_workflow.web import forms, performing, previews, verbs
@@ -63,10 +65,14 @@ class Question:
     subject_url: str = ""
     #: What the verb is done to, in the words of its button: "the run", "3 runs".
     noun: str = "the run"
+    #: What the button says in place of verb and noun: how a run is retried.
+    says: str = ""
 
     @property
     def confirmation(self) -> str:
         """What the button says: a "Cancel" alone might mean to leave the page."""
+        if self.says:
+            return self.says
         if self.verb.name == verbs.COMPLETE_STEP:
             return f"Mark {self.noun} done"
         return f"{self.verb.label} {self.noun}"
@@ -122,10 +128,22 @@ def act_on_run(request: HttpRequest, run_id: UUID, name: str) -> HttpResponse:
     shows_payload = permissions.may(request.user, permissions.VIEW_PAYLOAD, run.flow)
     preview = previews.of_run(verb, run, step=step, activation=activation, request=asked, shows_payload=shows_payload)
     subject = f"step {step} of {run}" if step else str(run)
-    question = Question(verb, f"{verb.label}: {subject}", subject, form, preview, next_url(request, ""))
+    says = _retry_in_words(form)
+    question = Question(verb, f"{says or verb.label}: {subject}", subject, form, preview, next_url(request, ""))
+    question.says = says
     question.subject_url = url
     question.noun = "the step" if verb.name in (verbs.SKIP_STEP, verbs.COMPLETE_STEP) else "the run"
     return ask(request, question)
+
+
+def _retry_in_words(form: forms.ReasonForm) -> str:
+    """Say what a retry will run, as its button says it; "" for another action."""
+    if not isinstance(form, forms.RetryForm):
+        return ""
+    request = form.request("", "")
+    if request.from_step:
+        return _("Run again from %(step)s") % {"step": request.from_step}
+    return _("Run all again") if request.mode == ALL_STEPS else _("Retry failed")
 
 
 def _run_form(request: HttpRequest, verb: Verb, run: Run) -> forms.ReasonForm:

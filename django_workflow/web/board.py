@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 
 from django_workflow import db
 from django_workflow.definition.spec import FlowSpec
+from django_workflow.engine.standing import RUN_BEGUN, UNSERVED
 from django_workflow.models import FlowDefinition
 from django_workflow.statuses import PAUSED, RUNNING, SCHEDULED
 from django_workflow.web import counting, places, pulse, verbs
@@ -41,19 +42,20 @@ RUNNING_NOW = """
             SELECT id, flow_id FROM django_workflow_run WHERE {of_running} ORDER BY status, id LIMIT {window}
         ) oldest WHERE {of_flows} LIMIT {most})
     )
-    SELECT r.id, r.flow_id, r.title, r.started_at, s.total, s.settled, s.is_more, s.failed, s.steps, s.at, v.spec::text
+    SELECT r.id, r.flow_id, r.title, r.started_at, {begun}, s.total, s.done, s.is_more, s.failed, s.steps, s.at,
+           {unserved}, v.spec::text
     FROM (
         SELECT chosen.id, s.* FROM chosen, LATERAL (
             SELECT coalesce(sum(greatest(1, task_count)), 0)::bigint AS total,
-                   coalesce(sum(CASE WHEN status IN ('succeeded', 'failed', 'skipped', 'cancelled')
-                                     THEN greatest(1, task_count) ELSE task_count - open_tasks END), 0)::bigint
-                       AS settled,
+                   coalesce(sum(CASE WHEN status IN ('succeeded', 'skipped') THEN greatest(1, task_count)
+                                     WHEN status = 'running' THEN task_count - open_tasks END - failed_count),
+                            0)::bigint AS done,
                    coalesce(sum(failed_count), 0)::bigint AS failed, count(DISTINCT step) AS steps,
                    count(*) > {looked_at} AS is_more,
                    coalesce(string_agg(DISTINCT step, ', ') FILTER (WHERE status = 'running'), '') AS at
             FROM (SELECT * FROM django_workflow_steprun WHERE run_id = chosen.id LIMIT {looked_at} + 1) looked_at
         ) s
-        ORDER BY s.settled > 0 DESC, chosen.id DESC LIMIT {rows}
+        ORDER BY s.done > 0 DESC, chosen.id DESC LIMIT {rows}
     ) s
     JOIN django_workflow_run r ON r.id = s.id
     LEFT JOIN django_workflow_flowversion v ON v.id = r.version_id
@@ -61,13 +63,13 @@ RUNNING_NOW = """
 """
 OF_RUNNING = f"status <> 'succeeded' AND (status, id) BETWEEN ('running', '{LOWEST}') AND ('running', '{HIGHEST}')"
 LATEST = """
-    (SELECT 'failed', id, flow_id, title, status, started_at, ended_at, error->>'class', error->>'step' FROM (
+    (SELECT 'failed', id, flow_id, title, status, started_at, {begun}, ended_at, error->>'class', error->>'step' FROM (
         SELECT * FROM django_workflow_run
         WHERE status <> 'succeeded' AND (status, id) BETWEEN ('failed', '{lowest}') AND ('failed', '{highest}')
         ORDER BY status DESC, id DESC LIMIT {window}
     ) r WHERE {of_flows} ORDER BY ended_at DESC LIMIT {failures})
     UNION ALL
-    (SELECT 'ended', id, flow_id, title, status, started_at, ended_at, error->>'class', error->>'step' FROM (
+    (SELECT 'ended', id, flow_id, title, status, started_at, {begun}, ended_at, error->>'class', error->>'step' FROM (
         SELECT * FROM django_workflow_run WHERE ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT {window}
     ) r WHERE {of_flows} ORDER BY ended_at DESC LIMIT {finished})
 """
@@ -82,34 +84,33 @@ ACTIVATIONS: Final = 1_000
 class Progress:
     """A running run and how far it is; total is 0 where nobody can tell, for the flow has loops.
 
-    is_more: counting stopped before its end.
+    begun_at: when a worker began it. is_more: counting stopped before its end. unserved: a queue in which it waits and
+    that no worker serves.
     """
 
     id: UUID
     flow: FlowDefinition
     title: str
     started_at: datetime
-    settled: int
+    begun_at: datetime | None
+    done: int
     is_more: bool
     total: int
     failed: int
     at: str
-
-    @property
-    def percentage(self) -> int:
-        """Settled of total."""
-        return 100 * self.settled // self.total if self.total else 0
+    unserved: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A run that is over."""
+    """A run that is over. begun_at: when a worker began it; None where none did."""
 
     id: UUID
     flow: FlowDefinition
     title: str
     status: str
-    started_at: datetime
+    started_at: datetime | None
+    begun_at: datetime | None
     ended_at: datetime
     error_class: str | None
     error_step: str | None
@@ -178,14 +179,20 @@ def _running(flows: Sequence[FlowDefinition], visible: Sequence[int] | None) -> 
         most=CANDIDATES,
         rows=RUNNING_RUNS,
         looked_at=ACTIVATIONS,
+        begun=RUN_BEGUN.format(run="r"),
+        unserved=UNSERVED.format(run="r"),
     )
     by_key = {flow.pk: flow for flow in flows}
     found = []
-    for run_id, flow_id, title, started_at, total, settled, is_more, failed, steps, at, spec in db.rows(sql, params):
+    for row in db.rows(sql, params):
+        run_id, flow_id, title, started_at, begun_at, total, done, is_more, failed, steps, at, unserved, spec = row
         count = _steps_of(spec)
-        whole = max(total + count - steps, settled) if count is not None else 0
+        whole = max(total + count - steps, done) if count is not None else 0
         if flow_id in by_key:
-            found.append(Progress(run_id, by_key[flow_id], title, started_at, settled, is_more, whole, failed, at))
+            flow = by_key[flow_id]
+            found.append(
+                Progress(run_id, flow, title, started_at, begun_at, done, is_more, whole, failed, at, unserved)
+            )
     return found
 
 
@@ -202,8 +209,9 @@ def _latest(flows: Sequence[FlowDefinition], visible: Sequence[int] | None) -> t
     """Return the latest failures, and the runs that ended last."""
     of_flows, params = _condition(visible, 2)
     sql = LATEST.format(
-        lowest=LOWEST, highest=HIGHEST, window=WINDOW, of_flows=of_flows, failures=FAILURES, finished=FINISHED
-    )
+        lowest=LOWEST, highest=HIGHEST, window=WINDOW, of_flows=of_flows, failures=FAILURES, finished=FINISHED,
+        begun=RUN_BEGUN.format(run="r"),
+    )  # fmt: skip
     by_key = {flow.pk: flow for flow in flows}
     found: dict[str, list[Ended]] = {"failed": [], "ended": []}
     for kind, run_id, flow_id, *rest in db.rows(sql, params):

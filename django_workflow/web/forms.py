@@ -74,7 +74,7 @@ class ReasonForm(forms.Form):
 
     reason = optional(
         forms.CharField(
-            max_length=MAX_REASON, widget=forms.Textarea(attrs={"rows": 2}),
+            max_length=MAX_REASON, widget=forms.Textarea(attrs={"rows": 2, "dir": "auto"}),
             help_text="Is stored with what you do, for whoever asks later.",
         )
     )  # fmt: skip
@@ -120,7 +120,7 @@ class CompleteForm(StepForm):
     """A step that is ended by hand, with its output."""
 
     value = JSONInput(
-        label="Output", rows=6, help_text="JSON; of a map step the whole list. Blank is null.",
+        label="Output", rows=6, help_text="JSON; leave blank for none. Of a map step, the whole list.",
     )  # fmt: skip
 
     field_order = ("step", "activation", "value", "reason")
@@ -146,8 +146,8 @@ class RetryForm(ReasonForm):
 
     mode = forms.ChoiceField(
         required=False,
-        choices=[(FAILED_STEPS, "what failed, and what follows it"), (ALL_STEPS, "everything")],
-        label="Execute again",
+        choices=[(FAILED_STEPS, "failed steps, and what follows them"), (ALL_STEPS, "all steps")],
+        label="Run again",
     )
     from_step = forms.ChoiceField(required=False, label="Or from a step on")
     version = forms.ChoiceField(required=False, label="Version of the flow")
@@ -170,11 +170,11 @@ class RetryForm(ReasonForm):
         text = kept_input(run, shows_input=shows_input)
         self.fields["input"].initial = text
         if not shows_input:
-            told = "The input is hidden: you may not view payloads. Blank keeps it as it was."
+            told = "The input is hidden: you may not view payloads. Leave blank to keep it."
         elif not text:
-            told = "The input is too long to be edited here. Blank keeps it as it was."
+            told = "The input is too long to be edited here. Leave blank to keep it."
         else:
-            told = "As it was. Edit it to execute with another one."
+            told = "The input of this run. Edit it to run with another one."
         self.fields["input"].help_text = told
 
     @property
@@ -225,8 +225,12 @@ def _as_text(value: Any) -> str:
 class StartForm(forms.Form):
     """What a run is started with."""
 
-    input = JSONInput(label="Input", rows=14, help_text="JSON. Blank is null.")
-    title = optional(forms.CharField(max_length=200, help_text="What people call this run."))
+    input = JSONInput(label="Input", rows=14, help_text="JSON; leave blank for none.")
+    title = optional(
+        forms.CharField(
+            max_length=200, widget=forms.TextInput(attrs={"dir": "auto"}), help_text="What people call this run."
+        )
+    )
     labels = optional(
         forms.CharField(
             widget=forms.Textarea(attrs={"rows": 2, "class": "mono", "spellcheck": "false"}),
@@ -246,6 +250,6 @@ class StartForm(forms.Form):
                 continue
             name, is_given, value = line.partition("=")
             if not name.strip() or not is_given:
-                raise ValidationError(f"{line.strip()!r} is no label: write name=value.")
+                raise ValidationError(f"{line.strip()!r} is not a label: write name=value.")
             labels[name.strip()] = value.strip()
         return labels

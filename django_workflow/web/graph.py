@@ -10,12 +10,13 @@ from typing import Any, Final
 from django_workflow.definition.names import RETRY
 from django_workflow.definition.spec import MAP, SINGLE, FlowSpec, StepSpec
 from django_workflow.statuses import FAILED, QUEUED, RUNNING, WAITING
-from django_workflow.templatetags.django_workflow import SIGNS, duration
-from django_workflow.web import waiting, ways
+from django_workflow.templatetags.django_workflow import duration
+from django_workflow.web import spans, waiting, ways
 from django_workflow.web.address import Address
 from django_workflow.web.fitting import fitted
 from django_workflow.web.layout import Box, Line, Picture, layout
 from django_workflow.web.run_facts import NOT_REACHED, Facts, StepFacts
+from django_workflow.web.spans import Span
 from django_workflow.web.ways import Way
 
 #: Size of a node, in units of the picture, which are pixels at its natural size; the template draws with it.
@@ -49,7 +50,7 @@ class ProgressBar:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line below a node: its condition, or a command that it may lead to, with the command's sign.
+    """A line below a node: its condition, or a command that it may lead to.
 
     text: whole; label: cut to fit. count: how often the command was obeyed, where that is known.
     """
@@ -58,7 +59,6 @@ class Note:
     text: str
     y: float
     command: str = ""
-    sign: str = ""
     count: str = ""
 
 
@@ -81,7 +81,7 @@ class Pill:
 class Node:
     """A step as the picture and the table show it.
 
-    state: the status in words, with what counts; sign: the same as a sign. failures: of a map, or of several passes,
+    state: the status in words, with what counts; sign: which sign tells it. failures: of a map, or of several passes,
     before the state. bar: of a map, how much is done and how much of that failed. href: empty where nothing can be
     chosen.
     """
@@ -133,6 +133,7 @@ class Row:
     failed: int
     why: str
     is_carried: bool
+    span: Span
     ways: list[str]
 
 
@@ -216,7 +217,7 @@ class Plan:
         for mark in self.marks[step.name]:
             count = f"×{retries:,}" if mark.command == RETRY and retries else ""
             y = FIRST_NOTE + NOTE_HEIGHT * len(found)
-            found.append(Note(mark.label, mark.text, y, mark.command, mark.sign, count))
+            found.append(Note(mark.label, mark.text, y, mark.command, count))
         return found
 
     def pills(self, name: str, badge: str = "") -> list[Pill]:
@@ -282,7 +283,7 @@ def _defined_node(plan: Plan, step: StepSpec, box: Box) -> Node:
         parts.append(f"leads to {', '.join(led)}")
     return Node(
         name=step.name, title=fitted(title, TITLE_LENGTH), full_title=title, status=DEFINED,
-        sign="≡" if step.kind == MAP else "·", failures="", state=fitted(state, STATE_LENGTH),
+        sign=MAP if step.kind == MAP else "", failures="", state=fitted(state, STATE_LENGTH),
         description="; ".join(parts), href="", x=box.x, y=box.y, is_map=step.kind == MAP, is_selected=False, bar=None,
         notes=plan.notes(step), pills=plan.pills(step.name),
     )  # fmt: skip
@@ -348,7 +349,7 @@ def _node(facts: Facts, plan: Plan, step: StepSpec, counts: Mapping[tuple[str, s
         title=fitted(title, TITLE_LENGTH),
         full_title=title,
         status=state.shown,
-        sign=SIGNS.get(state.shown, "·"),
+        sign=state.shown,
         failures=failures,
         state=fitted(words, STATE_LENGTH - len(failures)),
         description=_description(facts, plan, state, title, counts) if plan.is_drawn else "",
@@ -390,14 +391,14 @@ def state_of(facts: Facts, step: StepFacts) -> tuple[str, str]:
         parts.append(f"{done:,}/{total:,}")
     if turns:
         parts.append(f"pass {step.iteration:,}")
-    took = step.duration(facts.now)
+    ran = spans.of_step(facts, step).ran
     if step.status == WAITING and step.arrived:
         there = f"{len(step.arrived)} of {facts.spec.join_size(step.step)}"
         parts = [there] if due else [*parts, f"{there} there"]
     if due:
         parts.append(f"due {due}")
-    elif took is not None and not (step.is_map or turns or failures) and (step.is_settled or step.status == RUNNING):
-        parts.append(duration(took))
+    elif ran is not None and not (step.is_map or turns or failures) and (step.is_settled or step.shown == RUNNING):
+        parts.append(duration(ran))
     return failures, " · ".join(parts)
 
 
@@ -470,7 +471,7 @@ def _row(facts: Facts, node: Node, told: list[str]) -> Row:
         why = REASONS.get(step.reason, step.reason)
     if not why and step.error and step.error.get("class"):
         why = str(step.error["class"])
-    return Row(node, kind, step, done, failed, why, facts.is_carried(step), told)
+    return Row(node, kind, step, done, failed, why, facts.is_carried(step), spans.of_step(facts, step), told)
 
 
 #: What the engine's reasons for a skip mean.

@@ -12,6 +12,7 @@ from uuid import UUID
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
+from django.utils.translation import gettext as _
 
 from django_workflow import times
 from django_workflow.models import FlowDefinition
@@ -40,7 +41,7 @@ class Filters:
 
     q: an id, its beginning or end, or an idempotency key; a label in the search field is among `labels`.
     labels: name and value; any value where it is None. error: the fingerprint of an attempt's error.
-    since, until: when the run was made. before, after: older, or newer, than this run: where the page begins.
+    since, until: when the run was created. before, after: older, or newer, than this run: where the page begins.
     given: what the form shows. problems: what is wrong with it, by field.
     """
 
@@ -139,7 +140,7 @@ class _Reader:
         if not text:
             return None
         if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
-            self.problems["version"] = f"“{text}” is no version: that is a whole number, such as 3."
+            self.problems["version"] = _("“%(text)s” is not a version: write its number, such as 3.") % {"text": text}
             return None
         if not self.given["flow"]:
             self.problems["version"] = "Choose the flow, too: each one counts its own versions."
@@ -167,19 +168,24 @@ class _Reader:
     def fingerprint(self) -> str:
         text = self.given["error"].lower()
         if text and not re.fullmatch(r"[0-9a-f]{1,32}", text):
-            self.problems["error"] = f"“{text}” is no fingerprint: those are made of digits and the letters a to f."
+            self.problems["error"] = _("“%(text)s” is not a fingerprint: those have digits and the letters a to f.") % {
+                "text": text
+            }
             return ""
         return text
 
     def times(self) -> tuple[datetime | None, datetime | None]:
         within = self.given["within"]
         if within and within not in PERIODS:
-            self.problems["within"] = f"“{within}” is none of {', '.join(PERIODS)}."
+            self.problems["within"] = _("“%(text)s” is not one of %(periods)s.") % {
+                "text": within,
+                "periods": ", ".join(PERIODS),
+            }
         since = times.now() - PERIODS[within][0] if within in PERIODS else None
         since = self.moment("from", time.min) or since
         until = self.moment("to", time.max)
         if since and until and since > until:
-            self.problems["to"] = "The end of the time lies before its beginning."
+            self.problems["to"] = _("“Created until” is before “Created from”.")
         return since, until
 
     def moment(self, name: str, day_time: time) -> datetime | None:
@@ -195,7 +201,9 @@ class _Reader:
                 return times.of_site(timezone.make_aware(datetime.combine(value, day_time)))
         except (ValueError, OverflowError):
             pass
-        self.problems[name] = f"“{text}” is no time: write it like 2026-01-31 or 2026-01-31 14:05."
+        self.problems[name] = _("“%(text)s” is not a time: write it like 2026-01-31 or 2026-01-31 14:05.") % {
+            "text": text
+        }
         return None
 
     def cursor(self, name: str) -> UUID | None:

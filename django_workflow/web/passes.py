@@ -9,6 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from django_workflow import db, payload
+from django_workflow.engine.standing import STEP_BEGUN
 from django_workflow.web.address import Address
 from django_workflow.web.payloads import Value, limit_for, value_of_text
 from django_workflow.web.run_facts import Facts, Pass, StepFacts, read_passes
@@ -21,7 +22,7 @@ MOST_NEIGHBOURS: Final = 20
 READ_ACTIVATION = f"""
     SELECT s.step, s.id, s.scope, s.iteration, s.source_id, s.variables_id, s.status, s.task_count, s.open_tasks,
            s.failed_count, s.created_at, s.started_at, s.ended_at, s.reason, s.error, a.sources, a.generation,
-           t.queued, t.delayed, t.due_at, t.parallel, t.paused, t.running, t.suspended
+           {STEP_BEGUN.format(step="s.id")}, t.queued, t.delayed, t.due_at, t.parallel, t.paused, t.running, t.suspended
     FROM django_workflow_steprun s
     CROSS JOIN LATERAL (
         SELECT {COUNTED} FROM django_workflow_task WHERE step_run_id = s.id AND s.status = 'running'
@@ -36,7 +37,7 @@ READ_ACTIVATION = f"""
 #: The columns of it behind the step's name and before the tally, as `StepFacts` calls them.
 COLUMNS: Final = (
     *("id", "scope", "iteration", "source_id", "variables_id", "status", "task_count", "open_tasks", "failed_count"),
-    *("created_at", "started_at", "ended_at", "reason", "error", "arrived", "generation"),
+    *("created_at", "started_at", "ended_at", "reason", "error", "arrived", "generation", "begun_at"),
 )
 
 

@@ -26,6 +26,7 @@ from django_workflow.engine.settle import lock_runs
 from django_workflow.engine.steps import complete_step
 from django_workflow.exceptions import PayloadError, WorkflowError
 from django_workflow.models import FlowDefinition, Queue, Run, Task
+from django_workflow.templatetags.django_workflow import words as in_words
 from django_workflow.web import forms, verbs
 from django_workflow.web.previews import MISFIT, Letters, Selection, in_page_words
 from django_workflow.web.verbs import Verb
@@ -89,7 +90,7 @@ def record(request: HttpRequest, objects: Iterable[models.Model], text: str, rea
 def on_run(request: HttpRequest, verb: Verb, run: Run, form: forms.ReasonForm) -> Outcome:
     """Do something with one run, or one step of it."""
     if run.status in verb.done:
-        return Outcome(messages.INFO, f"{_name(run)} is {run.status.replace('_', ' ')} already.")
+        return Outcome(messages.INFO, f"{_name(run)} is already {in_words(run.status)}.")
     words = _words(request, form)
     if verb.name == verbs.RETRY:
         assert isinstance(form, forms.RetryForm)
@@ -127,7 +128,7 @@ def _retry(request: HttpRequest, run: Run, asked: RetryRequest) -> Outcome:
     url = reverse("django_workflow:run", args=[new_id])
     if not is_new:
         return Outcome(
-            messages.INFO, format_html('{} is retried already, by <a href="{}">this run</a>.', _name(run), url)
+            messages.INFO, format_html('{} has already been retried, by <a href="{}">this run</a>.', _name(run), url)
         )
     record(request, [run], f"Retried as run {new_id}", asked.reason)
     return Outcome(messages.SUCCESS, format_html('{} is retried by <a href="{}">a new run</a>.', _name(run), url), url)
@@ -187,7 +188,7 @@ def _on_one(request: HttpRequest, verb: Verb, run: Run, words: dict[str, str]) -
         asked = RetryRequest(reason=words["reason"], by=words["by"])
         _, is_new = retry_once(run, asked, request.POST.get("asked_at", ""))
         if not is_new:
-            return Outcome(messages.INFO, f"{_name(run)} is retried already.")
+            return Outcome(messages.INFO, f"{_name(run)} has already been retried.")
     else:
         _ACTS[verb.name](run, **words)
     return Outcome(messages.SUCCESS, "")
@@ -196,7 +197,7 @@ def _on_one(request: HttpRequest, verb: Verb, run: Run, words: dict[str, str]) -
 def on_flow(request: HttpRequest, verb: Verb, flow: FlowDefinition, form: forms.ReasonForm) -> Outcome:
     """Pause or resume a flow."""
     if (flow.paused_at is None) == (verb.name == verbs.RESUME):
-        return Outcome(messages.INFO, f"Flow {flow.slug} {_stands(flow.paused_at)} already.")
+        return Outcome(messages.INFO, f"Flow {flow.slug} is {_stands(flow.paused_at)}.")
     act = pause_flow if verb.name == verbs.PAUSE else resume_flow
     words = _words(request, form)
     return _on_row(request, verb, flow, lambda: act(flow.slug, **words), form)
@@ -205,14 +206,14 @@ def on_flow(request: HttpRequest, verb: Verb, flow: FlowDefinition, form: forms.
 def on_queue(request: HttpRequest, verb: Verb, queue: Queue, form: forms.ReasonForm) -> Outcome:
     """Pause or resume a queue."""
     if (queue.paused_at is None) == (verb.name == verbs.RESUME):
-        return Outcome(messages.INFO, f"Queue {queue.name} {_stands(queue.paused_at)} already.")
+        return Outcome(messages.INFO, f"Queue {queue.name} is {_stands(queue.paused_at)}.")
     act = pause_queue if verb.name == verbs.PAUSE else resume_queue
     words = _words(request, form)
     return _on_row(request, verb, queue, lambda: act(queue.name, **words), form)
 
 
 def _stands(paused_at: datetime | None) -> str:
-    return "is paused" if paused_at else "goes on"
+    return "already paused" if paused_at else "not paused"
 
 
 def _on_row(
@@ -245,7 +246,7 @@ def on_letters(request: HttpRequest, verb: Verb, letters: Letters, form: forms.R
             for run in {task.run.version_id: task.run for task in letters.fit}.values():
                 check_readable(run)
             made = runs.retry_dead_letters(tasks, words["by"], words["reason"])
-            text = f"{len(made)} runs are retried." if len(made) != 1 else "1 run is retried."
+            text = f"{len(made)} runs were retried." if len(made) != 1 else "1 run was retried."
         _record_letters(request, verb, letters.fit, words["reason"])
         return Outcome(messages.SUCCESS, text)
 

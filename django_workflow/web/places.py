@@ -42,7 +42,10 @@ READ = """
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """A worker process as its row tells; a silent one stopped telling without a goodbye. age: of that, in seconds."""
+    """A worker process as it last reported; a silent one stopped reporting without a goodbye. age: of that, in seconds.
+
+    running_count: slots in which a handler was executed. settled_count: attempts it has finished.
+    """
 
     id: int
     hostname: str
@@ -59,7 +62,7 @@ class WorkerState:
 
     @property
     def settled(self) -> str:
-        """Tasks it has ended, for people."""
+        """Attempts it has finished, for people."""
         return f"{self.settled_count:,}"
 
 
@@ -94,7 +97,7 @@ class QueueState:
 
 
 def read(*, with_stopped: bool = False) -> tuple[list[QueueState], list[WorkerState]]:
-    """Return queues by name, without their depths, and the workers heard of within a day, newest first.
+    """Return queues by name, without their depths, and the workers last seen within a day, newest first.
 
     with_stopped: those that have said goodbye, too.
     """
@@ -156,7 +159,8 @@ def workers(request: HttpRequest) -> HttpResponse:
         "workers": [worker for worker in found if worker.state != STOPPED],
         "stopped": [worker for worker in found if worker.state == STOPPED],
         "silent": [worker for worker in found if worker.state == SILENT],
-        "running": sum(worker.running_count for worker in found if worker.state == LIVE),
+        "live": sum(worker.state == LIVE for worker in found),
+        "busy": sum(worker.running_count for worker in found if worker.state == LIVE),
         "room": sum(worker.concurrency for worker in found if worker.state == LIVE),
     }
     return render(request, "django_workflow/workers.html", context)

@@ -9,6 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Case, Count, When
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext as _n
 
 from django_workflow import permissions, queue
 from django_workflow.conf import conf
@@ -16,7 +18,20 @@ from django_workflow.definition.spec import MAP
 from django_workflow.engine.rehearsal import Rehearsal, rehearse
 from django_workflow.engine.retry_request import KEPT, RetryRequest
 from django_workflow.models import FlowDefinition, Queue, Run, StepRun, Task
-from django_workflow.statuses import HELD, QUEUED, RUN_TERMINAL, RUNNING, STEP_TERMINAL, SUCCEEDED, SUSPENDED, WAITING
+from django_workflow.statuses import (
+    CANCELLED,
+    FAILED,
+    HELD,
+    QUEUED,
+    RUN_TERMINAL,
+    RUNNING,
+    STEP_TERMINAL,
+    SUCCEEDED,
+    SUSPENDED,
+    TIMED_OUT,
+    WAITING,
+)
+from django_workflow.templatetags.django_workflow import words
 from django_workflow.web import verbs
 from django_workflow.web.verbs import Verb
 from django_workflow.web.versions import UNREADABLE, is_readable, readable_spec
@@ -25,14 +40,14 @@ from django_workflow.web.versions import UNREADABLE, is_readable, readable_spec
 MISFIT = "The input as it was does not fit what that version takes."
 #: What refusals of the engine advise those who write Python, and the same by what pages offer.
 ADVICE = (
-    ("Repeat everything with mode='all'", "Choose to execute everything again"),
+    ("Repeat everything with mode='all'", "Choose to run all steps again"),
     (
         "Say from_step= to repeat a part of it, or mode='all'",
-        "Choose a step from which on to execute it, or everything",
+        "Choose a step to run again from, or all steps",
     ),
     (
         "Begin before these steps with from_step=, or repeat everything with mode='all'",
-        "Choose a step before these to begin from, or everything",
+        "Choose a step before these to run again from, or all steps",
     ),
 )
 #: Counts that would take long stop here.
@@ -95,16 +110,25 @@ def of_run(
 
 def unfit(verb: Verb, run: Run) -> str:
     """Say why an action makes no sense for a run as it stands."""
-    status = run.status.replace("_", " ")
+    status = words(run.status)
     if run.status in verb.done:
-        return f"It is {status} already."
+        return _("This run is already %(status)s.") % {"status": status}
     if verb.name == verbs.RESUME and run.status in verb.statuses:
-        return f"Its flow {run.flow.slug} is paused, and with it its runs; resume the flow."
+        return _("Flow %(flow)s is paused, and all its runs with it. Resume the flow.") % {"flow": run.flow.slug}
     if verb.name == verbs.PAUSE and run.is_local and run.status in verb.statuses:
-        return "It is executed in its caller's process; it cannot be paused."
+        return _("This run is executed in its caller's process and cannot be paused.")
     if run.status in RUN_TERMINAL:
-        return f"It has already ended {status}; a finished run is never changed."
-    return f"It is {status}; that has to come to an end first."
+        return ENDED[run.status]() + " " + _("Ended runs cannot be changed.")
+    return _("This run is %(status)s. Wait until it has ended.") % {"status": status}
+
+
+#: How the end of a run is told to whoever wants to change it.
+ENDED = {
+    SUCCEEDED: lambda: _("This run has already succeeded."),
+    FAILED: lambda: _("This run has already failed."),
+    CANCELLED: lambda: _("This run has already been cancelled."),
+    TIMED_OUT: lambda: _("This run has already timed out."),
+}
 
 
 def open_tasks(run_ids: Sequence[UUID], step_run_id: int | None = None) -> Counter[str]:
@@ -120,25 +144,23 @@ def task_lines(verb: Verb, run_ids: Sequence[UUID], step_run_id: int | None = No
     """Return what becomes of the tasks of runs, or of one activation."""
     count = open_tasks(run_ids, step_run_id)
     waiting = count[QUEUED] + count[HELD] + count[SUSPENDED]
+    queued, held, running = count[QUEUED], count[HELD], count[RUNNING]
     if verb.name == verbs.PAUSE:
-        return [
-            Line(count[QUEUED], _tasks(count[QUEUED], "queued", "is held", "are held")),
-            Line(count[RUNNING], _handlers(count[RUNNING], "goes on to its end", "go on to their end")),
-        ]
+        return _lines(
+            (queued, _n("queued task will be held", "queued tasks will be held", queued)),
+            (running, _n("running handler will finish", "running handlers will finish", running)),
+        )
     if verb.name == verbs.RESUME:
-        return [Line(count[HELD], _tasks(count[HELD], "held", "may go on", "may go on"))]
-    return [
-        Line(waiting, _tasks(waiting, "waiting", "is cancelled", "are cancelled")),
-        Line(count[RUNNING], _handlers(count[RUNNING], "is told to stop", "are told to stop")),
-    ]
+        return _lines((held, _n("held task will be queued again", "held tasks will be queued again", held)))
+    return _lines(
+        (waiting, _n("waiting task will be cancelled", "waiting tasks will be cancelled", waiting)),
+        (running, _n("running handler will be told to stop", "running handlers will be told to stop", running)),
+    )
 
 
-def _tasks(count: int, kind: str, one: str, many: str) -> str:
-    return f"{kind} task {one}" if count == 1 else f"{kind} tasks {many}"
-
-
-def _handlers(count: int, one: str, many: str) -> str:
-    return f"running handler {one}" if count == 1 else f"running handlers {many}"
+def _lines(*lines: tuple[int, str]) -> list[Line]:
+    """Return lines without those about nothing."""
+    return [Line(count, text) for count, text in lines if count]
 
 
 def _notes(verb: Verb, run: Run) -> list[str]:
@@ -148,7 +170,7 @@ def _notes(verb: Verb, run: Run) -> list[str]:
     begun = StepRun.objects.using(conf.DATABASE).filter(run=run).exclude(status=WAITING)
     reached = set(begun.order_by().values_list("step", flat=True).distinct())
     never = [name for name in steps if name not in reached]
-    return [f"Never started: {', '.join(never)}."] if never else []
+    return [_("These steps will never start: %(steps)s.") % {"steps": ", ".join(never)}] if never else []
 
 
 def _of_retry(run: Run, request: RetryRequest, *, shows_payload: bool) -> Preview:
@@ -159,12 +181,15 @@ def _of_retry(run: Run, request: RetryRequest, *, shows_payload: bool) -> Previe
         is_hidden = rehearsal.is_about_input and not shows_payload and request.input is KEPT
         return Preview(problem=MISFIT if is_hidden else in_page_words(rehearsal.problem))
     if rehearsal.existing is not None:
-        return Preview(rehearsal=rehearsal, problem="A retry of this run is still under way.")
+        return Preview(rehearsal=rehearsal, problem=_("A retry of this run has not ended yet."))
     executed, carried = rehearsal.executed_count, rehearsal.carried_count
-    lines = [
-        Line(executed, "task is executed for certain" if executed == 1 else "tasks are executed for certain"),
-        Line(carried, "result is reused" if carried == 1 else "results are reused"),
-    ]
+    may_be_more = any(step.is_conditional or step.executed is None for step in rehearsal.steps)
+    certain = (
+        _n("task will run (more if conditions hold)", "tasks will run (more if conditions hold)", executed)
+        if may_be_more
+        else _n("task will run", "tasks will run", executed)
+    )
+    lines = _lines((executed, certain), (carried, _n("result will be reused", "results will be reused", carried)))
     maps = [step.name for step in run.version.compiled.steps.values() if step.kind == MAP]
     return Preview(lines=lines, maps=maps, rehearsal=rehearsal)
 
@@ -197,8 +222,8 @@ def _of_step(verb: Verb, run: Run, step: str, activation: int | None) -> Preview
 
 def in_page_words(text: str) -> str:
     """Return a refusal of the engine with advice that can be followed on a page."""
-    for python, words in ADVICE:
-        text = text.replace(python, words)
+    for python, advice in ADVICE:
+        text = text.replace(python, advice)
     return text
 
 
@@ -256,17 +281,22 @@ def select(user: Any, verb: Verb, run_ids: Sequence[UUID]) -> Selection:
     return selection
 
 
+def fits(verb: Verb, run: Run) -> bool:
+    """Say whether an action on several runs would do something with this one."""
+    return not _why_not(verb, run)
+
+
 def _why_not(verb: Verb, run: Run) -> str:
     if verb.name == verbs.RETRY and run.status == SUCCEEDED:
         return "succeeded, there is nothing to retry"
     if verb.fits(run):
         return ""
     if run.status in verb.done:
-        return f"already {run.status.replace('_', ' ')}"
+        return f"already {words(run.status)}"
     if run.status in RUN_TERMINAL:
-        return "settled"
+        return "ended"
     if run.status not in verb.statuses:
-        return run.status
+        return words(run.status)
     return "paused with its flow" if verb.name == verbs.RESUME else "executed by its caller"
 
 
@@ -280,36 +310,42 @@ def of_selection(verb: Verb, selection: Selection) -> Preview:
             step_run__run__in=ids, step_run__status="failed", status="failed"
         )
         count = failed.count()
-        return Preview(
-            [Line(count, "failed task is executed again" if count == 1 else "failed tasks are executed again")]
-        )
+        return Preview(_lines((count, _n("failed task will run again", "failed tasks will run again", count))))
     return Preview(lines=task_lines(verb, ids))
 
 
 def of_flow(verb: Verb, flow: FlowDefinition) -> Preview:
     """Return what an action on a flow will touch."""
     if (flow.paused_at is None) == (verb.name == verbs.RESUME):
-        return Preview(problem="It is paused already." if flow.paused_at else "It is not paused.")
+        told = _("This flow is already paused.") if flow.paused_at else _("This flow is not paused.")
+        return Preview(problem=told)
     runs = Run.objects.using(conf.DATABASE).filter(flow=flow)
     if verb.name == verbs.PAUSE:
         count = runs.filter(status__in=("scheduled", "running"), is_local=False).order_by()[:MOST].count()
-        return Preview([Line(count, "run is held" if count == 1 else "runs are held")])
+        return Preview(_lines((count, _n("run will be held", "runs will be held", count))))
     count = runs.filter(status="paused", is_paused_with_flow=True).order_by()[:MOST].count()
     alone = runs.filter(status="paused", is_paused_with_flow=False).order_by()[:MOST].count()
-    lines = [Line(count, "run goes on" if count == 1 else "runs go on")]
-    return Preview(lines + ([Line(alone, "paused by themselves, they stay so")] if alone else []))
+    stay = _n("run was paused on its own and stays paused", "runs were paused on their own and stay paused", alone)
+    return Preview(_lines((count, _n("run will be resumed", "runs will be resumed", count)), (alone, stay)))
 
 
 def of_queue(verb: Verb, row: Queue) -> Preview:
     """Return what an action on a queue will touch."""
     if (row.paused_at is None) == (verb.name == verbs.RESUME):
-        return Preview(problem="It is paused already." if row.paused_at else "It is not paused.")
-    waiting, total, _ = queue.depth(row.name)
+        told = _("This queue is already paused.") if row.paused_at else _("This queue is not paused.")
+        return Preview(problem=told)
+    waiting, total, _age = queue.depth(row.name)
     # hidden ones are claimed, or due later
-    lines = [Line(waiting, "task waits in it" if waiting == 1 else "tasks wait in it")]
-    if total > waiting:
-        lines.append(Line(total - waiting, "further messages are in work or due later"))
-    return Preview(lines)
+    others = total - waiting
+    if verb.name == verbs.PAUSE:
+        told = _n("waiting task will not be taken", "waiting tasks will not be taken", waiting)
+    else:
+        told = _n("waiting task can be taken again", "waiting tasks can be taken again", waiting)
+    return Preview(
+        _lines(
+            (waiting, told), (others, _n("task is in progress or delayed", "tasks are in progress or delayed", others))
+        )
+    )
 
 
 @dataclass(slots=True)
@@ -364,13 +400,8 @@ def of_letters(verb: Verb, letters: Letters) -> Preview:
     if not letters.fit:
         return Preview(problem=letters.sentence(verb))
     if verb.name == verbs.DISMISS:
-        return Preview(
-            [
-                Line(
-                    len(letters.fit),
-                    "dead letter is dismissed" if len(letters.fit) == 1 else "dead letters are dismissed",
-                )
-            ]
-        )
+        number = len(letters.fit)
+        told = _n("dead letter will be dismissed", "dead letters will be dismissed", number)
+        return Preview(_lines((number, told)))
     count = len({task.run_id for task in letters.fit})
-    return Preview([Line(count, "run is retried" if count == 1 else "runs are retried")])
+    return Preview(_lines((count, _n("run will be retried", "runs will be retried", count))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
 from uuid import UUID
@@ -14,6 +14,8 @@ from django_workflow import db, payload, times
 from django_workflow.conf import conf
 from django_workflow.definition.names import RETRY
 from django_workflow.definition.spec import DEPENDENCY_OUTCOMES, MAP, FlowSpec
+from django_workflow.engine.missing import Missing, missing_in
+from django_workflow.engine.standing import RUN_BEGUN, STEP_BEGUN, Spans, clock_end, spans_of
 from django_workflow.models import Run
 from django_workflow.statuses import (
     CANCELLED,
@@ -44,8 +46,9 @@ class StepFacts:
 
     Of all activations: tally: where the tasks of the open ones stand. passes: how many; of them open_passes run,
     waiting_passes wait, and begun have started. scopes: in how many. led: to how many another one led.
-    sizes, over, failures: their tasks, those that are over, that failed.
+    sizes, over, failures, succeeded: their tasks, those that are over, that failed, that succeeded or were skipped.
     left_over: joins that the end of the run found waiting. They never began, and count nowhere else.
+    begun_at: when a worker began the first task of the one shown; it was reached at started_at.
     outer_id: the last one in the outermost scope, whose output is the step's for the run.
     arrived: who has reached the join that waits longest, in which generation.
     """
@@ -74,6 +77,7 @@ class StepFacts:
     sizes: int = 0
     over: int = 0
     failures: int = 0
+    succeeded: int = 0
     began_at: datetime | None = None
     begun: int = 0
     left_over: int = 0
@@ -81,6 +85,7 @@ class StepFacts:
     outer_status: str | None = None
     arrived: list[str] | None = None
     generation: int | None = None
+    begun_at: datetime | None = None
     tally: Tally = NONE
 
     @property
@@ -112,10 +117,6 @@ class StepFacts:
             return self.over, self.sizes, self.failures
         return self.done, self.task_count, self.failed_count
 
-    def duration(self, now: datetime) -> timedelta | None:
-        """Return how long it took, or has taken so far."""
-        return None if self.started_at is None else (self.ended_at or now) - self.started_at
-
 
 @dataclass(slots=True)
 class Try:
@@ -126,6 +127,12 @@ class Try:
     begun_at: datetime | None
     ended_at: datetime | None
     error_class: str = ""
+
+
+def counted_attempts(task: Any) -> int:
+    """Return how many attempts of a task count: those that were released, or lost before they began, do not."""
+    is_counted = task.begun_at is not None and task.status not in (QUEUED, HELD, FAILED)
+    return int(task.failure_count) + is_counted
 
 
 @dataclass(slots=True)
@@ -154,6 +161,11 @@ class TaskFacts:
     step: str = ""
 
     @property
+    def attempts(self) -> int:
+        """How many attempts count so far."""
+        return counted_attempts(self)
+
+    @property
     def all_tries(self) -> list[Try]:
         """Every attempt that is known, the present or succeeded one included."""
         is_told = any(item.number == self.attempt for item in self.tries)
@@ -175,12 +187,13 @@ class Pause:
 class Around:
     """What is around a run: its retries, queues and workers, and earlier runs of its flow.
 
-    stop: who paused or cancelled it, and why.
+    spans: how long it waited for its first worker, and ran. stop: who paused or cancelled it, and why.
     retry_of: the status of the run that this one retries; None where there is none, or it is deleted.
     medians: seconds that a step took in earlier succeeded runs. served: queues that a live worker serves.
     """
 
     now: datetime
+    spans: Spans
     retries: list[tuple[UUID, str]]
     retry_of: str | None
     paused_queues: dict[str, Pause]
@@ -210,6 +223,7 @@ class Pass:
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    begun_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +239,7 @@ class Facts:
     """All of it.
 
     chosen: an activation of the chosen step that is not the one in `steps`.
+    missing: code that workers did not have for steps that wait for it, by step.
     """
 
     run: Run
@@ -235,6 +250,7 @@ class Facts:
     chosen: StepFacts | None = None
     tasks: list[TaskFacts] = field(default_factory=list)
     items: list[TaskFacts] = field(default_factory=list)
+    missing: Mapping[str, Missing] = field(default_factory=dict)
 
     @cached_property
     def is_settled(self) -> bool:
@@ -263,16 +279,24 @@ class Facts:
 
     @cached_property
     def totals(self) -> tuple[int, int, int]:
-        """Tasks there are so far, how many are over, and how many failed; a step not reached counts one."""
-        total = settled = failed = 0
+        """Tasks there are, how many were done, and how many failed.
+
+        A step not reached counts one, but in a run that succeeded without it.
+        """
+        total = done = failed = 0
         for step in self.steps.values():
             if step.status == NOT_REACHED:
-                total += not self.is_settled
+                total += self.run.status != SUCCEEDED
                 continue
             total += step.sizes
-            settled += step.over
+            done += step.succeeded
             failed += step.failures
-        return total, settled, failed
+        return total, done, failed
+
+    @property
+    def clock(self) -> datetime:
+        """The time that the run's clock shows: it stands still while the run is paused, and at its end."""
+        return clock_end(self.run) or self.now
 
     @property
     def failing(self) -> dict[str, Any] | None:
@@ -310,7 +334,12 @@ READ_STEPS = f"""
                coalesce(sum(greatest(1, task_count)) FILTER (WHERE NOT is_left), 0) AS sizes,
                coalesce(sum(CASE WHEN status IN ('waiting', 'running') THEN task_count - open_tasks
                                  ELSE greatest(1, task_count) END) FILTER (WHERE NOT is_left), 0) AS over,
-               sum(failed_count) AS failures, min(started_at) AS began_at, count(started_at) AS begun,
+               sum(failed_count) AS failures,
+               coalesce(sum(CASE WHEN status IN ('succeeded', 'skipped') THEN greatest(1, task_count)
+                                 WHEN status = 'running' THEN task_count - open_tasks END - failed_count)
+                        FILTER (WHERE NOT is_left), 0) AS succeeded,
+               (array_agg(id) FILTER (WHERE status IN ('failed', 'cancelled') AND task_count > 1))[1:1000] AS cut_ids,
+               min(started_at) AS began_at, count(started_at) AS begun,
                count(*) FILTER (WHERE is_left) AS left_over,
                max(ARRAY[CASE WHEN status = 'running' THEN 3 WHEN status = 'waiting' THEN 2
                               WHEN is_left THEN 0 ELSE 1 END,
@@ -324,14 +353,17 @@ READ_STEPS = f"""
     )
     SELECT c.step, s.id, s.scope, s.iteration, s.source_id, s.variables_id, s.status, s.task_count, s.open_tasks,
            s.failed_count, s.created_at, s.started_at, s.ended_at, s.reason, s.error, c.passes, c.scopes, c.led,
-           c.open_passes, c.waiting_passes, c.sizes, c.over, c.failures, c.began_at, c.begun, c.left_over, o.id,
-           o.status, a.sources, a.generation, t.queued, t.delayed, t.due_at, t.parallel, t.paused, t.running,
-           t.suspended
+           c.open_passes, c.waiting_passes, c.sizes, c.over, c.failures, c.succeeded + d.count,
+           c.began_at, c.begun, c.left_over, o.id, o.status, a.sources, a.generation, {STEP_BEGUN.format(step="s.id")},
+           t.queued, t.delayed, t.due_at, t.parallel, t.paused, t.running, t.suspended
     FROM c
     CROSS JOIN LATERAL (SELECT * FROM django_workflow_steprun WHERE id = c.shown[3]::bigint OFFSET 0) s
     CROSS JOIN LATERAL (
         SELECT {COUNTED} FROM django_workflow_task WHERE %s::bool AND step_run_id = ANY(c.open_ids)
     ) t
+    CROSS JOIN LATERAL (
+        SELECT count(*) FROM django_workflow_task WHERE step_run_id = ANY(c.cut_ids) AND status = 'succeeded'
+    ) d
     LEFT JOIN LATERAL (SELECT * FROM django_workflow_steprun WHERE id = c.outermost[2] OFFSET 0) o ON true
     LEFT JOIN LATERAL (SELECT * FROM django_workflow_steprun WHERE id = c.longest[2]::bigint OFFSET 0) w ON true
     LEFT JOIN LATERAL (
@@ -361,7 +393,7 @@ def read_steps(run_id: UUID, spec: FlowSpec) -> dict[str, StepFacts]:
 
 
 #: The places of some columns behind a step's name; from the last one on its tally.
-ERROR, OPEN_PASSES, SIZES, COUNTS = 13, 17, 19, 29
+ERROR, OPEN_PASSES, SIZES, COUNTS = 13, 17, 19, 31
 
 # an activation tells where it came from; a join only its last arrival, so those are counted themselves
 READ_WAYS = """
@@ -375,8 +407,9 @@ READ_WAYS = """
     FROM django_workflow_arrival WHERE run_id = %s::uuid GROUP BY source, step
 """
 # the newest ones of one scope are at the end of an index; what was left over, or has not begun, is passed by on the way
-READ_PASSES = """
-    SELECT p.id, p.step, p.scope, p.iteration, p.status, p.created_at, p.started_at, p.ended_at
+READ_PASSES = f"""
+    SELECT p.id, p.step, p.scope, p.iteration, p.status, p.created_at, p.started_at, p.ended_at,
+           {STEP_BEGUN.format(step="p.id")}
     FROM unnest(%s::text[], %s::bigint[], %s::bool[]) AS w(step, scope, is_one)
     CROSS JOIN LATERAL (
         (SELECT id, step, scope, iteration, status, created_at, started_at, ended_at FROM django_workflow_steprun
@@ -389,7 +422,7 @@ READ_PASSES = """
            AND (started_at IS NOT NULL OR %s::bool AND status <> 'cancelled')
          ORDER BY created_at DESC, id DESC LIMIT %s::int OFFSET %s::int)
     ) p
-"""
+"""  # noqa: S608  a constant
 #: Newest passes of each step that are shown as bars, and of all steps together.
 MOST_PASSES: Final = 40
 MOST_PASSES_OF_ALL: Final = 1_000
@@ -451,8 +484,9 @@ READ_TASKS = """
            CASE WHEN %s::bool AND wanted.place > 0 THEN left(t.item::text, 200) END, w.hostname || ':' || w.pid,
            extract(epoch FROM clock_timestamp() - w.heartbeat_at)::float8,
            (SELECT jsonb_agg(jsonb_build_array(a.number, a.outcome, extract(epoch FROM a.begun_at),
-                                               extract(epoch FROM a.ended_at), a.error_class) ORDER BY a.id)
-            FROM (SELECT * FROM django_workflow_attempt WHERE task_id = t.id ORDER BY id DESC LIMIT %s::int) a)
+                                               extract(epoch FROM a.ended_at), a.error_class) ORDER BY a.number, a.id)
+            FROM (SELECT * FROM django_workflow_attempt WHERE task_id = t.id
+                  ORDER BY number DESC, id DESC LIMIT %s::int) a)
     FROM wanted JOIN django_workflow_task t ON t.id = wanted.id
     LEFT JOIN django_workflow_worker w ON w.id = t.worker_id
     ORDER BY wanted.place, t.id
@@ -487,6 +521,12 @@ def read_tasks(facts: Facts, page: ItemPage, *, has_payload: bool) -> None:
         (facts.items if is_item else facts.tasks).append(task)
 
 
+def read_missing(facts: Facts) -> None:
+    """Read what steps wait for because workers lack their code; asked only where tasks wait for a later time."""
+    if any(step.tally.delayed for step in facts.steps.values()):
+        facts.missing = missing_in(facts.run.pk)
+
+
 def _try(number: int, outcome: str, begun: float | None, ended: float | None, error_class: str) -> Try:
     return Try(number, outcome, moment(begun), moment(ended), error_class)
 
@@ -497,8 +537,9 @@ def moment(seconds: float | None) -> datetime | None:
 
 
 # earlier runs: at most 50 that succeeded among the last 200, found by the index on (flow, id)
-READ_AROUND = """
+READ_AROUND = f"""
     SELECT clock_timestamp(),
+        (SELECT {RUN_BEGUN.format(run="r")} FROM django_workflow_run r WHERE r.id = %s::uuid),
         (SELECT jsonb_agg(jsonb_build_array(n.id, n.status) ORDER BY n.id)
          FROM django_workflow_run n WHERE n.retry_of_id = %s::uuid),
         (SELECT p.status FROM django_workflow_run p WHERE p.id = %s::uuid),
@@ -521,7 +562,7 @@ READ_AROUND = """
                 ON s.run_id = r.id AND s.step = w.step AND s.scope = 0 AND s.iteration = 1
             WHERE s.status = 'succeeded' AND s.started_at IS NOT NULL
             GROUP BY s.step) m)
-"""
+"""  # noqa: S608  a constant
 
 
 #: Statuses to which somebody, or a limit, has brought a run: the event tells who and why.
@@ -534,10 +575,11 @@ def read_around(run: Run, spec: FlowSpec) -> Around:
     stop = f"run.{run.status}" if run.status in STOPPED else ""
     # of steps that run once: how long a pass took says little of the next one
     once = [name for name in spec.steps if name not in spec.repeating and name not in spec.splits]
-    params = [run.pk, run.retry_of_id, queues, stop, run.pk, stop, run.flow_id, run.pk, once]
-    now, retries, old_status, paused, served, stop, medians = db.rows(READ_AROUND, params)[0]
+    params = [run.pk, run.pk, run.retry_of_id, queues, stop, run.pk, stop, run.flow_id, run.pk, once]
+    now, begun_at, retries, old_status, paused, served, stop, medians = db.rows(READ_AROUND, params)[0]
     return Around(
         now=now,
+        spans=spans_of(run, begun_at),
         retries=[(UUID(key), status) for key, status in payload.loads(retries) or ()],
         retry_of=old_status,
         paused_queues={name: _pause(*who) for name, *who in payload.loads(paused) or ()},

@@ -14,9 +14,11 @@ from django.views.decorators.http import require_safe
 
 from django_workflow import permissions
 from django_workflow.conf import conf
+from django_workflow.engine import standing
 from django_workflow.models import FlowDefinition, Queue, Run
 from django_workflow.statuses import RUN_STATUSES
-from django_workflow.web import counting, finding, lists, verbs
+from django_workflow.templatetags.django_workflow import words
+from django_workflow.web import counting, finding, lists, previews, verbs
 from django_workflow.web.access import page
 from django_workflow.web.finding import Found
 from django_workflow.web.lists import Filters, address
@@ -56,17 +58,19 @@ def run_list(request: HttpRequest) -> HttpResponse:
     filters = lists.read(request.GET, flows, queues)
     found = Found([]) if filters.problems else finding.find(filters, visible)
     counts = {} if filters.narrows_beyond_status or filters.problems else counting.count(_counted(filters, visible))
+    runs = read_runs(found.ids, flows)
+    standings = standing.read(runs)
     context = {
         "page": "runs",
         "filters": filters,
         "flows": flows,
         "queues": queues,
-        "periods": [(name, words) for name, (_, words) in lists.PERIODS.items()],
+        "periods": [(name, said) for name, (_, said) in lists.PERIODS.items()],
         "statuses": RUN_STATUSES,
         "labels": request.GET.getlist("label") or [""],
         "is_more_open": _is_more_open(request.GET, filters),
         "tabs": _tabs(request.GET, filters, counts),
-        "runs": read_runs(found.ids, flows),
+        "runs": [(run, standings[run.pk], fitting(run)) for run in runs],
         "pager": _pager(request.GET, filters, found),
         "horizon": found.horizon and finding.made_at(found.horizon),
         "is_first": filters.before is None and filters.after is None,
@@ -107,7 +111,7 @@ def _counted(filters: Filters, visible: list[int] | None) -> list[int] | None:
 def _tabs(query: QueryDict, filters: Filters, counts: dict[str, counting.Count]) -> list[Tab]:
     found = [Tab("All", address(query, status=None), counts.get("all"), not filters.statuses)]
     for name in TABS:
-        word = name.replace("_", " ").capitalize()
+        word = words(name).capitalize()
         found.append(Tab(word, address(query, status=name), counts.get(name), name in filters.statuses))
     return found
 
@@ -133,6 +137,11 @@ def _pager(query: QueryDict, filters: Filters, found: Found) -> Pager:
         older=address(query, before=ids[-1]) if has_older else "",
         further=address(query, **{direction: found.horizon}) if found.horizon else "",
     )
+
+
+def fitting(run: Run) -> str:
+    """Return the names of what can be done with a run as it stands: a page of runs offers what fits those ticked."""
+    return " ".join(name for name, verb in verbs.BULK_VERBS.items() if previews.fits(verb, run))
 
 
 def _bulk_verbs(user: Any) -> list[tuple[verbs.Verb, str]]:

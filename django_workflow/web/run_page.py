@@ -19,7 +19,16 @@ from django_workflow.statuses import PAUSED, SUCCEEDED
 from django_workflow.web import graph, narrative, passes, payloads, task_panel, timeline, verbs, waiting
 from django_workflow.web.access import page, run_or_404
 from django_workflow.web.address import EVENT_KINDS, Address
-from django_workflow.web.run_facts import Facts, ItemPage, StepFacts, read_around, read_course, read_steps, read_tasks
+from django_workflow.web.run_facts import (
+    Facts,
+    ItemPage,
+    StepFacts,
+    read_around,
+    read_course,
+    read_missing,
+    read_steps,
+    read_tasks,
+)
 from django_workflow.web.tallies import tallies
 from django_workflow.web.versions import readable_spec
 
@@ -61,7 +70,8 @@ def context_of(run: Run, address: Address, sight: Sight) -> dict[str, Any]:
     """Read a run and return what its page shows.
 
     With the run's own row these are five statements, six for a run that succeeded, and three more where steps may run
-    again or publish variables; the panel adds up to four, there up to eight.
+    again or publish variables, one more where tasks wait for a later time; the panel adds up to four, there up to
+    eight.
     """
     spec = readable_spec(run.version)
     steps = read_steps(run.pk, spec)
@@ -73,13 +83,14 @@ def context_of(run: Run, address: Address, sight: Sight) -> dict[str, Any]:
     if chosen is not None and chosen is not steps[chosen.step]:
         facts.chosen = chosen
     read_tasks(facts, _items_of(chosen, address), has_payload=sight.payload)
+    read_missing(facts)
     outputs = _read_outputs(facts, chosen, address) if sight.payload else {}
     panel = None
     if chosen is not None:
         panel = _panel(facts, chosen, address, detail, sight)
         panel.inputs = [outputs[name] for name in _inputs(facts, chosen) if name in outputs]
     selected = chosen.step if chosen is not None else ""
-    total, settled, failed = facts.totals
+    total, done, failed = facts.totals
     return {
         "page": "runs",
         "run": run,
@@ -97,10 +108,11 @@ def context_of(run: Run, address: Address, sight: Sight) -> dict[str, Any]:
         "ended": waiting.notice_of_end(facts),
         "still_running": sum(step.tally.running for step in facts.steps.values()),
         "total": total,
-        "settled": settled,
+        "done": done,
         "failed": failed,
-        "percentage": 100.0 * settled / total if total else 0.0,
-        "is_endless": spec.has_loops and not facts.is_settled,
+        "filled": total if run.status == SUCCEEDED else done,
+        "percentage": 100.0 if run.status == SUCCEEDED else 100.0 * done / total if total else 0.0,
+        "is_endless": spec.has_loops and run.status != SUCCEEDED,
         "input": _input(run, address, sight),
         "declared": _declared_output(facts, address, sight),
         "outputs": [outputs[name] for name in _leaves(facts) if name in outputs],

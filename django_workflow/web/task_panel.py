@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -11,12 +11,13 @@ from django_workflow.conf import conf
 from django_workflow.definition.retry import RetryPolicy
 from django_workflow.definition.spec import MATCH_FIRST, FlowSpec, StepSpec
 from django_workflow.models import Run
-from django_workflow.statuses import CANCELLED, QUEUED, SUCCEEDED, TASK_TERMINAL
-from django_workflow.web import waiting, ways
+from django_workflow.statuses import CANCELLED, FAILED, LOST, QUEUED, SUCCEEDED, TASK_TERMINAL, TIMED_OUT
+from django_workflow.web import spans, waiting, ways
 from django_workflow.web.address import NOTHING_CHOSEN, Address
 from django_workflow.web.passes import Turns
 from django_workflow.web.payloads import Value, limit_for, value_of_text
 from django_workflow.web.run_facts import MOST_ATTEMPTS, Facts, StepFacts, TaskFacts, Try, count_by_status, moment
+from django_workflow.web.spans import Span
 
 #: Items on a page, and log lines shown at once.
 ITEMS: Final = 50
@@ -34,8 +35,9 @@ READ_TASK = """
                        a.number, a.outcome, extract(epoch FROM a.begun_at), extract(epoch FROM a.ended_at),
                        a.error_class, CASE WHEN %s::bool THEN left(a.message, %s::int) END,
                        CASE WHEN %s::bool THEN left(a.traceback, %s::int) END, a.is_counted, a.late_outcome,
-                       a.fingerprint, aw.hostname || ':' || aw.pid) ORDER BY a.id)
-            FROM (SELECT * FROM django_workflow_attempt WHERE task_id = t.id ORDER BY id DESC LIMIT %s::int) a
+                       a.fingerprint, aw.hostname || ':' || aw.pid) ORDER BY a.number, a.id)
+            FROM (SELECT * FROM django_workflow_attempt WHERE task_id = t.id
+                  ORDER BY number DESC, id DESC LIMIT %s::int) a
             LEFT JOIN django_workflow_worker aw ON aw.id = a.worker_id)
     FROM django_workflow_task t
     JOIN django_workflow_steprun s ON s.id = t.step_run_id
@@ -52,6 +54,7 @@ class AttemptFacts:
     """An attempt that did not succeed, in full.
 
     fingerprint: equal for errors that differ in numbers and quoted values only; "" where there was none.
+    place: which of the attempts that count it was; None for one that does not.
     """
 
     number: int
@@ -65,6 +68,7 @@ class AttemptFacts:
     late_outcome: str
     fingerprint: str
     worker: str | None
+    place: int | None = None
 
 
 @dataclass(slots=True)
@@ -123,8 +127,8 @@ def read_task(run: Run, step: StepFacts | None, address: Address, *, has_payload
     if not found:
         return None
     name, iteration, *columns, item, item_size, output, output_size, attempts = found[0]
-    told = [_attempt(*values) for values in payload.loads(attempts) or ()]
     task = TaskFacts(*columns)
+    told = _placed([_attempt(*values) for values in payload.loads(attempts) or ()], task.failure_count)
     task.tries = [Try(a.number, a.outcome, a.begun_at, a.ended_at, a.error_class) for a in told]
     task.step = name
     values = []
@@ -132,11 +136,21 @@ def read_task(run: Run, step: StepFacts | None, address: Address, *, has_payload
         values.append(value_of_text(label.title(), text, size, label, address))
         if not has_payload and size is not None:
             values[-1] = Value(label.title(), is_masked=True)
-    return TaskDetail(task, name, iteration, values[0], values[1], told[::-1])
+    return TaskDetail(task, name, iteration, values[0], values[1], told)
 
 
 def _attempt(number: int, outcome: str, begun: float | None, ended: float | None, *rest: Any) -> AttemptFacts:
     return AttemptFacts(number, outcome, moment(begun), moment(ended), *rest)
+
+
+def _placed(attempts: list[AttemptFacts], failures: int) -> list[AttemptFacts]:
+    """Number the attempts that count; only the last ones are here, so the numbers come from the end."""
+    found = []
+    for attempt in reversed(attempts):
+        counts = attempt.is_counted and attempt.outcome in (FAILED, TIMED_OUT, LOST)
+        found.append(replace(attempt, place=failures) if counts else attempt)
+        failures -= counts
+    return found[::-1]
 
 
 def explain(facts: Facts, detail: TaskDetail) -> None:
@@ -185,7 +199,7 @@ class Moment:
 
 def history(task: TaskFacts) -> list[Moment]:
     """Return what happened to a task, as its row and its attempts tell it."""
-    found = [Moment(task.created_at, QUEUED, "made")]
+    found = [Moment(task.created_at, QUEUED, "queued")]
     if task.origin == "carried":
         found = [Moment(task.created_at, task.status, "carried over from the run that is retried")]
     elif task.origin == "override":
@@ -199,7 +213,7 @@ def history(task: TaskFacts) -> list[Moment]:
                 error = f": {item.error_class}" if item.error_class else ""
                 found.append(Moment(item.ended_at, item.outcome, f"attempt {item.number} {word}{error}"))
     if task.ended_at is not None and task.status in TASK_TERMINAL and found[-1].status != task.status:
-        found.append(Moment(task.ended_at, task.status, task.status))
+        found.append(Moment(task.ended_at, task.status, task.status.replace("_", " ")))
     return found
 
 
@@ -232,7 +246,7 @@ class Panel:
     logs: Logs | None = None
     inputs: list[Value] = field(default_factory=list)
     reads_input: bool = False
-    items: list[tuple[TaskFacts, str]] = field(default_factory=list)
+    items: list[tuple[TaskFacts, str, Span]] = field(default_factory=list)
     filters: list[StatusFilter] = field(default_factory=list)
     previous: str = ""
     next: str = ""
@@ -265,7 +279,7 @@ def build(facts: Facts, step: StepFacts, address: Address, detail: TaskDetail | 
     )
     if step.is_map:
         page = address.page
-        panel.items = [(task, address.of_item(task.index)) for task in facts.items[:ITEMS]]
+        panel.items = [(task, address.of_item(task.index), spans.of_task(facts, task)) for task in facts.items[:ITEMS]]
         panel.first = (page - 1) * ITEMS
         panel.previous = address.to("#task", page=page - 1) if page > 1 else ""
         panel.next = address.to("#task", page=page + 1) if len(facts.items) > ITEMS else ""

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from django_workflow.statuses import CANCELLED, FAILED, LOST, RUNNING, SUCCEEDED, TIMED_OUT
 from django_workflow.templatetags.django_workflow import duration
+from django_workflow.web import spans
 from django_workflow.web.address import Address
 from django_workflow.web.axis import Axis, Tick
 from django_workflow.web.run_facts import Facts, Pass, StepFacts, TaskFacts, Try
@@ -56,7 +57,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class TimelineRow:
-    """A row: a step, or an item of the chosen map.
+    """A row: a step, or an item of the chosen map. ran, waited: how long; empty where that is not told.
 
     median_x: where the step would end if it took as long as in the middle of earlier runs.
     passes: how often it was activated, where its bars are activations.
@@ -64,7 +65,8 @@ class TimelineRow:
 
     label: str
     href: str
-    took: str
+    ran: str
+    waited: str
     status: str
     height: int
     bars: list[Bar]
@@ -136,7 +138,9 @@ def critical_path(facts: Facts) -> set[str]:
 def _axis(facts: Facts) -> Axis:
     run = facts.run
     begin = run.started_at or run.created_at
-    return Axis(begin, run.ended_at or max(facts.now, begin))
+    # what still runs in a paused run goes on after its clock stopped
+    is_busy = any(step.tally.running for step in facts.steps.values())
+    return Axis(begin, run.ended_at or max(facts.now if is_busy else facts.clock, begin))
 
 
 def _chosen(steps: list[StepFacts], critical: set[str], selected: str, facts: Facts) -> list[StepFacts]:
@@ -144,7 +148,7 @@ def _chosen(steps: list[StepFacts], critical: set[str], selected: str, facts: Fa
     late = facts.now + timedelta(days=1)
 
     def importance(step: StepFacts) -> tuple[bool, bool, bool, timedelta]:
-        took = step.duration(facts.now) or timedelta(0)
+        took = spans.of_step(facts, step).whole
         return step.step == selected, step.status in (FAILED, RUNNING), step.step in critical, took
 
     kept = sorted(steps, key=importance, reverse=True)[:MOST_ROWS]
@@ -162,16 +166,17 @@ def _step_row(facts: Facts, step: StepFacts, axis: Axis, address: Address, *, is
         bars, height = pass_bars(facts.course.passes[step.step], step, axis, facts.now)
         note = "" if bars else step.status
     elif task is not None and not step.is_map:
-        bars, height = task_bars(task, axis, facts.now, facts.run.ended_at)
+        bars, height = task_bars(task, axis, _now_of(task, facts), facts.run.ended_at)
     elif step.started_at is not None:
-        bars = [_map_bar(step, axis, facts.now)]
+        bars = _map_bars(step, axis, facts.now if step.tally.running else facts.clock)
     elif step.status not in (SUCCEEDED, FAILED):
         note = step.status
-    took = step.duration(facts.now)
+    span = spans.of_step(facts, step)
     row = TimelineRow(
         label=step.step,
         href=address.of_step(step.step),
-        took=duration(took) if took is not None and not note else "",
+        ran=_told(span.ran) if not note else "",
+        waited=_told(span.waited) if not note else "",
         status=step.shown,
         height=height,
         bars=bars,
@@ -185,18 +190,19 @@ def _step_row(facts: Facts, step: StepFacts, axis: Axis, address: Address, *, is
     if median is None or step.started_at is None or note:
         return row
     place = step.started_at + timedelta(seconds=median)
-    text = f"median of earlier runs: {duration(median)}"
+    text = f"median of earlier runs, waiting included: {duration(median)}"
     return replace(row, median_x=axis.x(place) if place <= axis.end else None, median=text)
 
 
 def _item_row(task: TaskFacts, axis: Axis, address: Address, facts: Facts) -> TimelineRow:
-    bars, height = task_bars(task, axis, facts.now, facts.run.ended_at)
+    bars, height = task_bars(task, axis, _now_of(task, facts), facts.run.ended_at)
     label = "given by an operator" if task.index < 0 else f"item {task.index}"
-    took = duration((task.ended_at or facts.now) - task.begun_at) if task.begun_at is not None else ""
+    span = spans.of_task(facts, task)
     return TimelineRow(
         label=label,
         href=address.of_item(task.index),
-        took=took,
+        ran=_told(span.ran),
+        waited=_told(span.waited),
         status=task.status,
         height=height,
         bars=bars,
@@ -204,6 +210,15 @@ def _item_row(task: TaskFacts, axis: Axis, address: Address, facts: Facts) -> Ti
         note="carried over" if task.origin == "carried" else "",
         is_item=True,
     )
+
+
+def _told(time: timedelta | None) -> str:
+    return "" if time is None else duration(time)
+
+
+def _now_of(task: TaskFacts, facts: Facts) -> datetime:
+    """Return until when the bars of a task go on: what waits in a paused run waits no longer."""
+    return facts.now if task.status == RUNNING else facts.clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,17 +270,26 @@ def pass_bars(passes: Sequence[Pass], step: StepFacts, axis: Axis, now: datetime
     for item, number in placed:
         assert item.started_at is not None
         end = item.ended_at or now
-        text = f"pass {item.iteration:,} {item.status.replace('_', ' ')} after {duration(end - item.started_at)}"
-        bars.append(lanes[number].bar(item.status, item.started_at, end, text))
+        begun_at = item.begun_at or (end if item.ended_at is None else item.started_at)
+        if begun_at > item.started_at:
+            bars.append(lanes[number].gap(item.started_at, begun_at, is_backoff=False))
+        if item.begun_at is not None or item.ended_at is not None:
+            text = f"pass {item.iteration:,} {item.status.replace('_', ' ')} after {duration(end - begun_at)}"
+            bars.append(lanes[number].bar(item.status, begun_at, end, text))
     return bars, count * height + 2 * MARGIN
 
 
-def _map_bar(step: StepFacts, axis: Axis, now: datetime) -> Bar:
+def _map_bars(step: StepFacts, axis: Axis, now: datetime) -> list[Bar]:
+    """Return the bars of a step with items: its wait for the first worker, and what it ran since."""
     assert step.started_at is not None
-    end = step.ended_at or now
-    done = f", {step.done:,} of {step.task_count:,} tasks done" if step.is_map else ""
-    text = f"{step.shown.replace('_', ' ')} for {duration(end - step.started_at)}{done}"
-    return _Lane(axis).bar(step.shown, step.started_at, end, text)
+    lane, end = _Lane(axis), step.ended_at or now
+    if step.begun_at is None and step.ended_at is None:
+        return [lane.gap(step.started_at, end, is_backoff=False)]
+    begun_at = step.begun_at or step.started_at
+    over = f", {step.done:,} of {step.task_count:,} tasks are over" if step.is_map else ""
+    text = f"{step.shown.replace('_', ' ')} for {duration(end - begun_at)}{over}"
+    bars = [lane.gap(step.started_at, begun_at, is_backoff=False), lane.bar(step.shown, begun_at, end, text)]
+    return [bar for bar in bars if bar.width > 0]
 
 
 def task_bars(task: TaskFacts, axis: Axis, now: datetime, run_end: datetime | None) -> tuple[list[Bar], int]:

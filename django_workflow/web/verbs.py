@@ -58,17 +58,17 @@ class Verb:
 
 _PAUSE = Verb(
     PAUSE, "Pause", permissions.PAUSE, "paused",
-    "Nothing more is started until the next resume. Handlers that run go on to their end.",
+    "Nothing new starts until it is resumed. Running handlers finish.",
     statuses=frozenset({SCHEDULED, RUNNING}), done=frozenset({PAUSED}),
 )  # fmt: skip
 _RESUME = Verb(
     RESUME, "Resume", permissions.PAUSE, "resumed",
-    "What was held goes on, with the delays that remained.",
+    "Held tasks are queued again, with the delays that remained.",
     statuses=frozenset({PAUSED}), done=frozenset({SCHEDULED, RUNNING}),
 )  # fmt: skip
 _RETRY = Verb(
     RETRY, "Retry", permissions.RETRY, "retried",
-    "A retry is a new run: it takes over what succeeded and executes the rest. The old run stays as it is.",
+    "A retry is a new run: it takes over what succeeded and runs the rest again. The old run stays as it is.",
     statuses=RUN_TERMINAL,
 )  # fmt: skip
 
@@ -80,17 +80,18 @@ RUN_VERBS: Final[dict[str, Verb]] = {
         _RETRY,
         Verb(
             SKIP_STEP, "Skip", permissions.RETRY, "skipped",
-            "The step ends as skipped, and what follows it goes on without its output.",
+            "The step ends as skipped. The steps after it run without its output.",
             statuses=UNSETTLED, is_dangerous=True,
         ),
         Verb(
             COMPLETE_STEP, "Mark done", permissions.RETRY, "completed",
-            "The step ends as succeeded with the output you give, and what follows it goes on with that.",
+            "The step ends as succeeded with the output you give. The steps after it use that output.",
             statuses=UNSETTLED, is_dangerous=True,
         ),
         Verb(
             CANCEL, "Cancel", permissions.CANCEL, "cancelled",
-            "The end is now, and for good. Results of handlers that still run are not applied.",
+            "This ends the run now and cannot be undone. "
+            "Handlers that are still running are told to stop; their results are discarded.",
             statuses=UNSETTLED, done=frozenset({CANCELLED}), is_dangerous=True,
         ),
     )
@@ -100,28 +101,28 @@ BULK_VERBS: Final = {name: RUN_VERBS[name] for name in (PAUSE, RESUME, RETRY, CA
 QUEUE_VERBS: Final = {
     PAUSE: Verb(
         PAUSE, "Pause", permissions.PAUSE, "paused",
-        "No worker takes tasks of it, whatever run they belong to, until it is resumed.",
+        "No worker takes tasks from this queue, whatever run they belong to, until it is resumed.",
     ),
-    RESUME: Verb(RESUME, "Resume", permissions.PAUSE, "resumed", "Workers take its tasks again."),
+    RESUME: Verb(RESUME, "Resume", permissions.PAUSE, "resumed", "Workers take tasks from this queue again."),
 }  # fmt: skip
 FLOW_VERBS: Final = {
     PAUSE: Verb(
         PAUSE, "Pause", permissions.PAUSE, "paused",
-        "All its runs are held, those that are started later included, until it is resumed.",
+        "All its runs are held until it is resumed, including those that are started later.",
     ),
     RESUME: Verb(
         RESUME, "Resume", permissions.PAUSE, "resumed",
-        "Its runs go on, but for those that were paused by themselves.",
+        "Its runs are resumed, except those that were paused on their own.",
     ),
 }  # fmt: skip
 LETTER_VERBS: Final = {
     RETRY: Verb(
         RETRY, "Retry", permissions.RETRY, "retried",
-        "Each run they belong to is retried once: what failed in it and what follows is executed again.",
+        "Each run they belong to is retried once: what failed in it, and what follows, runs again.",
     ),
     DISMISS: Verb(
         DISMISS, "Dismiss", permissions.RETRY, "dismissed",
-        "They are listed no more; nothing is executed. The reason is kept.", is_dangerous=True,
+        "They are no longer listed. Nothing runs. The reason is kept.", is_dangerous=True,
     ),
 }  # fmt: skip
 
@@ -157,7 +158,7 @@ def _of_verb(verb: Verb, run: Run) -> Iterator[Button]:
         yield Button(RETRY, "Run again", _url(run, RETRY, mode="all"))
     else:
         yield Button(RETRY, "Retry failed", _url(run, RETRY))
-        yield Button("retry_all", "Retry all", _url(run, RETRY, mode="all"))
+        yield Button("retry_all", "Run all again", _url(run, RETRY, mode="all"))
 
 
 def step_buttons(
@@ -172,7 +173,7 @@ def step_buttons(
     if not permissions.may(user, permissions.RETRY, run.flow):
         return []
     if run.status in RUN_TERMINAL:
-        return [Button(RETRY, "Rerun from here", _url(run, RETRY, from_step=step))] if is_plain else []
+        return [Button(RETRY, "Run again from here", _url(run, RETRY, from_step=step))] if is_plain else []
     if status is None or status in STEP_TERMINAL:
         return []
     query = {"step": step} | ({"activation": str(activation)} if activation is not None else {})

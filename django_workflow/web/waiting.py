@@ -8,7 +8,18 @@ from datetime import datetime, timedelta
 from django_workflow import times
 from django_workflow.conf import conf
 from django_workflow.definition.spec import StepSpec
-from django_workflow.statuses import CANCELLED, HELD, PAUSED, QUEUED, RUNNING, SCHEDULED, SUSPENDED, TIMED_OUT, WAITING
+from django_workflow.statuses import (
+    CANCELLED,
+    HELD,
+    PAUSED,
+    QUEUED,
+    RELEASED,
+    RUNNING,
+    SCHEDULED,
+    SUSPENDED,
+    TIMED_OUT,
+    WAITING,
+)
 from django_workflow.templatetags.django_workflow import duration
 from django_workflow.web.run_facts import NOT_REACHED, Facts, Pause, StepFacts, TaskFacts
 
@@ -83,7 +94,8 @@ def of_step(facts: Facts, step: StepFacts) -> str:
     if tally.paused:
         return of_pause(facts) if facts.run.status == PAUSED else "Held while the run was paused."
     if tally.queued and tally.queued == tally.delayed and tally.due_at is not None:
-        return f"Its next item is not tried again before {at(tally.due_at, facts.now)}."
+        why = f"Its next item is not tried again before {at(tally.due_at, facts.now)}."
+        return _of_missing(facts, step.step) or why
     if tally.queued:
         return _of_queue(facts, facts.queue_of(step.step), None)
     return _of_places(facts.spec.steps[step.step]) if tally.parallel else ""
@@ -104,11 +116,19 @@ def of_task(facts: Facts, task: TaskFacts, ahead: int | None = None) -> str:
         return _of_places(facts.spec.steps[task.step])
     if task.status != QUEUED:
         return ""
+    if task.tries and task.tries[-1].outcome == RELEASED and (why := _of_missing(facts, task.step)):
+        return why
     if task.due_at is not None and task.due_at > facts.now:
         last = task.tries[-1] if task.tries else None
         why = f": attempt {last.number} {last.outcome.replace('_', ' ')}" if last else ""
         return f"Not before {at(task.due_at, facts.now)}{why}."
     return _of_queue(facts, task.queue, ahead)
+
+
+def _of_missing(facts: Facts, step: str) -> str:
+    """Say that workers lack the code of a step; "" where they do not, or where none serves its queue."""
+    missing = facts.missing.get(step)
+    return str(missing) if missing is not None and missing.queue in facts.around.served else ""
 
 
 def _of_predecessors(facts: Facts, step: StepFacts) -> str:
@@ -176,7 +196,7 @@ def _of_worker(facts: Facts, task: TaskFacts) -> str:
     if task.begun_at is None and step.executor in conf.EXECUTORS:
         return f"Waits in executor {step.executor}, where it was handed to by worker {task.worker}."
     begun = "" if task.begun_at is not None else "Claimed and about to begin: "
-    return f"{begun}{'runs' if begun else 'Runs'} on worker {task.worker}, heard of {ago(task.heartbeat_age)}."
+    return f"{begun}{'runs' if begun else 'Runs'} on worker {task.worker}, last seen {ago(task.heartbeat_age)}."
 
 
 def _of_queue(facts: Facts, queue: str, ahead: int | None) -> str:

@@ -15,8 +15,7 @@ from django_workflow.web.fitting import fitted
 #: Characters of the label of an edge, and of the mark of a command.
 LABEL_LENGTH: Final = 26
 MARK_LENGTH: Final = 28
-#: A sign for each command, and what it means for who reads it.
-COMMAND_SIGNS: Final = {NOOP: "■", CONTINUE: "⇥", RETRY: "↻", FAIL: "✕"}
+#: What each command means for who reads it.
 COMMAND_WORDS: Final = {
     NOOP: "the branch ends",
     CONTINUE: "the branch ends with this outcome",
@@ -44,7 +43,6 @@ class Mark:
     """A command that a step may lead to, with its condition. label: cut to fit; text: whole."""
 
     command: str
-    sign: str
     label: str
     text: str
 
@@ -70,7 +68,7 @@ def marks_of(spec: FlowSpec, step: str) -> list[Mark]:
                 condition = said(item)
                 told = f"{command}: {condition}" if condition else command
                 text = f"{COMMAND_WORDS[command]}{f', {condition}' if condition else ''}"
-                found.append(Mark(command, COMMAND_SIGNS[command], fitted(told, MARK_LENGTH), text))
+                found.append(Mark(command, fitted(told, MARK_LENGTH), text))
     return found
 
 

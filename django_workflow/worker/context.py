@@ -14,6 +14,7 @@ from django_workflow.conf import conf
 from django_workflow.engine import outputs, publish
 from django_workflow.engine.claim import ClaimedTask, wanted_by
 from django_workflow.engine.decisions import OUTERMOST
+from django_workflow.engine.log_fields import log_fields
 from django_workflow.exceptions import WorkflowError
 from django_workflow.statuses import SKIPPED, SUCCEEDED
 from django_workflow.text import said
@@ -138,15 +139,3 @@ class Context:
 
 class Cancelled(BaseException):
     """Raised inside a handler that should stop; a BaseException, so `except Exception` does not swallow it."""
-
-
-def log_fields(task: ClaimedTask) -> dict[str, Any]:
-    """Return the stable keys of structured log records about a task; never its payload."""
-    return {
-        "run_id": str(task.run_id),
-        "flow": task.spec.slug,
-        "step": task.step.name,
-        "queue": task.queue,
-        "task": task.id,
-        "attempt": task.attempt,
-    }

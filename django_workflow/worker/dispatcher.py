@@ -20,20 +20,21 @@ from django_workflow.conf import conf
 from django_workflow.definition.containment import leave_to_operator
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec, StepSpec
-from django_workflow.engine import claim, outcome, pausing, timers
+from django_workflow.engine import claim, failures, outcome, pausing, timers
 from django_workflow.engine.claim import ClaimedTask, OpenClaim, Taker
+from django_workflow.engine.log_fields import log_fields
 from django_workflow.engine.outcome import Outcome
 from django_workflow.engine.settle import Settled, notifications
 from django_workflow.statuses import SUCCEEDED
 from django_workflow.text import in_one_line
 from django_workflow.worker import executors, unknown
-from django_workflow.worker.context import log_fields
 from django_workflow.worker.elsewhere import Elsewhere
 from django_workflow.worker.executors import Runners
 from django_workflow.worker.forgotten import Forgotten
 from django_workflow.worker.hand import PATIENCE, Hand
 from django_workflow.worker.job import Job
 from django_workflow.worker.options import Tally, WorkerOptions
+from django_workflow.worker.outage import Outage
 from django_workflow.worker.pile import Pile, Unsettleable
 from django_workflow.worker.source import Source
 
@@ -49,6 +50,8 @@ NOT_IN_TIME = "it did not begin in time"
 NOTIFY_EVERY = 0.05
 #: How often a worker whose grace time is over tries to hand back what it has.
 LAST_TRIES = 5
+#: What the loop is called among the threads that use the database.
+DISPATCHER = "dispatcher"
 #: Seconds until the next round after one that failed.
 RECOVER_AFTER = 0.2
 
@@ -61,6 +64,8 @@ class Dispatcher:
         #: The row of this process, once it works.
         self.worker_id: int | None = None
         self.tally = Tally()
+        #: The threads of this worker that cannot reach the database now.
+        self.outage = Outage()
         self.wake = threading.Event()
         self.is_stopping = False
         #: The number of the round that is going on; None while the loop sleeps.
@@ -137,6 +142,7 @@ class Dispatcher:
                         logger.error("a transaction was left open on the worker's connection; it is undone")
                         db.close()
                     self.cycle()
+                    self.outage.end(DISPATCHER)
                 except BaseException as error:
                     # the database is away or refused a whole batch: the leases hold, nothing is lost. Nor does code
                     # of the site's that wants to end the process, wherever it is called, end the work on all others
@@ -169,6 +175,7 @@ class Dispatcher:
         if not self.is_stopping:
             self._claim()  # nearly last: what this thread does after it keeps handlers from their first line
         self._notify()
+        failures.folding.tell_due()
 
     def _notify(self) -> None:
         """Tell others what happened, after this round's own work: a notification is a hint."""
@@ -263,12 +270,9 @@ class Dispatcher:
             self.tally.succeeded += 1
         elif item.error is not None:
             self.tally.failed += 1
-            extra = log_fields(item.task) | {"outcome": item.kind, "duration_ms": item.duration_ms}
-            extra |= {"error_class": item.error.error_class, "fingerprint": item.error.fingerprint}
-            place = f"{item.task.spec.slug}.{item.task.step.name}"
-            # the message may hold a part of the input: it stands in the attempt, for whoever may see payloads
-            told = (item.kind, item.task.attempt, item.task.run_id, in_one_line(item.error.error_class))
-            logger.warning("%s %s (attempt %d of run %s): %s", place, *told, extra=extra)
+            if superseded:
+                told = (item.attempt, item.kind, in_one_line(item.error.error_class))
+                logger.info("attempt %d had ended before it %s: %s", *told, extra=log_fields(item.task))
 
     # claiming
 
@@ -331,7 +335,7 @@ class Dispatcher:
             job = self.hand.add(task, handler)
             executor = self._elsewhere.note(job)
             if task.is_lost:
-                self._pile.add(outcome.lost(task))
+                self._pile.add(outcome.lost(task, self.options.lease.total_seconds()))
                 self.wake.set()
             elif executor is not None:
                 foreign.append(job)
@@ -498,8 +502,8 @@ class Dispatcher:
             logger.error("could not hand back %d tasks; they run again after their lease", len(self._pile))
 
     def _recover(self, error: BaseException) -> None:
-        if db.is_of_connection(error):
-            logger.warning("the database is not available: %s", error)
+        if self.outage.meet(DISPATCHER, error):
+            pass
         elif db.is_retryable(error):
             logger.warning("a round of the worker is tried again: %s", error)
         else:

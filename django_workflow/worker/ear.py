@@ -15,6 +15,8 @@ logger = logging.getLogger("django_workflow.worker")
 
 #: Seconds after which a listener looks whether it should stop; psycopg wakes as often by itself.
 INTERVAL = 0.1
+#: What it is called among the threads that use the database.
+EAR = "ear"
 
 
 class Ear:
@@ -40,13 +42,15 @@ class Ear:
             try:
                 with db.listen([CHANNEL, CONTROL_CHANNEL]) as listener:
                     self.is_listening.set()
+                    self._dispatcher.outage.end(EAR)
                     for name in self._dispatcher.options.queues:
                         self._dispatcher.hear(name)  # what was sent while nobody listened
                     while not self._stopping.is_set():
                         self._tell(listener.notifications(INTERVAL))
             except BaseException as error:
                 # notifications are hints; the worker polls until this connection is back
-                logger.warning("listening failed, trying again: %s", error)
+                if not self._dispatcher.outage.meet(EAR, error):
+                    logger.warning("listening failed, trying again: %s", error)
                 self.is_listening.clear()
                 self._stopping.wait(0.5)
 

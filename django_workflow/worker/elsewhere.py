@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from math import inf
 
 from django_workflow.conf import conf
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import StepSpec
 from django_workflow.engine import elsewhere
-from django_workflow.exceptions import DefinitionError
 from django_workflow.worker.executors import Runners
 from django_workflow.worker.hand import Hand
 from django_workflow.worker.job import Job
@@ -27,9 +25,8 @@ READ_ANYWAY_AFTER = 30.0
 
 def steps_of(queue: str) -> Iterator[StepSpec]:
     """Yield the steps declared in this process that have a queue; those of flows that are invalid are left out."""
-    for flow in registry.flows():
-        with suppress(DefinitionError):
-            yield from (step for step in flow.spec.steps.values() if (step.queue or conf.DEFAULT_QUEUE) == queue)
+    for spec in registry.specs():
+        yield from (step for step in spec.steps.values() if (step.queue or conf.DEFAULT_QUEUE) == queue)
 
 
 class Elsewhere:

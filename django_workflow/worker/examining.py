@@ -8,7 +8,6 @@ from django_workflow.conf import conf
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import StepSpec
 from django_workflow.engine.diagnosis import ERROR, OK, WARNING, Finding
-from django_workflow.exceptions import DefinitionError
 from django_workflow.worker import executors
 from django_workflow.worker.foreign import TaskExecutor
 
@@ -47,10 +46,4 @@ def _told(
 
 
 def _steps_of(executor: str) -> list[tuple[str, StepSpec]]:
-    found = []
-    for flow in registry.flows():
-        try:
-            found += [(flow.slug, step) for step in flow.spec.steps.values() if step.executor == executor]
-        except DefinitionError:
-            continue  # told elsewhere
-    return found
+    return [(spec.slug, step) for spec in registry.specs() for step in spec.steps.values() if step.executor == executor]

@@ -20,11 +20,12 @@ from django_workflow.conf import conf
 from django_workflow.definition.containment import leave_to_operator
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import StepSpec
+from django_workflow.engine.log_fields import log_fields
 from django_workflow.engine.outcome import Outcome
 from django_workflow.engine.settle import Settled
 from django_workflow.exceptions import UnregisteredHandler
+from django_workflow.spelling import guess
 from django_workflow.worker import connections, invoke, remote
-from django_workflow.worker.context import log_fields
 from django_workflow.worker.foreign import FuturesRunner
 from django_workflow.worker.job import Job
 from django_workflow.worker.session_watch import SessionWatch
@@ -276,6 +277,12 @@ def known() -> list[str]:
     return [*RUNNERS, *conf.EXECUTORS]
 
 
+def unknown(name: str) -> str:
+    """Say that this site has no executor of that name, and which one was meant."""
+    meant = guess(name, known()) or f"; known: {', '.join(known())}. Add it to EXECUTORS."
+    return f"There is no executor {name!r}{meant}"
+
+
 def made(name: str) -> Executor:
     """Return a new executor of the site's own, as its setting says."""
     executor: Executor = _factory(name)()
@@ -394,7 +401,6 @@ class Runners:
         elif name in conf.EXECUTORS:
             runner = FuturesRunner(name, made(name), self._report, self._concurrency)
         else:
-            names = ", ".join(known())
-            raise UnregisteredHandler(f"There is no executor {name!r}; known: {names}. Add it to EXECUTORS.")
+            raise UnregisteredHandler(unknown(name))
         self._made[name] = runner
         return runner

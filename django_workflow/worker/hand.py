@@ -101,6 +101,11 @@ class Hand:
         """Jobs whose handler runs."""
         return [job for job in self.jobs.values() if job.begun_at is not None and job.ended_at is None]
 
+    def busy(self) -> int:
+        """How many slots of this worker have a handler that is executed now; any thread may ask."""
+        jobs = (*list(self.jobs.values()), *list(self.overtime))
+        return sum(1 for job in jobs if job.executor is None and job.begun_at is not None and job.ended_at is None)
+
     def count(self) -> int:
         """How many jobs have or want a slot of this worker."""
         here = sum(1 for job in self.jobs.values() if job.ended_at is None and job.executor is None)

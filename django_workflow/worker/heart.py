@@ -19,6 +19,8 @@ logger = logging.getLogger("django_workflow.worker")
 #: A lease that could not be looked at because its row was locked is looked at again so soon, in seconds.
 AGAIN = 0.5
 LAG = 1.0
+#: What it is called among the threads that use the database.
+HEART = "heart"
 
 
 class Heart:
@@ -53,9 +55,11 @@ class Heart:
             while not self._stopping.wait(nap):
                 try:
                     nap = self._lease / 3 if self._is_stalled(nap) else self.beat()
-                except BaseException:
+                    self._dispatcher.outage.end(HEART)
+                except BaseException as error:
                     # a missed beat is repeated soon; two thirds of the lease are left for that
-                    logger.warning("a heartbeat failed", exc_info=True)
+                    if not self._dispatcher.outage.meet(HEART, error):
+                        logger.warning("a heartbeat failed", exc_info=True)
                     nap = min(1.0, self._lease / 10)
                     with suppress(Exception):
                         db.close()
@@ -88,7 +92,8 @@ class Heart:
         self._dispatcher.hear_ended((jobs[key].task, status) for key, status in pulse.ended.items())
         if self._dispatcher.is_loop_lagging(min(LAG, self._lease / 6)):
             logger.warning("the event loop is blocked: a coroutine handler does not yield")
-        registration.tell_alive(self._dispatcher.worker_id, len(jobs), self._dispatcher.tally.settled)
+        busy = self._dispatcher.hand.busy()
+        registration.tell_alive(self._dispatcher.worker_id, busy, self._dispatcher.tally.settled)
         if pulse.skipped:
             return AGAIN
         return max(0.0, self._lease / 3 - (time.monotonic() - began))

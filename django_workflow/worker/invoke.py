@@ -17,13 +17,14 @@ from django_workflow import db, payload
 from django_workflow.definition.containment import leave_to_operator, text_of
 from django_workflow.definition.outcomes import Fail, RetryAfter, Skip
 from django_workflow.engine import claim, inputs, outcome
+from django_workflow.engine.log_fields import log_fields
 from django_workflow.engine.outcome import MAX_MESSAGE, ErrorRecord, Outcome
 from django_workflow.engine.settle import Settled, settle
 from django_workflow.exceptions import ExpressionError, PayloadError
 from django_workflow.statuses import FAILED, SUCCEEDED
 from django_workflow.text import spoken
 from django_workflow.worker import expressions
-from django_workflow.worker.context import Cancelled, log_fields
+from django_workflow.worker.context import Cancelled
 from django_workflow.worker.job import Job
 
 logger = logging.getLogger("django_workflow.worker")
@@ -244,7 +245,8 @@ def conclude_error(job: Job, error: BaseException) -> Outcome:
 
 def conclude_escaped(job: Job, error: BaseException) -> Outcome:
     """Turn what was raised by what runs a job, not by its handler, into an outcome: the attempt fails, nothing else."""
-    logger.error("an attempt was ended by what runs it", exc_info=error, extra=log_fields(job.task))
+    # the failure itself is told once it is settled
+    logger.warning("an attempt was ended by what runs it", exc_info=error, extra=log_fields(job.task))
     return conclude_error(job, error)
 
 

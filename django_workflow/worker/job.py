@@ -11,9 +11,10 @@ from types import CodeType
 from django_workflow.conf import conf
 from django_workflow.definition.registry import Handler
 from django_workflow.engine.claim import ClaimedTask
+from django_workflow.engine.log_fields import log_fields
 from django_workflow.worker import interruption
 from django_workflow.worker.capture import LogCapture
-from django_workflow.worker.context import Cancelled, Context, log_fields
+from django_workflow.worker.context import Cancelled, Context
 
 logger = logging.getLogger("django_workflow.worker")
 

@@ -15,6 +15,7 @@ from django_workflow.engine import arrivals, start, timers
 from django_workflow.engine.leadership import Leadership
 from django_workflow.engine.pausing import pause_with_flow
 from django_workflow.events import renumbering
+from django_workflow.worker.outage import Outage
 
 logger = logging.getLogger("django_workflow.keeper")
 
@@ -24,12 +25,15 @@ TERM = 10.0
 CANDIDATE_EVERY = 5.0
 REPAIR_EVERY = 30.0
 ANSWERS = "SELECT 1"
+#: What it is called among the threads that use the database.
+KEEPER = "keeper"
 
 
 class Keeper:
     """A thread with a connection of its own; it works while it leads."""
 
-    def __init__(self) -> None:
+    def __init__(self, outage: Outage | None = None) -> None:
+        self._outage = outage or Outage()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="django_workflow-keeper", daemon=True)
         self._leadership = Leadership("keeper", TERM)
@@ -51,9 +55,11 @@ class Keeper:
             while not self._stopping.is_set():
                 try:
                     nap = self.round()
-                except BaseException:
+                    self._outage.end(KEEPER)
+                except BaseException as error:
                     # the next round begins anew, on a new connection; leases and due times are rows
-                    logger.warning("a round of the keeper failed", exc_info=True)
+                    if not self._outage.meet(KEEPER, error):
+                        logger.warning("a round of the keeper failed", exc_info=True)
                     self._leadership.doubt()
                     nap = 1.0
                     with suppress(Exception):

@@ -22,7 +22,7 @@ from django_workflow.engine.outcome import Outcome
 from django_workflow.engine.settle import Settled, check_isolation, lock_runs, settle
 from django_workflow.exceptions import UnregisteredHandler
 from django_workflow.statuses import RUN_TERMINAL, SUCCEEDED, TIMED_OUT
-from django_workflow.worker import capture, invoke, logs
+from django_workflow.worker import capture, invoke, logs, unknown
 from django_workflow.worker.job import Job
 
 T = TypeVar("T")
@@ -148,7 +148,8 @@ def perform(
     """
     handler = (handlers or {}).get(task.step.handler) or registry.handler(task.step.handler)
     if handler is None:
-        error = UnregisteredHandler(f"No handler {task.step.handler!r} is registered in this process.")
+        code = unknown.missing_code(task)
+        error = UnregisteredHandler(f"This process has no code for {code}: {code.cause}. To mend it, {code.remedy}.")
         return outcome.failed(task, outcome.ErrorRecord.of(error), is_retryable=False)
     job = Job(task, handler)
     lines: list[capture.LogLine] = []

@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from django_workflow import db
 from django_workflow.worker import capture
 from django_workflow.worker.capture import LogLine
+from django_workflow.worker.outage import Outage
 
 logger = logging.getLogger("django_workflow.worker")
 
@@ -21,6 +22,8 @@ FLUSH_EVERY = 0.5
 BATCH = 1_000
 #: Lines kept while the database is away; more are dropped.
 MOST = 20_000
+#: What the writer is called among the threads that use the database.
+LOGS = "logs"
 
 INSERT_LINES = """
     INSERT INTO django_workflow_tasklog (run_id, task_id, attempt, level, created_at, logger, message)
@@ -52,7 +55,13 @@ class LogWriter:
     every: seconds it lets lines collect.
     """
 
-    def __init__(self, write: Callable[[Sequence[LogLine]], None] = store, every: float = FLUSH_EVERY) -> None:
+    def __init__(
+        self,
+        write: Callable[[Sequence[LogLine]], None] = store,
+        every: float = FLUSH_EVERY,
+        outage: Outage | None = None,
+    ) -> None:
+        self._outage = outage or Outage()
         self._write = write
         self._every = every
         self._lines: deque[LogLine] = deque()
@@ -119,8 +128,10 @@ class LogWriter:
     def _flush_or_later(self, *, is_last: bool = False) -> None:
         try:
             self.flush(is_last=is_last)
+            self._outage.end(LOGS)
         except BaseException as error:
-            logger.warning("what handlers logged is stored later: %s", error)
+            if not self._outage.meet(LOGS, error):
+                logger.warning("what handlers logged is stored later: %s", error)
             self._wake.put(None)
             with suppress(Exception):
                 db.close()

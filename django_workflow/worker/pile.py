@@ -9,9 +9,9 @@ from math import inf
 
 from django_workflow import db
 from django_workflow.engine.claim import Taker
+from django_workflow.engine.log_fields import log_fields
 from django_workflow.engine.outcome import Outcome
 from django_workflow.engine.settle import PATIENCE_MS, Settled, settle
-from django_workflow.worker.context import log_fields
 
 logger = logging.getLogger("django_workflow.worker")
 

@@ -16,11 +16,13 @@ from types import FrameType
 
 from django_workflow import db
 from django_workflow.conf import conf
-from django_workflow.engine import publish
+from django_workflow.engine import failures, publish
 from django_workflow.events import renumbering
 from django_workflow.worker import records, registration
+from django_workflow.worker.announcer import Announcer
 from django_workflow.worker.dispatcher import Dispatcher
 from django_workflow.worker.ear import Ear
+from django_workflow.worker.endings import INTERRUPTED, STALLED
 from django_workflow.worker.heart import Heart
 from django_workflow.worker.keeper import Keeper
 from django_workflow.worker.logs import LogWriter
@@ -28,8 +30,6 @@ from django_workflow.worker.options import WorkerOptions
 
 logger = logging.getLogger("django_workflow.worker")
 
-#: Exit code of a process that ended itself because its loop stood still.
-STALLED = 70
 #: Seconds for which a process lives on after the grace time, at most, and for which it writes what it logged, or
 #: where its threads are.
 LAST_WORDS = 30.0
@@ -50,23 +50,31 @@ class WorkerProcess:
         #: Whether the process may be ended: its main thread does nothing but this work.
         self._may_end = False
         self._has_ended = False
+        #: The signal that began the stop, if one did.
+        self._stopped_by: int | None = None
         #: Numbers of signals; None when they are not obeyed any more.
         self._received: SimpleQueue[int | None] = SimpleQueue()
 
     def run(self) -> None:
         """Work; returns after a clean stop."""
         records.queue.start()
+        failures.folding.start()
         try:
             self._run()
             self._has_ended = True
         finally:
+            failures.folding.stop()
             records.queue.stop()
 
     def _run(self) -> None:
         db.serve_worker()
         # here and not before: who sees the row may stop this process, and must find it listening to signals
         worker_id = self.dispatcher.worker_id = registration.register(self.options)
-        helpers: list[Heart | Ear | Keeper | LogWriter] = [*(self.heart, Ear(self.dispatcher), Keeper(), LogWriter())]
+        outage = self.dispatcher.outage
+        helpers: list[Heart | Ear | Keeper | LogWriter | Announcer] = [
+            *(self.heart, Ear(self.dispatcher), Keeper(outage), LogWriter(outage=outage)),
+            Announcer(),  # the last: others have to tell
+        ]
         for helper in helpers:
             helper.start()
         logger.info("worker %s serves %s", worker_id, ", ".join(self.options.queues))
@@ -86,6 +94,11 @@ class WorkerProcess:
         if self.dispatcher.is_stopping:
             self.dispatcher.stop_now()
         self.dispatcher.stop()
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell is told of a clean end: that Ctrl-C asked for it, else 0."""
+        return INTERRUPTED if self._stopped_by == signal.SIGINT else 0
 
     @contextmanager
     def stopped_by_signals(self, *, is_own: bool) -> Iterator[None]:
@@ -125,13 +138,15 @@ class WorkerProcess:
             try:
                 number = self._received.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
             except Empty:
-                self._end(0 if self._has_ended else STALLED)
+                self._end(self.exit_code if self._has_ended else STALLED)
                 return
             if number is None and not is_own:
                 return
             is_first = number is not None and not self.dispatcher.is_stopping
             last = time.monotonic() + min(LAST_WORDS, conf.STALL_LIMIT.total_seconds()) + (grace if is_first else 0)
             deadline = last if deadline is None else min(deadline, last)
+            if is_first:
+                self._stopped_by = number
             if number is not None:
                 self.stop()
 
@@ -142,7 +157,7 @@ class WorkerProcess:
         """End this process now, whatever holds it; one whose loop stands still says first where its threads are."""
         if not self._may_end:
             return
-        if code:
+        if code == STALLED:
             records.queue.flush(DUMP)
             with suppress(Exception):
                 # a thread: where nobody reads what is written here, that may be what all others wait for

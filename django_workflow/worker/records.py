@@ -11,7 +11,10 @@ import threading
 from queue import SimpleQueue
 
 #: The loggers of what keeps a worker alive; a handler's own records are made and handled in its thread.
-NAMES = ("django_workflow", "django_workflow.worker", "django_workflow.keeper", "django_workflow.events")
+NAMES = (
+    "django_workflow", "django_workflow.worker", "django_workflow.failures", "django_workflow.keeper",
+    "django_workflow.events",
+)  # fmt: skip
 #: Seconds that the end of a worker waits for its last records.
 LAST_WORDS = 5.0
 
@@ -70,7 +73,7 @@ class RecordQueue(logging.Filter):
             logger = logging.getLogger(record.name)
             try:
                 logger.callHandlers(record)
-            except Exception:
+            except BaseException:  # of a handler of the site's, which ends no thread of ours
                 if logging.raiseExceptions and logging.lastResort is not None:
                     logging.lastResort.handleError(record)
 

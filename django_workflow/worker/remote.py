@@ -151,7 +151,7 @@ def read_result(job: Job, text: str) -> Outcome:
 def _read_refusal(job: Job, data: dict[str, Any]) -> Outcome | None:
     """Return what becomes of an attempt that did not begin where it was executed; None where it did."""
     if data["kind"] == ALREADY_BEGUN:
-        why = "it was executed a second time: what executed it first has vanished"
+        why = "it was executed a second time: what executed it first did not report its end"
         return outcome.lost_elsewhere(job.task, why, has_begun=True, **invoke.times(job))
     if data["kind"] == UNREACHABLE:
         why = f"its begin could not be recorded: {data['reason']}"

@@ -15,6 +15,8 @@ from types import FrameType
 
 from django.utils import autoreload
 
+from django_workflow.worker.endings import INTERRUPTED
+
 logger = logging.getLogger("django_workflow.worker")
 
 #: A child that dies sooner than this is not restarted at once.
@@ -35,11 +37,12 @@ class Supervisor:
         #: Places whose child died too soon, and when another one is started there.
         self._resting: dict[int, float] = {}
         self._stops = 0
+        self._is_interrupted = False
         # the only thing that a signal handler may safely do is to put into such a queue
         self._signals: SimpleQueue[int] = SimpleQueue()
 
     def run(self) -> int:
-        """Supervise until stopped; returns the exit code: 0 where every child ended cleanly."""
+        """Supervise until stopped; returns the exit code: where every child ended cleanly 0, and 130 after Ctrl-C."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
             signal.signal(number, self._on_signal)
         for place in range(self._count):
@@ -55,7 +58,7 @@ class Supervisor:
             for place in [place for place, at in self._resting.items() if at <= time.monotonic()]:
                 del self._resting[place]
                 self._spawn(place)
-        return worst
+        return worst or (INTERRUPTED if self._is_interrupted else 0)
 
     def _take_signals(self) -> None:
         """Wait up to a second for signals, and pass on those that stop."""
@@ -63,6 +66,7 @@ class Supervisor:
             number = self._signals.get(timeout=1.0)
             while True:
                 if number != signal.SIGCHLD:
+                    self._is_interrupted |= not self._stops and number == signal.SIGINT
                     self._stops += 1
                     self._resting.clear()
                     self._signal_children(signal.SIGTERM)

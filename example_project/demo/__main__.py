@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from types import FrameType
-from typing import NoReturn
 
-import django
-from django.db import DatabaseError
-
-from example_project.demo.output import DemoFailed
+from example_project import endings
 
 
 def main() -> int:
@@ -19,8 +13,21 @@ def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
     # A character that the terminal cannot show is no reason to stop; and lines show when they are written.
     sys.stdout.reconfigure(errors="replace", line_buffering=True)  # type: ignore[union-attr]
-    signal.signal(signal.SIGTERM, _stop)
+    endings.obey()
+    try:
+        return tell()
+    except endings.Stopped as stopped:
+        print("\ndemo: interrupted. Its runs stay in the database; the next worker goes on with them.", file=sys.stderr)
+        return stopped.code
+
+
+def tell() -> int:
+    """Set Django up and demonstrate."""
+    import django  # noqa: PLC0415  it takes a while, in which Ctrl-C may come
+    from django.db import DatabaseError  # noqa: PLC0415
+
     django.setup()
+    from example_project.demo.output import DemoFailed  # noqa: PLC0415
     from example_project.demo.story import demonstrate  # noqa: PLC0415  models need Django to be set up
 
     try:
@@ -28,14 +35,7 @@ def main() -> int:
     except (DemoFailed, DatabaseError) as error:
         print(f"\ndemo: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\ndemo: interrupted. Its runs stay in the database; the next worker goes on with them.", file=sys.stderr)
-        return 130
     return 0
-
-
-def _stop(number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

@@ -6,17 +6,16 @@ import time
 from collections.abc import Sequence
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from django_workflow.runs import handle
 from example_project.audit.flow import audit
-from example_project.database import prepare
-from example_project.demo.output import DemoFailed, say, shown
+from example_project.database import database
+from example_project.demo.output import DemoFailed, say
 from example_project.demo.show import show_audit, show_orders, show_what_next
 from example_project.demo.watch import Watch
 from example_project.demo.worker import worker_process
 from example_project.models import AuditReport, Order
-from example_project.orders.catalogue import stock_up
 from example_project.orders.flow import place_order
 
 SHIPPED, REJECTED, CANCELLED = Order.Status.SHIPPED, Order.Status.REJECTED, Order.Status.CANCELLED
@@ -34,30 +33,16 @@ def demonstrate() -> None:
     """Tell the story: prepare, work, show."""
     began = time.monotonic()
     print("django_workflow: durable workflows on the PostgreSQL a site already has\n")
-    prepare_database()
-    with worker_process() as worker:
-        audit_run, placed = start_runs()
-        names = {audit_run: "audit"} | {order.run_id: f"order {order.pk}" for order in placed if order.run_id}
-        Watch(names, worker).until_settled()
-    show_audit(report_of(audit_run))
-    show_orders(placed)
-    check_orders(placed)
+    with database():
+        with worker_process() as worker:
+            audit_run, placed = start_runs()
+            names = {audit_run: "audit"} | {order.run_id: f"order {order.pk}" for order in placed if order.run_id}
+            Watch(names, worker).until_settled()
+        show_audit(report_of(audit_run))
+        show_orders(placed)
+        check_orders(placed)
+        print()
     show_what_next(time.monotonic() - began)
-
-
-def prepare_database() -> None:
-    """Start PostgreSQL, if it is the embedded one and does not run, and create the tables."""
-    began = time.monotonic()
-    connection.ensure_connection()
-    with connection.cursor() as cursor:
-        cursor.execute("SHOW server_version")
-        version = cursor.fetchone()[0].split()[0]
-    folder = connection.settings_dict["OPTIONS"].get("folder")
-    say("PostgreSQL", f"{version}, {f'in {shown(folder)}' if folder else 'that of DATABASE_URL'}", began)
-    began = time.monotonic()
-    prepare()
-    stock_up()
-    say("Database", "tables and products are there", began)
 
 
 def start_runs() -> tuple[UUID, list[Order]]:

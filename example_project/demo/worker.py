@@ -7,12 +7,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, NoReturn
 
+from django_workflow.contrib.embedded.interruptions import undisturbed
 from example_project.demo.output import DemoFailed, say
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -25,7 +26,7 @@ class WorkerProcess:
     """A worker, and the file with what it says."""
 
     process: subprocess.Popen[bytes]
-    log: Any
+    log: IO[bytes]
 
     def check(self) -> None:
         """Raise `DemoFailed` if the worker has ended."""
@@ -56,21 +57,26 @@ def worker_process() -> Iterator[WorkerProcess]:
     arguments = ["run_workflow_worker", "--grace", str(GRACE), "--quiet"]
     began = time.monotonic()
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            [sys.executable, str(ROOT / "manage.py"), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches the demo, which stops the worker in order
-        )
-        worker = WorkerProcess(process, log)
+        worker = None
         try:
-            say("Worker", f"process {process.pid}: manage.py {' '.join(arguments)}", began)
+            with undisturbed():
+                worker = WorkerProcess(_start(arguments, log), log)
+            say("Worker", f"process {worker.process.pid}: manage.py {' '.join(arguments)}", began)
             yield worker
         finally:
             began = time.monotonic()
-            code = worker.stop()
+            code = worker.stop() if worker is not None else 0
         # -SIGTERM: it had not come to its signal handlers yet, because another worker was quicker.
         if code not in (0, -signal.SIGTERM):
             worker.fail(f"the worker ended with exit code {code} after SIGTERM")
         say("Worker", f"stopped by SIGTERM, exit code {code}", began)
+
+
+def _start(arguments: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "manage.py"), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,  # Ctrl-C reaches the demo, which stops the worker in order
+    )

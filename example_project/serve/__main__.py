@@ -6,18 +6,8 @@ import argparse
 import os
 import signal
 import sys
-from types import FrameType
-from typing import NoReturn
 
-import django
-from django.db import DatabaseError
-
-#: Ctrl-C, `kill`, a closed terminal.
-ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Stopped(BaseException):
-    """Somebody wants this to end."""
+from example_project import endings
 
 
 def main() -> int:
@@ -27,20 +17,29 @@ def main() -> int:
     os.environ["EXAMPLE_PACE"] = str(options.pace)
     # A character that the terminal cannot show is no reason to stop; and lines show when they are written.
     sys.stdout.reconfigure(errors="replace", line_buffering=True)  # type: ignore[union-attr]
-    for number in ENDINGS:
-        signal.signal(number, _stop)
+    endings.obey()
     try:
-        django.setup()
-        from example_project.demo.output import DemoFailed  # noqa: PLC0415
-        from example_project.serve.story import serve  # noqa: PLC0415  models need Django to be set up
-
-        try:
-            serve(options.port)
-        except (DemoFailed, DatabaseError) as error:
-            print(f"\nserve: {error}", file=sys.stderr)
-            return 1
-    except Stopped:
+        return tell(options.port)
+    except endings.Stopped as stopped:
         print("Stopped. The runs stay in the database; the next worker goes on with them.")
+        # a service that is told to stop has done so
+        return stopped.code if stopped.number == signal.SIGINT else 0
+
+
+def tell(port: int) -> int:
+    """Set Django up and serve; ends by `Stopped`, or by what is in the way."""
+    import django  # noqa: PLC0415  it takes a while, in which Ctrl-C may come
+    from django.db import DatabaseError  # noqa: PLC0415
+
+    django.setup()
+    from example_project.demo.output import DemoFailed  # noqa: PLC0415
+    from example_project.serve.story import serve  # noqa: PLC0415  models need Django to be set up
+
+    try:
+        serve(port)
+    except (DemoFailed, DatabaseError) as error:
+        print(f"\nserve: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -71,13 +70,6 @@ def pace(text: str) -> float:
     if not 0 <= seconds <= 60:
         raise ValueError(text)
     return seconds
-
-
-def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
-    # what was started is being ended from here on, and that takes some seconds at most
-    for each in ENDINGS:
-        signal.signal(each, signal.SIG_IGN)
-    raise Stopped
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from django_workflow.contrib.embedded.interruptions import undisturbed
 from example_project.demo.output import DemoFailed, say
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -66,11 +67,14 @@ def child(
 ) -> Iterator[Child]:
     """Run a child for as long as the block takes, and say so."""
     began = time.monotonic()
-    process = Child(name, arguments, grace=grace, descriptors=descriptors)
+    process = None
     try:
+        with undisturbed():
+            process = Child(name, arguments, grace=grace, descriptors=descriptors)
         say(name.capitalize(), f"process {process.pid}: {about or ' '.join(arguments)}", began)
         yield process
     finally:
-        began = time.monotonic()
-        process.stop()
-        say(name.capitalize(), "stopped", began)
+        if process is not None:
+            began = time.monotonic()
+            process.stop()
+            say(name.capitalize(), "stopped", began)

@@ -6,16 +6,15 @@ import errno
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, OperationalError, connection, connections
+from django.db import InterfaceError, OperationalError, connections
 from django.urls import reverse
 
-from django_workflow.contrib.embedded.base import DatabaseWrapper
-from example_project.demo.output import DemoFailed, say
-from example_project.demo.story import prepare_database
+from example_project.database import database
+from example_project.demo.output import DemoFailed
 from example_project.models import Order
 from example_project.serve import traffic
 from example_project.serve.children import Child, child
@@ -30,10 +29,6 @@ LOOK = 0.5
 WORKER_GRACE, SITE_GRACE = 5, 5
 #: Orders without a run, for whoever wants to start one.
 WAITING_ORDERS = 3
-
-OTHER_CLIENTS = """
-    SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
-"""
 
 
 def serve(port: int) -> None:
@@ -71,31 +66,6 @@ def listening(port: int) -> Iterator[socket.socket]:
             raise DemoFailed(f"cannot listen on port {port}: {error.strerror}") from None
         listener.listen()
         yield listener
-
-
-@contextmanager
-def database() -> Iterator[None]:
-    """Make the database ready; a PostgreSQL that was started for it is stopped, unless others use it meanwhile."""
-    wrapper = connections[DEFAULT_DB_ALIAS]
-    cluster = wrapper.cluster if isinstance(wrapper, DatabaseWrapper) else None
-    is_ours = cluster is not None and cluster.pid is None
-    try:
-        prepare_database()
-        yield
-    finally:
-        if cluster is not None and is_ours and not is_used_by_others():
-            connections.close_all()
-            began = time.monotonic()
-            cluster.stop()
-            say("PostgreSQL", "stopped", began)
-
-
-def is_used_by_others() -> bool:
-    """Say whether another process is connected to the server."""
-    with suppress(DatabaseError), connection.cursor() as cursor:
-        cursor.execute(OTHER_CLIENTS)
-        return bool(cursor.fetchone()[0])
-    return False
 
 
 def wait_until_it_answers(address: str, site: Child) -> None:

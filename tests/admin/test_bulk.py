@@ -39,8 +39,8 @@ def test_an_action_asks_with_numbers_before_it_acts(staff, runs):  # noqa: F811
     page = choose(staff, "cancel_runs", runs)
     assert page.status_code == 200
     text = text_of(page)
-    assert "3 of 4 will be cancelled; 1 settled." in text
-    assert "3 waiting tasks are cancelled" in text
+    assert "3 of 4 will be cancelled; 1 ended." in text
+    assert "3 waiting tasks will be cancelled" in text
     assert {run.status for run in runs[:3]} == {"running"}
     hidden = re.search(r'name="chosen" value="([^"]+)"', page.content.decode())[1].split(",")
     answer = choose(staff, "cancel_runs", hidden, confirm="yes", reason="all wrong")
@@ -75,7 +75,7 @@ def test_letters_are_retried_and_dismissed(staff, story):  # noqa: F811
     second = story.flow.start({"items": [1, 2]})
     testing.run_until_idle()
     letter = Task.objects.get(run_id=second.id, status="failed")
-    assert "1 run is retried" in text_of(choose(staff, "retry_letters", [letter]))
+    assert "1 run will be retried" in text_of(choose(staff, "retry_letters", [letter]))
     choose(staff, "retry_letters", [letter], confirm="yes")
     assert Run.objects.filter(retry_of=second.id).count() == 1
 

@@ -18,6 +18,16 @@ pytestmark = pytest.mark.browser
 LOOKS = (("light", 1280), ("dark", 390))
 
 
+SMALL = """
+() => ["one", "two"].forEach((name) => {
+    const button = document.createElement("button");
+    Object.assign(button.style, {width: "12px", height: "12px", padding: 0, minHeight: 0});
+    button.ariaLabel = name;
+    document.querySelector("main").append(button);
+})
+"""
+
+
 @pytest.fixture
 def superuser(workflow_queues) -> User:
     return User.objects.create_superuser("root", password="root")
@@ -81,6 +91,12 @@ def test_pages_of_a_viewer_and_of_an_empty_site_have_no_fault(viewer, place):
     assert faults(viewer, ["/workflow/", "/workflow/runs/", "/workflow/queues/", "/workflow/workers/"]) == {}
     handle = chain.start({"value": 1})
     assert faults(viewer, [f"/workflow/runs/{handle.id}/?step=first"]) == {}
+
+
+def test_a_small_target_beside_another_one_is_a_fault(viewer):
+    page = viewer.visit("/workflow/")
+    page.evaluate(SMALL)
+    assert "target-size" in violations(page)
 
 
 def test_admin_pages_have_no_fault_that_the_stock_user_list_does_not_have(visit, superuser, rich):

@@ -129,8 +129,8 @@ def test_a_log_is_read_while_its_task_writes_it(operator, place, order):
     run_page.expect_status("succeeded")
     place.gates.close("outside")
     run_page.open(run_page.run_id, "?step=pack")
-    operator.page.get_by_role("link", name="Rerun from here").click()
-    run_page.confirm("Retry")
+    operator.page.get_by_role("link", name="Run again from here").click()
+    run_page.confirm("Run again from pack")
     run_page.live().expect_step("pack", "running")
     run_page.node("pack").click()
     operator.page.get_by_role("main").get_by_role("table", name="Items").get_by_role("link", name="0").click()
@@ -162,15 +162,15 @@ def test_rerunning_from_a_step_shows_before_what_it_reuses_and_what_it_executes(
     run_page.expect_status("succeeded")
     first = run_page.run_id
     run_page.open(first, "?step=pack")
-    operator.page.get_by_role("link", name="Rerun from here").click()
+    operator.page.get_by_role("link", name="Run again from here").click()
     preview = operator.page.get_by_role("table")
     for step, fate in {
-        "reserve": "reused", "charge": "reused", "pack": "executed", "ship": "executed", "notify": "executed",
+        "reserve": "reused", "charge": "reused", "pack": "runs", "ship": "runs", "notify": "runs",
     }.items():  # fmt: skip
         expect(
             preview.get_by_role("row").filter(has=operator.page.get_by_role("rowheader", name=step))
         ).to_contain_text(fate)
-    run_page.confirm("Retry", "the parcel was lost")
+    run_page.confirm("Run again from pack", "the parcel was lost")
     operator.page.wait_for_url(lambda url: str(first) not in url)
     run_page.expect_status("succeeded")
     second = run_page.run_id
@@ -195,8 +195,8 @@ def test_retrying_what_failed_executes_only_the_failed_items_of_a_map(operator, 
     place.gates.open("road")
     operator.page.get_by_role("link", name="Retry failed").click()
     row = operator.page.get_by_role("table").get_by_role("row").filter(has_text="deliver")
-    expect(row).to_contain_text("what did not succeed is executed again")
-    run_page.confirm("Retry", "the road is open")
+    expect(row).to_contain_text("what did not succeed runs again")
+    run_page.confirm("Retry failed", "the road is open")
     operator.page.wait_for_url(lambda url: str(first.id) not in url)
     run_page.expect_status("succeeded")
     again = Task.objects.filter(step_run__run_id=run_page.run_id, step_run__step="deliver")

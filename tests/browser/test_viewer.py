@@ -13,8 +13,8 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.browser
 
-ACTIONS = ("Pause", "Resume", "Cancel", "Retry", "Retry failed", "Retry all", "Run again", "Rerun from here", "Skip",
-           "Mark done", "Start a run", "Start", "Dismiss")  # fmt: skip
+ACTIONS = ("Pause", "Resume", "Cancel", "Retry", "Retry failed", "Run all again", "Run again", "Run again from here",
+           "Skip", "Mark done", "Start a run", "Start", "Dismiss")  # fmt: skip
 #: Sends a form as the page would, from the page's own origin, with the token of its session.
 POST = """
 async ([url, token]) => {

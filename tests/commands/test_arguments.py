@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--queues", "Bad-Name"], "'Bad-Name' is no queue name: 1 to 40 lower-case letters"),
+        (["--queues", "Bad-Name"], "'Bad-Name' is not a queue name: 1 to 40 lower-case letters"),
         (["--concurrency", "0"], "--concurrency and --processes must be at least 1"),
         (["--prefetch", "-1"], "--prefetch at least 0"),
         (["--processes", "0"], "must be at least 1"),

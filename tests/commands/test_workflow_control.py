@@ -165,7 +165,7 @@ def test_retry_takes_a_mode_a_step_an_input_and_a_version(failed):
     assert passes == ["first", "second"] * 2 + ["second"]
     with pytest.raises(CommandError, match=r"There is no step 'secnd'\. Did you mean 'second'"):
         workflow("retry", handle.id, "--from", "secnd")
-    with pytest.raises(CommandError, match="'newest' is no version: write its number, or latest"):
+    with pytest.raises(CommandError, match="'newest' is not a version: write its number, or latest"):
         workflow("retry", handle.id, "--version", "newest")
 
 

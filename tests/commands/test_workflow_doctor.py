@@ -74,7 +74,7 @@ def test_handlers_that_live_runs_need_and_nobody_has_are_named(healthy, flow):
 
 def test_worker_that_fell_silent_is_told(healthy):
     Worker.objects.create(hostname="there", pid=2, concurrency=1, lease_seconds=0.000001, queues=[])
-    assert any("(there:2) was last heard of" in item["text"] for item in findings("warning"))
+    assert any("(there:2) was last seen" in item["text"] for item in findings("warning"))
 
 
 def test_queue_that_is_behind_is_told(healthy, flow):

@@ -51,7 +51,7 @@ def test_events_of_a_run_or_of_all_are_told_oldest_first(db, two_steps):
     }  # fmt: skip
     assert "measured        first  grams=120" in workflow("events", first.id).out
     assert workflow("events", "--type", "run.failed").out == "No such events yet.\n"
-    with pytest.raises(CommandError, match="'r\\*n' is no type of events"):
+    with pytest.raises(CommandError, match="'r\\*n' is not a type of events"):
         workflow("events", "--type", "r*n")
 
 
@@ -133,7 +133,7 @@ def shell(monkeypatch):
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_following_of_all_with_code_0(workflow_queues, two_steps, shell):
+def test_ctrl_c_ends_following_of_all_with_a_line_and_code_130(workflow_queues, two_steps, shell):
     handle = two_steps.start()
     process = shell(
         "events", "-f", "--json", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -144,7 +144,7 @@ def test_ctrl_c_ends_following_of_all_with_code_0(workflow_queues, two_steps, sh
     assert '"run.completed"' in told[-1]
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=15)
-    assert (process.returncode, out, err) == (0, "", "")
+    assert (process.returncode, out, err) == (130, "", "Interrupted.\n")
 
 
 @pytest.mark.slow

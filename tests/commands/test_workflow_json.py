@@ -43,4 +43,4 @@ def test_keys_are_those_of_the_reference(flow):
     }
     keys = documented()
     assert {kind: set(document) for kind, document in found.items()} == {kind: keys[kind] for kind in found}
-    assert set(shown) - keys["run"] == {"retries", "steps", "failures", "events"}
+    assert set(shown) - keys["run"] == {"retries", "waits", "steps", "failures", "events"}

@@ -33,7 +33,7 @@ def test_how_long_runs_are_kept_has_to_be_said(old_runs, settings):
     settings.DJANGO_WORKFLOW = {"RETENTION": None}
     with pytest.raises(CommandError, match=r"Say --older-than 90d, or set DJANGO_WORKFLOW\['RETENTION'\]"):
         prune()
-    with pytest.raises(CommandError, match="'90' is no duration: a number with a unit"):
+    with pytest.raises(CommandError, match="'90' is not a duration: a number with a unit"):
         prune("--older-than", "90")
     assert Run.objects.count() == 6
 

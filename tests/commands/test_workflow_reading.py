@@ -182,7 +182,7 @@ def test_part_of_several_ids_is_answered_with_them(simple):
 
 @pytest.mark.parametrize("text", ["abc", "nonsense", "%", "0123456789abcdef0123456789abcdef0", ""])
 def test_what_is_no_id_is_answered_with_what_to_give(text):
-    with pytest.raises(CommandError, match="is no id of a run: give the whole of it, or at least 4"):
+    with pytest.raises(CommandError, match="is not a run's id: give the whole of it, or at least 4"):
         workflow("show", text)
 
 
@@ -201,7 +201,7 @@ def test_queues_tell_what_waits_and_who_serves(make_flow, unique):
         "queue": name, "waiting": 3, "hidden": 0, "oldest_seconds": 0, "workers": 0, "paused_at": None,
     }  # fmt: skip
     assert (
-        f"Nobody serves {name}: manage.py run_workflow_worker --queues {name}"
+        f"No worker serves queue {name}: manage.py run_workflow_worker --queues {name}"
         in workflow("queues", on_terminal=True).out
     )
     Worker.objects.create(hostname="here", pid=1, concurrency=4, lease_seconds=30, queues=[name])
@@ -233,7 +233,7 @@ def test_workers_are_live_silent_or_stopped():
     told = workflow("workers", on_terminal=True).out
     assert "a,b" in told
     assert "0/4" in told
-    assert "A silent worker crashed or was killed" in told
+    assert "A silent worker stopped reporting" in told
 
 
 def test_options_of_django_stand_behind_the_subcommand_too(simple):

@@ -75,11 +75,11 @@ def test_stored_flow_is_started_by_its_name(unique):
         (["{slug}", "--input", "hello there"], "not JSON: .* a text needs its quotes"),
         (["{slug}", "--input", "{{"], "not JSON"),
         (["{slug}", "--input", "1", "--input-file", "-"], "not allowed with argument"),
-        (["{slug}", "--label", "prod"], "'prod' is no label: write name=value"),
-        (["{slug}", "--delay", "10"], "'10' is no duration: a number with a unit, such as 90s, 10m"),
+        (["{slug}", "--label", "prod"], "'prod' is not a label: write name=value"),
+        (["{slug}", "--delay", "10"], "'10' is not a duration: a number with a unit, such as 90s, 10m"),
         (["{slug}", "--delay", "99999999999d"], "is too long a time"),
         (["{slug}", "--key", ""], "an idempotency key has 1 to 200 characters, not 0"),
-        (["{slug}", "--wait", "soon"], "'soon' is no duration"),
+        (["{slug}", "--wait", "soon"], "'soon' is not a duration"),
         (["{slug}", "--input", '"\\u0000"'], "is not JSON at|cannot be stored|NUL"),
     ],
 )
@@ -113,7 +113,7 @@ def test_durations_have_units(text, expected):
 
 @pytest.mark.parametrize("text", ["30", "", "d", "-1d", "1 month", "1x", "1d2", "nan"])
 def test_what_is_no_duration_is_refused(text):
-    with pytest.raises(Exception, match="is no duration"):
+    with pytest.raises(Exception, match="is not a duration"):
         arguments.duration(text)
 
 
@@ -136,7 +136,7 @@ class TestWaiting:
         assert answer.code == 0
         assert f"Run {run.pk} succeeded after" in answer.out
         assert '"only": 5' in answer.out
-        assert "succeeded  100%  1 of 1 settled" in answer.err
+        assert "succeeded  100%  1 of 1 tasks finished" in answer.err
 
     def test_wait_fails_with_the_run(self, flow):
         flow.step(name="only")(lambda: Fail("no money"))

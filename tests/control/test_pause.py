@@ -248,7 +248,7 @@ def test_what_was_lost_does_not_begin_again_while_its_flow_or_queue_is_paused(ch
     (task,) = take()
     monkeypatch.setattr(pausing, "pause_with_flow", lambda: 0)  # somebody holds the run: the keeper will mark it
     hold(chain)
-    settled = settle([outcome.lost(task)])
+    settled = settle([outcome.lost(task, 30.0)])
     assert (settled.may_begin, tasks(handle)) == (set(), [("queued", "")])
     assert take() == []
 

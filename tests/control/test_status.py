@@ -67,17 +67,17 @@ def test_status_counts_failed_items_and_tells_errors(flow, db):
     testing.run_until_idle()
     status = get_run_status(handle)
     assert (status.status, status.total, status.settled, status.failed) == ("failed", 4, 4, 3)
-    assert status.percentage == 100.0
+    assert status.percentage == 25.0
     assert status.errors == handle.result().errors == [{"step": "last", "class": "Fail", "message": "no use"}]
     assert status.output == handle.result().output
 
 
-def test_steps_that_a_settled_run_never_reached_are_not_counted(shop, db):
+def test_steps_that_a_settled_run_never_reached_count_for_its_percentage_only(shop, db):
     handle = shop.start([1, 2])
     execute_next()
     handle.cancel("enough", by="ann")
     status = get_run_status(handle)
-    assert (status.status, status.total, status.settled, status.percentage) == ("cancelled", 3, 3, 100.0)
+    assert (status.status, status.total, status.settled, status.percentage) == ("cancelled", 3, 3, 25.0)
     assert (status.output, status.errors) == ({}, [handle.run.error])
 
 
@@ -120,7 +120,7 @@ def test_nobody_tells_the_percentage_of_a_run_with_loops(shop, db, back_to):
     Run.objects.update(version=version)
     assert get_run_status(handle).percentage is None
     handle.cancel()
-    assert get_run_status(handle).percentage == 100.0
+    assert get_run_status(handle).percentage is None
 
 
 @pytest.mark.parametrize("form", ["handle", "row", "id", "text"])

@@ -103,12 +103,12 @@ def test_names_are_read_only_when_the_expression_mentions_them():
 @pytest.mark.parametrize(
     ("expression", "reason"),
     [
-        ("outputs.reserv.total > 1", "'reserv' is not in empty, reserve"),
-        ('outputs["reserv"]', "'reserv' is not in empty, reserve"),
+        ("outputs.reserv.total > 1", "no key 'reserv'; there are: empty, reserve"),
+        ('outputs["reserv"]', "no key 'reserv'; there are: empty, reserve"),
         ("outputs.reserve.items.sku", ".sku needs an object, not a list"),
         ("input.note.text", ".text needs an object, not null"),
         ("total > 1", "there is no 'total', only input, outputs, vars"),
-        ("vars.x", "'x' is not in an empty object"),
+        ("vars.x", "no key 'x'; there are: none"),
         ("input.customer > 3", "'>' not supported between instances of 'dict' and 'int'"),
         ("outputs.empty[0]", "[0] of 0 elements"),
         ("input.note[0]", "[…] needs an object, a list or text, not null"),

@@ -144,7 +144,8 @@ def test_no_arguments_are_none_at_all(flow):
     assert (flow.spec.steps["b"].sources, flow.spec.to_dict()["steps"][1].get("arguments")) == (("a",), None)
 
 
-def test_a_map_over_a_variable_depends_on_nothing(flow):
+def test_a_map_over_a_variable_depends_on_nothing():
+    flow = FlowDeclaration("orders", vars={"rows": []})
     flow.map(name="a", over="vars.rows")(lambda item: None)
     assert (flow.spec.entry, flow.spec.steps["a"].over_path) == (("a",), ("vars", "rows"))
 

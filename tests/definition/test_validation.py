@@ -45,7 +45,7 @@ def test_all_problems_are_told_at_once_with_their_places():
     assert problems_of(flow) == [
         "flow 'Orders': a slug is 1 to 128 lower-case letters, digits and underscores, not starting with a digit",
         "flow: max_tasks must be between 1 and 1,000,000, not 0",
-        "step 'reserve': unknown option 'retries'",
+        "step 'reserve': unknown option 'retries'; did you mean 'retry'?",
         "step 'reserve': timeout must be positive, not 0 s",
         "step 'pack': parameter 'box' is no step; parameters are input, ctx, item, index or a step's name",
         "step 'pack': a map needs over= or count=",
@@ -101,9 +101,7 @@ def test_a_step_that_depends_on_itself_is_refused(flow):
 
 def test_a_parameter_that_is_no_step_is_refused(flow):
     flow.step(name="a")(lambda inptu: None)
-    assert problems_of(flow) == [
-        "step 'a': parameter 'inptu' is no step; parameters are input, ctx, item, index or a step's name"
-    ]
+    assert problems_of(flow) == ["step 'a': parameter 'inptu' is no step; did you mean 'input'?"]
 
 
 def test_every_cycle_is_refused_with_its_path(flow):
@@ -164,7 +162,7 @@ WAY_PROBLEMS = {
     ),
     "published text": (
         To("b", publish={"x": "resul"}),
-        f"publish 'x': expression 'resul': there is no 'resul', only {OFFERED}",
+        f"publish 'x': expression 'resul': there is no 'resul', only {OFFERED}; did you mean 'result'?",
     ),
     "published name": (To("b", publish={"X": "result"}), f"publish 'X': a name is {NAME_RULE}"),
     "published object": (To("b", publish={"x": {1}}), "publish 'x': {1} is no JSON value"),
@@ -460,7 +458,10 @@ OPTION_PROBLEMS = {
         {"retry": {"strategy": f"{CALLABLE_PREFIX}mine"}},
         "retry: no strategy 'mine' is registered",
     ),
-    "unknown option of retry": ({"retry": {"max_attemps": 3}}, "retry: unknown option 'max_attemps'"),
+    "unknown option of retry": (
+        {"retry": {"max_attemps": 3}},
+        "retry: unknown option 'max_attemps'; did you mean 'max_attempts'?",
+    ),
 }
 
 

@@ -5,6 +5,8 @@ A page's blocks run in order and share one namespace:
 * ```python blocks are executed; functions called `test_…` are called afterwards;
 * ```pycon blocks are executed and their output is compared, as by doctest;
 * `<!-- setup … -->` holds Python that is executed but not shown, such as stand-ins for the reader's modules;
+* ```console blocks after `<!-- executed -->` are executed, and what they show is compared; the dictionary `ids` has the
+  real run for each id that the page shows;
 * `<!-- not executed -->` before a block leaves it out. Keep these rare.
 
 Pages that make a project, as the tutorial, are followed as a whole: `FOLLOWED`.
@@ -21,12 +23,14 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"
 TUTORIAL = DOCS / "tutorial.md"
 DOCUMENTS = DOCS / "howto" / "documents.md"
-#: Pages that tests follow word by word in a project of their own (test_tutorial.py, tests/live/test_howto.py).
-FOLLOWED = (TUTORIAL, DOCUMENTS, DOCS / "howto" / "live-pages.md")
+MISTAKES = DOCS / "howto" / "when-something-is-wrong.md"
+#: Pages that tests follow word by word in projects of their own (test_tutorial.py, tests/mistakes,
+#: tests/live/test_howto.py).
+FOLLOWED = (TUTORIAL, DOCUMENTS, MISTAKES, DOCS / "howto" / "live-pages.md")
 
 BLOCK = re.compile(
     r"^<!--\ setup\n(?P<setup>.*?)^-->$"
-    r"|^(?P<mark><!--\ not\ executed\ -->\n+)?^(?P<fence>`{3,})(?P<head>[^\n`]*)\n(?P<body>.*?)^(?P=fence)$",
+    r"|^(?:<!--\ (?P<mark>(?:not\ )?executed)\ -->\n+)?^(?P<fence>`{3,})(?P<head>[^\n`]*)\n(?P<body>.*?)^(?P=fence)$",
     re.MULTILINE | re.DOTALL | re.VERBOSE,
 )
 
@@ -42,6 +46,7 @@ class Block:
     options: dict[str, str]
     text: str
     is_executed: bool
+    is_transcript: bool = False
 
     @property
     def place(self) -> str:
@@ -72,4 +77,5 @@ def blocks(page: Path) -> Iterator[Block]:
             line += 1
         if kind == "code-block":
             kind, argument = argument, ""
-        yield Block(page, line, kind, argument, options, body, is_executed=match["mark"] is None)
+        is_executed, is_transcript = match["mark"] != "not executed", match["mark"] == "executed"
+        yield Block(page, line, kind, argument, options, body, is_executed, is_transcript)

@@ -1,6 +1,8 @@
+import contextlib
 import doctest
 import inspect
 import logging.config
+import re
 import shlex
 
 import pytest
@@ -8,17 +10,18 @@ from django.core.management import call_command
 
 from django_workflow.checks import check_settings
 from django_workflow.definition import documents
-from tests.docs.pages import DOCUMENTS, FOLLOWED, ROOT, TUTORIAL, blocks, pages
+from tests.commands.shell import Terminal
+from tests.docs.pages import DOCUMENTS, FOLLOWED, MISTAKES, ROOT, TUTORIAL, blocks, pages
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 EXECUTED = ("python", "pycon")
 
 
 def examples(page):
-    return [block for block in blocks(page) if block.kind in EXECUTED and block.is_executed]
+    return [block for block in blocks(page) if (block.kind in EXECUTED and block.is_executed) or block.is_transcript]
 
 
-PAGES = [page for page in pages() if page not in (TUTORIAL, DOCUMENTS) and examples(page)]
+PAGES = [page for page in pages() if page not in (TUTORIAL, DOCUMENTS, MISTAKES) and examples(page)]
 
 
 @pytest.mark.usefixtures("names_are_free")
@@ -31,6 +34,8 @@ def test_examples_of_a_page_run_in_order(page, db, settings, monkeypatch):
             exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)
             check_workflow_settings(block, names, settings, monkeypatch)
             check_logging(block, names)
+        elif block.is_transcript:
+            follow_transcript(block, names.get("ids", {}))
         else:
             run_session(block, names)
     call_tests(names, with_workers=False)
@@ -87,6 +92,20 @@ def run_session(block, names):
     assert not told, "".join(told)
 
 
+def follow_transcript(block, ids):
+    """Type what the block shows after each $, as on a terminal."""
+    for line, expected in re.findall(r"^\$ python manage\.py (.*)\n((?:(?!\$ ).*\n)*)", block.text, re.MULTILINE):
+        out = Terminal()
+        words = [str(ids.get(word, word)) for word in shlex.split(line)]
+        with contextlib.suppress(SystemExit):
+            call_command(*words, stdout=out, stderr=out, no_color=True)
+        told = out.getvalue()
+        for shown, real in ids.items():
+            told = told.replace(str(real), shown).replace(str(real)[-12:], shown)
+        if expected:
+            assert doctest.OutputChecker().check_output(expected, told, FLAGS), f"{block.place}: {line}\n{told}"
+
+
 @pytest.mark.parametrize(
     "block",
     [block for page in pages() for block in blocks(page) if block.kind == "yaml" and block.text.startswith("slug:")],
@@ -109,6 +128,8 @@ def commands():
     for page in pages():
         for block in blocks(page):
             lines = block.text.replace("\\\n", " ").splitlines()
+            if any(line.startswith("$ ") for line in lines):
+                lines = [line for line in lines if line.startswith("$ ")]  # the others are answers
             found += [(block.place, line.split("manage.py ", 1)[1]) for line in lines if "manage.py " in line]
     return found
 
@@ -118,7 +139,7 @@ def test_commands_exist_and_know_their_options(place, line):
     from django.core.management import get_commands, load_command_class
 
     words = shlex.split(line.split("#")[0].split("&")[0].split(" | ")[0].split(" > ")[0])
-    if words[0] in {"makemigrations", "migrate", "startapp", "shell", "check", "test", "pgtrigger"}:
+    if words[0] in {"makemigrations", "migrate", "startapp", "shell", "check", "collectstatic", "test", "pgtrigger"}:
         return  # Django's and pgtrigger's own
     assert words[0] in get_commands(), place
     command = load_command_class(get_commands()[words[0]], words[0])

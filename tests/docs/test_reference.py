@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 import django_workflow
-from django_workflow import checks
+from django_workflow import checks, flow_checks
 from django_workflow.definition import documents, expressions, names, validate
 from django_workflow.flow import Flow
 from django_workflow.management.workflow import SUBCOMMANDS
-from django_workflow.worker.context import Context
+from django_workflow.worker.context import HANDLER_LOGGER, Context
 from tests.docs import happenings
 from tests.docs.pages import DOCS
 
@@ -45,7 +45,10 @@ def keys_of(schema):
         ("documents.md", set(keys_of(documents.SCHEMA))),
         ("commands.md", {path.stem for path in COMMANDS.glob("*.py")} - {"__init__"}),
         ("commands.md", {item.name for item in SUBCOMMANDS}),
-        ("settings.md", set(re.findall(r'"(E\d{3})"', inspect.getsource(checks))) | {"E001"}),
+        (
+            "settings.md",
+            set(re.findall(r'"(E\d{3})"', inspect.getsource(checks) + inspect.getsource(flow_checks))) | {"E001"},
+        ),
     ],
 )
 def test_page_names_them_all(page, expected):
@@ -57,3 +60,12 @@ def test_events_are_on_their_page(db, settings):
     seen = happenings.all_kinds_of_events()
     listed = set(re.findall(r"^\| `([a-z]+\.[a-z_]+)`", (REFERENCE / "events.md").read_text(), re.MULTILINE))
     assert seen == listed
+
+
+def test_loggers_are_on_the_page_about_monitoring():
+    package = Path(django_workflow.__file__).parent
+    code = "".join(path.read_text() for path in package.rglob("*.py"))
+    page = (DOCS / "howto" / "monitoring.md").read_text()
+    lines = re.findall(r"^\| (`django_workflow[^|]*)\|", page, re.MULTILINE)
+    told = set(re.findall(r"`([\w.]+)`", "".join(lines)))
+    assert told == {*re.findall(r'getLogger\("(django_workflow[\w.]*)"\)', code), HANDLER_LOGGER}

@@ -16,7 +16,7 @@ from tests.docs.pages import DOCUMENTS, ROOT, TUTORIAL, blocks
 #: What the test environment has already: a Python, the package, an activated environment.
 GIVEN = ("python3 -m venv", ". venv/", "pip install")
 #: Waiting is shorter here than for a reader.
-FASTER = {"time.sleep(1)": "time.sleep(0.2)", "--lease 5": "--lease 2"}
+FASTER = {"time.sleep(1)": "time.sleep(0.5)", "--lease 5": "--lease 2"}
 SESSION = """
 import doctest, os, sys
 import django
@@ -108,7 +108,7 @@ class Reader:
         """End the worker in the second terminal, which must go cleanly."""
         if self.worker is not None and self.worker.poll() is None:
             self.worker.send_signal(signal.SIGINT)
-            assert self.worker.wait(30) == 0, self.told()
+            assert self.worker.wait(30) == 130, self.told()
 
     def told(self):
         return (self.folder / "worker.log").read_text()

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from django_workflow.contrib.embedded import binaries, launcher
+from django_workflow.contrib.embedded import binaries, launcher, processes
 from django_workflow.contrib.embedded.errors import BinariesNotFound, FolderNotUsable, ServerFailed
 from django_workflow.contrib.embedded.launcher import Cluster
 
@@ -163,6 +163,31 @@ def test_server_outlives_its_starter_and_the_starters_ctrl_c(cluster):
     assert os.getsid(cluster.pid) != starter.pid
     with cluster.connect() as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("moment", ["_launch", "_probe"])
+def test_ctrl_c_during_a_start_leaves_no_server(cluster, monkeypatch, moment):
+    before = getattr(Cluster, moment)
+    launched = []
+
+    def interrupted(self, *arguments):
+        done = before(self, *arguments)
+        if moment == "_launch":
+            launched.append(done)
+        if launched or processes.processes_in(self.data):
+            signal.raise_signal(signal.SIGINT)
+        return done
+
+    monkeypatch.setattr(Cluster, moment, interrupted)
+    before_all = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            cluster.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before_all)
+    assert cluster.pid is None
+    assert processes.processes_in(cluster.data) == []
+    assert not any(processes.is_alive(pid) for pid in launched)
 
 
 def test_surroundings_do_not_change_the_server(cluster, monkeypatch):

@@ -307,10 +307,10 @@ def test_a_condition_sees_none_for_a_step_that_gave_nothing(step):
 @pytest.mark.parametrize(
     ("when", "reason"),
     [
-        ("input.total > 3", "'total' is not in x"),
-        ("outputs.b.total > 3", "'b' is not in a"),
+        ("input.total > 3", "no key 'total'; there are: x"),
+        ("outputs[input.x].total > 3", "no key 'y'; there are: a"),
         ("input.x > 3", "'>' not supported between instances of 'str' and 'int'"),
-        ("vars.seen == 1", "'seen' is not in an empty object"),
+        ("vars[input.x] == 1", "no key 'y'; there are: none"),
     ],
 )
 def test_an_error_in_a_condition_fails_the_run_and_names_step_and_expression(when, reason):

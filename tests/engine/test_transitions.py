@@ -237,7 +237,8 @@ def test_elsewhere_a_failure_nobody_handles_fails_the_run(other):
 def test_a_run_that_fails_gives_its_output_as_far_as_it_can_be_told(other):
     done = other(step("a", To("fail", publish={"why": "result"})), output={"why": "vars.why"}, a="because")
     assert (done.status, done.output) == (FAILED, {"why": "because"})
-    done = other(step("a", To("fail")), output={"why": "vars.why"})
+    never = When("false", "noop", publish={"why": "result"})
+    done = other(step("a", never, To("fail")), output={"why": "vars.why"})
     assert (done.status, done.error["class"], done.output) == (FAILED, "FailCommand", None)
 
 
@@ -339,7 +340,7 @@ def test_a_declared_output_sees_outputs_input_and_the_variables_of_all_branches(
 
 
 def test_an_output_that_cannot_be_told_fails_the_run():
-    done = play(step("a"), output={"x": "vars.nope"})
+    done = play(step("a"), output={"x": "input.nope"})
     assert (done.status, done.error["class"], done.output) == (FAILED, "ExpressionError", None)
     assert done.error["message"].startswith("output of the flow: ")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import threading
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from django_workflow import Flow
 from tests.live import visitors
 from tests.live.sockets import BOARD, Socket
+from tests.live.stand import Stand
 from tests.waiting import eventually
 
 
@@ -49,6 +52,31 @@ async def board(session):
     """The socket of a viewer's board."""
     async with Socket(BOARD, session) as socket:
         yield socket
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """The browser of this machine; without one the tests are skipped, but not in CI."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("there is no Chromium on this machine")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def stand(browser):
+    """A page that may have no complaint at the end."""
+    context = browser.new_context(viewport={"width": 800, "height": 600})
+    stand = Stand(context.new_page())
+    yield stand
+    problems = stand.problems
+    context.close()
+    assert problems == []
 
 
 async def until(condition):

@@ -11,7 +11,9 @@ ADDRESS = "http://stand.test"
 POLICY = "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'"
 LIVE = 'data-live="ws/workflow/board/"'
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<script src="/live.js" defer></script></head><body><span data-badge hidden></span>
+<script src="/connection.js" defer></script><script src="/live.js" defer></script></head>
+<body><span data-badge hidden></span><p data-connection="silent" hidden>no news since <time></time></p>
+<p data-connection="refused" hidden>refused</p>
 <main id="content" {live}>{content}</main></body></html>"""
 HIDE = """(hidden) => {
     Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
@@ -34,6 +36,7 @@ class Stand:
         self.live = LIVE
         self.answer = {"status": 200}
         self.has_sockets = True
+        self.is_away = False
         self.loads = 0
         self.sockets = []
         self.said = []
@@ -45,12 +48,15 @@ class Stand:
         page.route_web_socket("**/ws/**", self._on_socket)
 
     def _serve(self, route) -> None:
-        if route.request.url.endswith("/live.js"):
-            path = finders.find("django_workflow/live.js")
+        if route.request.url.endswith(".js"):
+            path = finders.find(f"django_workflow/{route.request.url.rpartition('/')[2]}")
             route.fulfill(body=Path(path).read_text(), content_type="text/javascript")
             return
         if not route.request.url.endswith("/runs/?status=running"):
             route.fulfill(status=204)
+            return
+        if self.is_away:
+            route.abort("internetdisconnected")
             return
         self.loads += 1
         body = PAGE.format(live=self.live, title=self.title, content=self.content)
@@ -80,6 +86,10 @@ class Stand:
 
     def badge(self) -> str:
         return self.page.text_content("[data-badge]")
+
+    def told(self) -> str:
+        """Return what the page tells of its connection, besides the badge; "" for nothing."""
+        return " ".join(self.page.locator("[data-connection]:not([hidden])").all_text_contents())
 
     def until(self, condition, milliseconds: int = 20_000) -> None:
         """Wind the clock on until something holds."""

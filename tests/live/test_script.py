@@ -1,11 +1,8 @@
 """The script of live pages in a real browser: what it replaces, what it leaves alone, and how often it loads."""
 
-import os
-import shutil
-
 import pytest
 
-from tests.live.stand import ADDRESS, Stand, fragment
+from tests.live.stand import ADDRESS, fragment
 
 pytestmark = pytest.mark.browser
 
@@ -20,31 +17,6 @@ GRAPH = (
     + '</svg><button type="button" data-zoom="in">in</button><button type="button" data-zoom="out">out</button>'
     '<button type="button" data-zoom="fit">fit</button></div>'
 )
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """The browser of this machine; without one the tests are skipped, but not in CI."""
-    from playwright.sync_api import sync_playwright
-
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("there is no Chromium on this machine")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def stand(browser):
-    """A page that may have no complaint at the end."""
-    context = browser.new_context(viewport={"width": 800, "height": 600})
-    stand = Stand(context.new_page())
-    yield stand
-    problems = stand.problems
-    context.close()
-    assert problems == []
 
 
 def text(stand, name):

@@ -104,7 +104,7 @@ def test_a_late_result_in_one_pile_with_the_loss_it_became_does_not_end_the_task
     old = session().do(take_one)
     expire_leases()
     new = take_one()
-    result = settle([outcome.succeeded(old, '"late"'), outcome.lost(new)])
+    result = settle([outcome.succeeded(old, '"late"'), outcome.lost(new, 30.0)])
     assert (run.status, task_of(run).status) == ("running", "running")
     assert [item.task.lease_id for item in result.done if item.kind == "lost"] == [new.lease_id]
     succeed(new, output='"in time"')

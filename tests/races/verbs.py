@@ -43,7 +43,7 @@ def succeed(*tasks: ClaimedTask, output: str = "1", wait_ms: int | None = None) 
 
 def settle_losses(tasks: Sequence[ClaimedTask]) -> Settled:
     """Hand in the attempts that others lost."""
-    return settle([outcome.lost(task) for task in tasks if task.is_lost])
+    return settle([outcome.lost(task, 30.0) for task in tasks if task.is_lost])
 
 
 def messages() -> int:

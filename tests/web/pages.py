@@ -16,7 +16,7 @@ OF_THE_SITE = re.compile(r'"(django_session|auth_\w+|django_content_type)"|^(SAV
 def text_of(response):
     """Return the words of a page, as somebody reads them."""
     html = re.sub(r"(?s)<(script|style)\b.*?</\1>", " ", response.content.decode())
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", re.sub(r"</?bdi\b[^>]*>", "", html))).split())
 
 
 def fragment(response, name):

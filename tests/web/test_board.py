@@ -78,8 +78,8 @@ class TestRunning:
         run = one(title="Big one", started_at=timezone.now())
         StepRun.objects.create(run=run, step="work", status="running", task_count=10, open_tasks=4, failed_count=1)
         html = fragment(viewing.get(URL), "running")
-        assert '<progress value="6" max="11"' in html
-        assert "6 of 11 tasks" in html
+        assert '<progress value="5" max="11"' in html
+        assert "5 of 11 tasks done" in html
         assert "at work" in html
         assert "1 failed" in html
 

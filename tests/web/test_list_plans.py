@@ -15,6 +15,8 @@ from django.http import QueryDict
 from django_workflow import db
 from django_workflow.db.statements import _text
 from django_workflow.db.wire import numbered
+from django_workflow.engine import standing
+from django_workflow.models import Run
 from django_workflow.web import board, counting, finding, lists, places
 from tests.web.filling import fill
 from tests.web.test_finding import QUERIES
@@ -103,3 +105,9 @@ def test_counts_and_the_board_touch_some_runs(many, touched):
         places.read_depths(queues)
         for sql, rows in touched().items():
             assert rows <= MOST, f"{rows} rows: {sql}"
+
+
+def test_how_the_runs_of_a_page_stand_touches_what_is_theirs(many, touched):
+    standing.read(list(Run.objects.order_by("-id")[: lists.PAGE]))
+    for sql, rows in touched().items():
+        assert rows <= 10 * lists.PAGE, f"{rows} rows: {sql}"

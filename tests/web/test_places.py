@@ -85,7 +85,7 @@ class TestQueues:
         held(1)
         worker(line, ago=100)
         words = text_of(viewing.get(QUEUES))
-        assert f"No worker serves queue {line} , and 1 task waits in it" in words
+        assert f"No worker serves queue {line} : 1 task waits. Start one:" in words
         assert f"--queues {line}" in words
         worker(line)
         assert f"No worker serves queue {line}" not in text_of(viewing.get(QUEUES))
@@ -121,14 +121,14 @@ class TestWorkers:
     def test_a_worker_is_told(self, worker, viewing):
         worker("default", "mail", hostname="web-1", pid=7, running_count=3, settled_count=12_345)
         words = text_of(viewing.get(WORKERS))
-        for told in ("web-1:7", "live", "default mail", "3 of 4", "12,345", "3 of 4 handlers are busy"):
+        for told in ("web-1:7", "live", "default mail", "3 of 4", "12,345", "3 of 4 slots busy, 1 worker"):
             assert told in words
 
     def test_one_that_fell_silent_is_warned_of(self, worker, viewing):
         worker("default", ago=60, hostname="lost", pid=8)
         words = text_of(viewing.get(WORKERS))
-        assert "silent" in words
-        assert "Worker lost:8 was last heard of 1 min" in words
+        assert "not reporting" in words
+        assert "Worker lost:8 stopped reporting 1 min" in words
 
     def test_those_that_stopped_are_folded_away_for_a_day(self, worker, viewing):
         now = timezone.now()

@@ -175,7 +175,7 @@ class TestHonesty:
         monkeypatch.setattr(finding, "FEW", 0)
         response = viewing.get(URL + "?label=rare%3Dneedle")
         for _ in range(3):
-            assert "No run matches so far The search stopped at runs made before" in text_of(response)
+            assert "No run matches so far The search stopped at runs created before" in text_of(response)
             further = re.search(r'href="(\?[^"]+)">Look further back', response.content.decode())[1]
             response = viewing.get(URL + further.replace("&amp;", "&"))
             if shown_runs(response):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import django_workflow
-from django_workflow.templatetags.django_workflow import SIGNS
+from django_workflow.web.signs import STATUS_SIGNS
 
 FOLDER = Path(django_workflow.__file__).parent / "static" / "django_workflow"
 SHEETS = {path.name: path.read_text() for path in FOLDER.glob("*.css")}
@@ -55,7 +55,7 @@ def test_fields_and_focus_can_be_seen(theme):
         assert contrast(COLOURS[name][theme], COLOURS["body-bg"][theme]) >= 3
 
 
-@pytest.mark.parametrize("status", SIGNS)
+@pytest.mark.parametrize("status", STATUS_SIGNS)
 def test_every_status_has_a_pill(status):
     assert f".status-{status}" in SHEETS["status.css"] or status == "waiting"
 

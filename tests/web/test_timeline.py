@@ -163,7 +163,7 @@ def test_median_of_earlier_succeeded_runs_is_a_tick(make_flow, flow, db):
     assert facts.around.medians == {"only": 20}
     facts.run.ended_at = facts.run.started_at + timedelta(seconds=40)
     row = timeline.draw(facts, Address(), "").rows[0]
-    assert row.median == "median of earlier runs: 20.0 s"
+    assert row.median == "median of earlier runs, waiting included: 20.0 s"
     assert row.median_x == pytest.approx(50, abs=2)
 
 

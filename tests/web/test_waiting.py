@@ -164,9 +164,9 @@ def test_scheduled_run_tells_when_it_starts(flow, db):
 def test_running_task_names_its_worker_and_the_age_of_its_heartbeat(handle, worker):
     claim.claim("default", 10, slots=10, lease=60, worker_id=worker.pk)
     assert why(handle, "first") == ""
-    assert why_task(handle, "first") == "Runs on worker web-3:4711, heard of just now."
+    assert why_task(handle, "first") == "Runs on worker web-3:4711, last seen just now."
     Worker.objects.update(heartbeat_at=worker.heartbeat_at - timedelta(seconds=90))
-    assert why_task(handle, "first") == "Runs on worker web-3:4711, heard of 1 min 30 s ago."
+    assert why_task(handle, "first") == "Runs on worker web-3:4711, last seen 1 min 30 s ago."
 
 
 def test_what_has_ended_waits_for_nothing(handle, worker):

@@ -96,15 +96,19 @@ def test_worker_outlives_a_scheduler_that_is_killed_again_and_again_and_leaks_no
 def test_scheduler_that_is_out_of_reach_costs_no_thread_for_each_try(monkeypatch, caplog):
     monkeypatch.setattr(dask_executor, "CONNECT_WITHIN", 0.1)
     monkeypatch.setattr(dask_executor, "LOOK_EVERY", 0.1)
+    connect, tries = dask_executor.Client, []
+
+    def counted(*args, **options):
+        tries.append(options)
+        return connect(*args, **options)
+
+    monkeypatch.setattr(dask_executor, "Client", counted)
     executor = DaskExecutor("tcp://127.0.0.1:9")
-
-    def tries():
-        return caplog.text.count("cannot be reached")
-
-    eventually(lambda: tries() >= 2, "tries to connect")
+    eventually(lambda: len(tries) >= 2, "tries to connect")
     before = threading.active_count()
-    eventually(lambda: tries() >= 6, "more tries to connect")
+    eventually(lambda: len(tries) >= 6, "more tries to connect")
     assert threading.active_count() <= before
+    assert caplog.text.count("cannot be reached") == 1, "it is told once, not for each try"
     executor.shutdown()
     eventually(lambda: not [thread for thread in threading.enumerate() if thread.name == "IO loop"], "the loop's end")
 

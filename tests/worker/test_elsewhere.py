@@ -160,7 +160,7 @@ def test_a_task_that_is_handed_over_has_not_begun_until_its_process_takes_the_on
 
 
 def test_resources_of_an_executor_that_knows_none_fail_the_step_and_are_told_by_the_check(flow, drain, engine):
-    from django_workflow.checks import check_resources
+    from django_workflow.flow_checks import check_resources
 
     engine(ThreadPoolExecutor(1))
     flow.step(name="only", executor="engine", resources={"GPU": 1}, retry=TWICE)(lambda: None)

@@ -10,7 +10,7 @@ from django_workflow.engine import publish
 KEYS = {"run_id", "flow", "step", "queue", "task", "attempt", "outcome", "duration_ms", "error_class", "fingerprint"}
 
 
-def test_record_of_a_failed_attempt_has_the_stable_keys_and_no_payload(flow, drain, caplog):
+def test_record_of_a_failed_attempt_has_the_stable_keys_and_no_payload_but_in_its_exception(flow, drain, caplog):
     caplog.set_level(logging.WARNING, "django_workflow.worker")
 
     @flow.step(retry=Retry(max_attempts=1))
@@ -24,6 +24,9 @@ def test_record_of_a_failed_attempt_has_the_stable_keys_and_no_payload(flow, dra
     assert (record.run_id, record.flow, record.step) == (str(handle.id), flow.slug, "fails")
     assert (record.queue, record.attempt, record.outcome) == ("default", 1, "failed")
     assert 0 <= record.duration_ms < 10_000
+    kind, error, _ = vars(record).pop("exc_info")
+    vars(record).pop("exc_text")
+    assert (kind, str(error).count("4711")) == (ValueError, 1)
     assert "4711" not in str(vars(record))
     assert record.message.splitlines() == [record.message], "nobody forges a line by what an error says"
     assert record.message.endswith(": ValueError")

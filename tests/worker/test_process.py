@@ -110,12 +110,13 @@ def test_second_sigterm_ends_at_once_and_hands_back_what_runs(command):
     assert (task.status, task.failure_count) == ("queued", 0)
 
 
-def test_ctrl_c_stops_like_sigterm(command):
-    worker = command("--queues", "patient")
+@pytest.mark.parametrize("more", [(), ("--processes", "2")], ids=["alone", "supervised"])
+def test_ctrl_c_stops_like_sigterm_and_tells_the_shell(command, more):
+    worker = command("--queues", "patient", *more)
     eventually(listeners, "a worker that listens")
     worker.popen.send_signal(signal.SIGINT)
     code, output = worker.end(10)
-    assert code == 0, output
+    assert code == 130, output
     assert "Traceback" not in output
 
 

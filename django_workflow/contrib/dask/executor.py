@@ -99,6 +99,7 @@ class DaskExecutor(TaskExecutor):
         self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._client: Any = None
         self._connect_at = 0.0
+        self._is_away = False
         self._loop_runner: Any = None
         self._info: Mapping[str, Any] = {}
         self._open: dict[str, _Order] = {}
@@ -239,8 +240,13 @@ class DaskExecutor(TaskExecutor):
             )
         except Exception as error:
             self._connect_at = time.monotonic() + CONNECT_WITHIN
-            logger.warning("Dask: the scheduler cannot be reached: %s", error)
+            if not self._is_away:
+                logger.warning("Dask: the scheduler cannot be reached, trying again: %s", error)
+            self._is_away = True
             return False
+        if self._is_away:
+            logger.warning("Dask: the scheduler is back")
+        self._is_away = False
         return True
 
     def _begin(self, order: _Order) -> None:

@@ -11,7 +11,8 @@ from django.db.utils import OperationalError
 
 from .client import DatabaseClient
 from .errors import EmbeddedPostgresError
-from .launcher import PORT, USER, Cluster
+from .launcher import USER, Cluster
+from .sockets import PORT
 
 DEFAULT_FOLDER = ".postgres"
 

@@ -13,14 +13,13 @@ it, and Ctrl-C does not reach it.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -33,17 +32,15 @@ from psycopg import sql
 from . import processes
 from .binaries import Binaries, find_binaries
 from .errors import FolderNotUsable, ServerFailed
+from .interruptions import undisturbed
 from .privileges import claim_folder, command_prefix
+from .sockets import PORT, SOCKET, socket_folder
 
 StopMode = Literal["smart", "fast", "immediate", "kill"]
 
 USER = "postgres"
-PORT = 5432  # names the socket file only
 TIMEOUT = 60.0  # seconds: a recovery after a crash on a slow disk takes a while
 POLL = 0.01
-
-# sun_path holds 108 bytes on Linux, 104 on macOS, with the closing NUL.
-MAX_SOCKET_PATH = 103
 
 SIGNALS: Mapping[StopMode, signal.Signals] = {
     "smart": signal.SIGTERM,
@@ -124,7 +121,7 @@ class Cluster:
         self.major = major
         self.data = self.folder / "data"
         self.log = self.folder / "server.log"
-        self.socket_folder = _socket_folder(self.folder)
+        self.socket_folder = socket_folder(self.folder)
 
     def __repr__(self) -> str:
         return f"Cluster({str(self.folder)!r})"
@@ -267,13 +264,29 @@ class Cluster:
                 return True
             if launched is None and self._running_pid() is None:
                 self._clear_crash()
-                launched = self._launch(prefix, binaries)
+                with undisturbed():
+                    launched = self._launch(prefix, binaries)
             elif launched is not None and not processes.is_alive(launched):
                 raise ServerFailed(f"PostgreSQL in {self.folder} ended while starting:", self._log_tail())
             return False
 
-        if not _wait_for(is_up):
+        try:
+            has_started = _wait_for(is_up)
+        except BaseException:
+            # whoever else wants it waits for the lock and starts it himself
+            if launched is not None:
+                self._take_back(launched)
+            raise
+        if not has_started:
             raise ServerFailed(f"PostgreSQL in {self.folder} did not start in {TIMEOUT:.0f} s:", self._log_tail())
+
+    def _take_back(self, pid: int) -> None:
+        """End a server that may not have come to its signal handlers, or to its file with the process id."""
+        # the shell starts it with SIGINT ignored, so that it is SIGTERM that ends it before it has handlers
+        for number in (signal.SIGTERM, SIGNALS["fast"]):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        _wait_for(lambda: not processes.is_alive(pid) and not processes.processes_in(self.data))
 
     def _launch(self, prefix: list[str], binaries: Binaries) -> int:
         self._make_socket_folder()
@@ -339,7 +352,7 @@ class Cluster:
         if not _wait_for(lambda: not processes.processes_in(self.data)):
             raise ServerFailed(f"Processes of a crashed PostgreSQL still run in {self.folder}:", self._log_tail())
         # PostgreSQL clears these itself, unless the number in them has been reused or is a zombie's (*seen*).
-        for left_over in (self.data / "postmaster.pid", self.socket_folder / f".s.PGSQL.{PORT}.lock"):
+        for left_over in (self.data / "postmaster.pid", self.socket_folder / f"{SOCKET}.lock"):
             left_over.unlink(missing_ok=True)
 
     def _probe(self, database: str) -> str | None:
@@ -355,16 +368,6 @@ class Cluster:
         except OSError:
             return ""
         return "\n".join([f"The end of {self.log}:", *lines[-LOG_TAIL_LINES:]])
-
-
-def _socket_folder(folder: Path) -> Path:
-    longest = folder / f".s.PGSQL.{PORT}"
-    # A comma would separate two hosts.
-    if len(os.fsencode(longest)) <= MAX_SOCKET_PATH and "," not in str(folder):
-        return folder
-    # Not tempfile.gettempdir(): every process must come to the same answer, whatever its TMPDIR.
-    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    return Path("/tmp") / f"django-workflow-{name}"  # noqa: S108
 
 
 def _environment() -> dict[str, str]:

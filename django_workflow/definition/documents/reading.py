@@ -13,6 +13,7 @@ from django_workflow.definition.documents import content, json_text, nodes, sche
 from django_workflow.definition.documents.nodes import Broken, Builder, Node
 from django_workflow.definition.documents.problems import Finding, Path, Problem, place_of
 from django_workflow.definition.drafts import FlowDraft
+from django_workflow.definition.problems import CYCLE, STEP
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.exceptions import DefinitionError, InvalidArgument
 
@@ -191,8 +192,6 @@ def _order(problem: str) -> tuple[int, int]:
     return (problem.line, problem.column) if isinstance(problem, Problem) else (0, 0)
 
 
-_STEP = re.compile(r"(?:steps? |override of step )(?P<quote>['\"])(?P<step>.*?)(?P=quote)")
-_CYCLE = re.compile(r"steps (?P<step>\w+) → ")
 _TRANSITION = re.compile(r"next, transition (?P<number>\d+): ")
 _FLOW = re.compile(r"flow(?: ['\"].*?['\"])?: ")
 _HEAD = re.compile(r"(?P<key>\w+)(?: ['\"](?P<name>\w+)['\"]|: (?P<part>\w+))?")
@@ -222,7 +221,7 @@ def path_of(sentence: str) -> Path:
     """Return the part of a document that a sentence of validation speaks of, which the document need not have."""
     path: Path = ()
     rest = sentence
-    if found := _STEP.match(sentence) or _CYCLE.match(sentence):
+    if found := STEP.match(sentence) or CYCLE.match(sentence):
         path, rest = ("steps", found["step"]), sentence[found.end() :].partition(": ")[2]
         if found := _TRANSITION.match(rest):
             path, rest = (*path, "next", int(found["number"]) - 1), rest[found.end() :]
@@ -238,7 +237,7 @@ def path_of(sentence: str) -> Path:
 
 def _split(sentence: str) -> tuple[str, str]:
     """Return the place that a sentence begins with, and what it says of it."""
-    if found := _STEP.match(sentence) or _CYCLE.match(sentence):
+    if found := STEP.match(sentence) or CYCLE.match(sentence):
         head, _, rest = sentence[found.start() :].partition(": ")
         if found := _TRANSITION.match(rest):
             return f"{head}: {rest[: found.end() - 2]}", rest[found.end() :]

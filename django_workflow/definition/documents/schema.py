@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from functools import cache
 from math import inf
 from pathlib import Path as FilePath
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 from django_workflow.definition import schema
 from django_workflow.definition.documents.problems import Finding
+from django_workflow.spelling import nearest
 
 #: The format as a JSON Schema, which editors may use as well.
 SCHEMA: Final[Mapping[str, Any]] = json.loads(
@@ -79,11 +79,10 @@ def _name(path: tuple[str | int, ...]) -> str:
 
 
 def _unknown(key: str, known: list[str]) -> str:
-    close = get_close_matches(key.lower(), known, n=1, cutoff=0.6)
     other = OTHER_WORDS.get(key.lower())
-    nearest = close[0] if close else other if other in known else None
-    if nearest is not None:
-        return f"unknown key {shown(key)}; did you mean {nearest!r}?"
+    meant = nearest(key, known) or (other if other in known else None)
+    if meant is not None:
+        return f"unknown key {shown(key)}; did you mean {meant!r}?"
     if key == "<<":
         return "merge keys (<<) have no place here; write the keys out"
     return f"unknown key {shown(key)}; known here: {', '.join(known)}"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser
+from argparse import SUPPRESS, ArgumentParser
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from django_workflow import db
 from django_workflow.conf import conf
 from django_workflow.definition.names import QUEUE_RULE, is_queue_name
-from django_workflow.worker import executors, status_line
+from django_workflow.management.interruptions import InterruptibleCommand
+from django_workflow.worker import executors, readiness, status_line
 from django_workflow.worker.options import WorkerOptions
 from django_workflow.worker.process import WorkerProcess
 from django_workflow.worker.supervisor import Supervisor, child_command
@@ -22,7 +24,7 @@ def seconds(text: str) -> timedelta:
     return timedelta(seconds=float(text))
 
 
-class Command(BaseCommand):
+class Command(InterruptibleCommand):
     help = (
         "Execute workflow tasks. Ctrl-C or SIGTERM stops: running handlers finish within the grace time, "
         "everything else is handed back. A second one stops at once."
@@ -52,9 +54,17 @@ class Command(BaseCommand):
         )
         parser.add_argument("--reload", action="store_true", help="Restart when the code changes, for development.")
         parser.add_argument("--quiet", action="store_true", help="No status line.")
+        # one of several processes: what is warned of at the start has been said
+        parser.add_argument("--child", action="store_true", help=SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         worker_options = self._options(options)
+        try:
+            readiness.check(worker_options.queues)
+        except readiness.NotReady as error:
+            raise CommandError(str(error)) from error
+        if not options["child"]:
+            readiness.warn(worker_options.queues)
         is_own = getattr(self, "_called_from_command_line", True)
         if options["processes"] > 1 or options["reload"]:
             if not is_own:
@@ -63,7 +73,8 @@ class Command(BaseCommand):
                     "Start several processes that call it with processes=1."
                 )
             arguments = [item for item in sys.argv[1:] if item != "--reload"]
-            arguments += ["--processes", "1", "--quiet"]
+            arguments += ["--processes", "1", "--quiet", "--child"]
+            db.close()  # this process works with no database
             code = Supervisor(child_command(arguments), options["processes"], reload=options["reload"]).run()
             sys.exit(code)
         process = WorkerProcess(worker_options)
@@ -75,12 +86,14 @@ class Command(BaseCommand):
                 line.finish()
             else:
                 process.run()
+        if is_own and process.exit_code:
+            sys.exit(process.exit_code)
 
     def _options(self, options: dict[str, Any]) -> WorkerOptions:
         queues = options["queues"] or [conf.DEFAULT_QUEUE]
         for name in queues:
             if not is_queue_name(name):
-                raise CommandError(f"{name!r} is no queue name: {QUEUE_RULE}.")
+                raise CommandError(f"{name!r} is not a queue name: {QUEUE_RULE}.")
         concurrency = options["concurrency"] if options["concurrency"] is not None else conf.CONCURRENCY
         prefetch = options["prefetch"] if options["prefetch"] is not None else conf.PREFETCH
         lease = options["lease"] if options["lease"] is not None else conf.LEASE
@@ -92,8 +105,7 @@ class Command(BaseCommand):
         if grace < timedelta(0):
             raise CommandError("--grace must be at least 0 seconds.")
         if options["executor"] not in executors.known():
-            known = ", ".join(executors.known())
-            raise CommandError(f"There is no executor {options['executor']!r}; known: {known}. Add it to EXECUTORS.")
+            raise CommandError(executors.unknown(options["executor"]))
         return WorkerOptions(
             queues=tuple(dict.fromkeys(queues)),
             concurrency=concurrency,

@@ -7,15 +7,14 @@ from argparse import SUPPRESS, ArgumentParser
 from types import SimpleNamespace
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from django_workflow.management.interruptions import InterruptibleCommand
 from django_workflow.management.workflow import SUBCOMMANDS
 from django_workflow.management.workflow.console import Console
 from django_workflow.management.workflow.refusals import refusals
 from django_workflow.management.workflow.subcommand import DONE
 
 
-class Command(BaseCommand):
+class Command(InterruptibleCommand):
     help = "See and control runs: what is there, what happened, what waits; start, stop and repeat it."
     requires_system_checks: list[str] = []
 
@@ -42,6 +41,7 @@ class Command(BaseCommand):
                 code = subcommand.run(console, SimpleNamespace(**options))
         except KeyboardInterrupt:
             console.progress("")
+            raise
         if code:
             sys.exit(code)
 

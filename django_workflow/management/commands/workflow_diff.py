@@ -57,5 +57,5 @@ def _compared(slug: str, one: str, other: str | None, format: str | None) -> tup
 def _number(text: str) -> int:
     """Read the number of a version."""
     if not text.isdecimal():
-        raise CommandError(f"{text!r} is no number of a version.")
+        raise CommandError(f"{text!r} is not a version's number.")
     return int(text)

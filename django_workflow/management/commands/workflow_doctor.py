@@ -8,15 +8,15 @@ from argparse import ArgumentParser
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from django.db.utils import OperationalError
 
 from django_workflow.conf import conf
 from django_workflow.engine.diagnosis import ERROR, OK, WARNING, Finding, examine
+from django_workflow.management.interruptions import InterruptibleCommand
 from django_workflow.worker import examining
 
 
-class Command(BaseCommand):
+class Command(InterruptibleCommand):
     help = "Examine the database, queues, workers and flows; exits 1 where something is wrong."
     requires_system_checks: list[str] = []
 

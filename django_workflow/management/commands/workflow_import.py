@@ -79,7 +79,7 @@ def plan(source: Source) -> Plan:
     except DefinitionError as error:
         source.problems = error.problems
         return Plan(source, row is None)
-    source.warnings = [*source.document.located(validate.warnings(source.spec))]
+    source.warnings = [*source.document.located(validate.advice(source.spec))]
     return Plan(source, row is None, builder.changes(row, source.spec))
 
 

@@ -6,13 +6,14 @@ from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from django_workflow.conf import conf
 from django_workflow.engine import erasing, removal
 from django_workflow.engine.erasing import Erased
 from django_workflow.engine.timers import prune
 from django_workflow.exceptions import WorkflowError
+from django_workflow.management.interruptions import InterruptibleCommand
 from django_workflow.management.workflow import arguments
 from django_workflow.management.workflow.console import Console
 from django_workflow.management.workflow.lookup import find_run
@@ -23,7 +24,7 @@ BATCH = 1_000
 BAR = 24
 
 
-class Command(BaseCommand):
+class Command(InterruptibleCommand):
     help = (
         "Delete runs that settled long ago, with all that belongs to them; the keeper does so by itself where "
         "RETENTION is set. Or erase the runs that are named, or remove what is gone from the code."
@@ -106,7 +107,7 @@ def remove_gone(console: Console, *, is_rehearsal: bool) -> None:
         *_named("queue", "removed", removed.queues),
     ]
     lines += [f"{removed.versions:,} versions without runs removed"] if removed.versions else []
-    lines += [f"{removed.workers:,} workers removed, not heard of for a day"] if removed.workers else []
+    lines += [f"{removed.workers:,} workers removed, not seen for a day"] if removed.workers else []
     for line in lines or ["Nothing is gone."]:
         console.line(f"would be: {line}" if is_rehearsal and lines else line)
 

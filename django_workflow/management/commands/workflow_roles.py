@@ -6,13 +6,14 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.contrib.auth.models import Group, Permission
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 
+from django_workflow.management.interruptions import InterruptibleCommand
 from django_workflow.permissions import APP, ROLES
 
 
-class Command(BaseCommand):
+class Command(InterruptibleCommand):
     help = "Make the groups 'workflow viewer' and 'workflow operator', or give them what they lack."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -22,7 +22,7 @@ DURATION_RULE = "a number with a unit, such as 90s, 10m, 12h, 30d or 1d12h"
 def duration(text: str) -> timedelta:
     """Read a duration; a number without a unit is refused, for nobody knows what it would mean."""
     if not re.fullmatch(f"(?:{DURATION.pattern})+", text.strip()):
-        raise ArgumentTypeError(f"{text!r} is no duration: {DURATION_RULE}")
+        raise ArgumentTypeError(f"{text!r} is not a duration: {DURATION_RULE}")
     seconds = sum(float(count) * SECONDS[unit] for count, unit in DURATION.findall(text))
     try:
         return timedelta(seconds=seconds)
@@ -41,7 +41,7 @@ def patience(text: str) -> timedelta:
 def positive(text: str) -> int:
     """Read a number from 1."""
     if not text.isdecimal() or not int(text):
-        raise ArgumentTypeError(f"{text!r} is no number from 1")
+        raise ArgumentTypeError(f"{text!r} is not a number from 1")
     return int(text)
 
 
@@ -49,7 +49,7 @@ def label(text: str) -> tuple[str, str]:
     """Read a label: `name=value`."""
     name, is_given, value = text.partition("=")
     if not name or not is_given:
-        raise ArgumentTypeError(f"{text!r} is no label: write name=value")
+        raise ArgumentTypeError(f"{text!r} is not a label: write name=value")
     return name, value
 
 

@@ -33,7 +33,10 @@ READ_WORKERS = """
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """A worker process as its row tells; silent is one that stopped telling without a goodbye."""
+    """A worker process as it last reported; silent is one that stopped reporting without a goodbye.
+
+    running: slots in which a handler was executed.
+    """
 
     id: int
     hostname: str
@@ -55,13 +58,13 @@ def workers(*, all_of_them: bool = False) -> list[WorkerState]:
 
 
 def live_workers() -> list[WorkerState]:
-    """Return the workers that were heard of within their lease."""
+    """Return the workers that reported within their lease."""
     return [worker for worker in workers() if worker.state == LIVE]
 
 
 class Workers(Subcommand):
     name = "workers"
-    help = "List worker processes: what they serve, how much they do, when they were last heard of."
+    help = "List worker processes: what they serve, how many slots are busy, when they were last seen."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--all", action="store_true", help="Those that have stopped, too.")
@@ -74,8 +77,8 @@ class Workers(Subcommand):
             return DONE
         columns = (
             Column("ID", is_right=True), Column("WORKER", is_flexible=True), Column("STATE"),
-            Column("QUEUES", is_flexible=True), Column("RUNNING", is_right=True), Column("SETTLED", is_right=True),
-            Column("STARTED"), Column("HEARD OF"),
+            Column("QUEUES", is_flexible=True), Column("BUSY", is_right=True), Column("FINISHED", is_right=True),
+            Column("STARTED"), Column("LAST SEEN"),
         )  # fmt: skip
         rows: list[tuple[Cell | str, ...]] = [
             (
@@ -83,7 +86,7 @@ class Workers(Subcommand):
                 f"{worker.hostname}:{worker.pid}",
                 Cell(worker.state, STATE_STYLES[worker.state]),
                 ",".join(worker.queues),
-                f"{worker.running}/{worker.concurrency}",
+                f"{worker.running}/{worker.concurrency}" if worker.state == LIVE else "",
                 f"{worker.settled:,}",
                 console.when(worker.started_at),
                 console.when(worker.heartbeat_at),
@@ -92,7 +95,7 @@ class Workers(Subcommand):
         ]
         console.table(columns, rows)
         if console.is_terminal and any(worker.state == SILENT for worker in found):
-            console.line("A silent worker crashed or was killed; its tasks run again after their lease.")
+            console.line("A silent worker stopped reporting; its tasks will be retried when their lease ends.")
         return DONE
 
 
@@ -112,7 +115,8 @@ class Queues(Subcommand):
             return DONE
         columns = (
             Column("QUEUE", is_flexible=True), Column("STATE"), Column("WAITING", is_right=True),
-            Column("HIDDEN", is_right=True), Column("OLDEST", is_right=True), Column("WORKERS", is_right=True),
+            Column("IN PROGRESS OR DELAYED", is_right=True), Column("OLDEST", is_right=True),
+            Column("WORKERS", is_right=True),
         )  # fmt: skip
         rows: list[tuple[Cell | str, ...]] = [
             (
@@ -128,7 +132,9 @@ class Queues(Subcommand):
         console.table(columns, rows)
         for state in found:
             if state["waiting"] and not state["workers"] and console.is_terminal:
-                console.line(f"Nobody serves {state['queue']}: manage.py run_workflow_worker --queues {state['queue']}")
+                console.line(
+                    f"No worker serves queue {state['queue']}: manage.py run_workflow_worker --queues {state['queue']}"
+                )
         return DONE
 
 

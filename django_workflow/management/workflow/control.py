@@ -20,7 +20,7 @@ from django_workflow.runs import RunHandle, cancel, complete_step, pause, resume
 
 class Cancel(Subcommand):
     name = "cancel"
-    help = "End runs as cancelled: queued tasks are cancelled, running handlers are told to stop."
+    help = "End runs as cancelled: waiting tasks are cancelled, running handlers are told to stop."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("runs", nargs="+", metavar="RUN", help=lookup.RUN_HELP)
@@ -57,14 +57,14 @@ class Holding(Subcommand):
 
 class Pause(Holding):
     name = "pause"
-    help = "Hold runs, all of a flow, or a queue: what runs finishes, nothing new starts."
+    help = "Hold runs, all of a flow, or a queue: running handlers finish, nothing new starts."
     is_paused = True
     of_run, of_flow, of_queue = staticmethod(pause), staticmethod(pause_flow), staticmethod(pause_queue)
 
 
 class Resume(Holding):
     name = "resume"
-    help = "Let paused runs, a paused flow or a paused queue go on, with the delays that remained."
+    help = "Resume paused runs, a paused flow or a paused queue, with the delays that remained."
     is_paused = False
     of_run, of_flow, of_queue = staticmethod(resume), staticmethod(resume_flow), staticmethod(resume_queue)
 
@@ -96,13 +96,13 @@ def version(text: str) -> int | str:
     if text == "latest":
         return text
     if not text.isdecimal():
-        raise ArgumentTypeError(f"{text!r} is no version: write its number, or latest")
+        raise ArgumentTypeError(f"{text!r} is not a version: write its number, or latest")
     return int(text)
 
 
 class Retry(Subcommand):
     name = "retry"
-    help = "Make a new run from a settled one; what succeeded is carried over, not executed again."
+    help = "Make a new run from one that ended; what succeeded is reused, the rest runs again."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("run", metavar="RUN", help=lookup.RUN_HELP)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from django_workflow.conf import conf
 from django_workflow.definition import documents, validate
@@ -17,6 +17,7 @@ from django_workflow.definition.differences import Difference
 from django_workflow.definition.documents import Document, Problem
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.exceptions import DefinitionError
+from django_workflow.management.interruptions import InterruptibleCommand
 from django_workflow.management.workflow import lookup
 from django_workflow.management.workflow.console import Console
 from django_workflow.models import FlowDefinition, FlowVersion
@@ -25,7 +26,7 @@ STDIN = "-"
 STYLES = {"added": "SUCCESS", "removed": "ERROR", "changed": "WARNING"}
 
 
-class DocumentCommand(BaseCommand):
+class DocumentCommand(InterruptibleCommand):
     """A command that may answer in JSON."""
 
     requires_system_checks: list[str] = []
@@ -101,7 +102,7 @@ def checked(name: str, format: str | None) -> Source:
     except DefinitionError as error:
         source.problems = error.problems
     else:
-        source.warnings = [*source.document.located(validate.warnings(source.spec))]
+        source.warnings = [*source.document.located(validate.advice(source.spec))]
     return source
 
 

@@ -38,7 +38,7 @@ def add_follow(parser: ArgumentParser, what: str) -> None:
 def event_type(text: str) -> str:
     """Read a type of events, or a family of them: `run.*`."""
     if "*" in text.removesuffix(".*"):
-        raise ArgumentTypeError(f"{text!r} is no type of events: write its name, or its family as run.*")
+        raise ArgumentTypeError(f"{text!r} is not a type of events: write its name, or its family as run.*")
     return text
 
 

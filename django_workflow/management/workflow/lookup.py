@@ -35,7 +35,7 @@ def find_run(text: str) -> Run:
     part = text.strip().lower().replace("-", "")
     if not re.fullmatch(rf"[0-9a-f]{{{SHORTEST},32}}", part):
         raise CommandError(
-            f"{text!r} is no id of a run: give the whole of it, or at least {SHORTEST} of its first or last "
+            f"{text!r} is not a run's id: give the whole of it, or at least {SHORTEST} of its first or last "
             "hexadecimal digits. List runs with: manage.py workflow list"
         )
     if len(part) == 32:

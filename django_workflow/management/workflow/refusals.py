@@ -8,18 +8,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.core.management.base import CommandError
-from django.db.utils import OperationalError, ProgrammingError
+from django.db import connections
+from django.db.utils import DatabaseError, OperationalError, ProgrammingError
 
 from django_workflow import db
 from django_workflow.conf import conf
 from django_workflow.exceptions import WorkflowError
+
+HAS_TABLES = "SELECT to_regclass('django_workflow_run') IS NOT NULL"
+
+
+@contextmanager
+def _on_postgresql() -> Iterator[None]:
+    """Say of another database that workflows need PostgreSQL, whatever it does not understand."""
+    try:
+        yield
+    except (AttributeError, DatabaseError) as error:
+        if connections[conf.DATABASE].vendor == "postgresql":
+            raise
+        raise CommandError(
+            f"Database {conf.DATABASE!r} is no PostgreSQL, which workflows need. Name another one in "
+            "DJANGO_WORKFLOW['DATABASE']; manage.py check tells more."
+        ) from error
 
 
 @contextmanager
 def refusals() -> Iterator[None]:
     """Turn errors that somebody at the shell can mend into `CommandError`; a reader that has left is none."""
     try:
-        yield
+        with _on_postgresql():
+            yield
     except WorkflowError as error:
         raise CommandError(error.message) from error
     except OperationalError as error:
@@ -28,6 +46,10 @@ def refusals() -> Iterator[None]:
         remedy = f"Start the server, or mend DATABASES[{conf.DATABASE!r}]."
         raise CommandError(f"The database does not answer: {str(error).strip()}. {remedy}") from error
     except ProgrammingError as error:
+        if not (db.has_failed() or db.rows(HAS_TABLES)[0][0]):
+            raise CommandError(
+                f"Database {conf.DATABASE!r} has no tables of workflows. Run manage.py migrate."
+            ) from error
         raise CommandError(f"{str(error).strip()}\nIs the database up to date? manage.py migrate") from error
     except BrokenPipeError:
         # whoever read has read enough; without this Python complains when it closes the stream

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,10 @@ from django.db.models import Count, Max, Min, Prefetch, Q, Sum, prefetch_related
 
 from django_workflow import statuses
 from django_workflow.conf import conf
+from django_workflow.engine import standing
+from django_workflow.engine.missing import missing_in
 from django_workflow.engine.overview import list_runs
+from django_workflow.engine.standing import Standing
 from django_workflow.management.workflow import arguments, lookup
 from django_workflow.management.workflow.console import Console, status
 from django_workflow.management.workflow.subcommand import DONE, Subcommand
@@ -87,11 +90,13 @@ class List(Subcommand):
             limit=options.limit + 1,
         )
         shown = found[: options.limit]
+        standings = standing.read(shown)
         # of what is prefetched Django asks the router
         prefetch_related_objects(shown, Prefetch("version", FlowVersion.objects.using(conf.DATABASE)))
-        console.document([as_data(run) for run in shown])
+        console.document([as_data(run) | standing_data(standings[run.pk]) for run in shown])
         if shown:
-            console.table(COLUMNS, [_row(console, run) for run in shown])
+            console.table(COLUMNS, [_row(console, run, standings[run.pk]) for run in shown])
+            _tell_unserved(console, standings.values())
         elif lookup.runs().exists():
             console.line("No run is like that. All of them: manage.py workflow list")
         else:
@@ -102,18 +107,31 @@ class List(Subcommand):
 
 
 COLUMNS = (
-    Column("RUN"), Column("FLOW", is_flexible=True), Column("STATUS"), Column("CREATED"), Column("TOOK", is_right=True),
-    Column("BY", is_flexible=True), Column("TITLE", is_flexible=True), Column("LABELS", is_flexible=True),
+    Column("RUN"), Column("FLOW", is_flexible=True), Column("STATUS"), Column("CREATED"),
+    Column("WAITED", is_right=True), Column("RAN", is_right=True), Column("BY", is_flexible=True),
+    Column("TITLE", is_flexible=True), Column("LABELS", is_flexible=True),
 )  # fmt: skip
 
 
-def _row(console: Console, run: Run) -> Sequence[Cell | str]:
+def standing_data(stands: Standing) -> dict[str, Any]:
+    """Return what `--json` says of when a worker began a run, and of the queue where it waits for one in vain."""
+    return {"begun_at": stands.spans.begun_at, "unserved_queue": stands.unserved or None}
+
+
+def _tell_unserved(console: Console, standings: Iterable[Standing]) -> None:
+    """Tell the queues in which runs wait and that no worker serves."""
+    for name in sorted({stands.unserved for stands in standings if stands.unserved}):
+        console.note(f"No worker serves queue {name}: manage.py run_workflow_worker --queues {name}")
+
+
+def _row(console: Console, run: Run, stands: Standing) -> Sequence[Cell | str]:
     return (
         console.short(run.pk),
         run.flow.slug,
         status(run.status),
         console.when(run.created_at),
-        console.took(run.started_at, run.ended_at),
+        console.took(stands.spans.waits_from, stands.spans.waits_to),
+        console.took(stands.spans.runs_from, stands.spans.runs_to),
         run.started_by,
         run.title,
         label_text(run),
@@ -134,10 +152,12 @@ class Show(Subcommand):
         failures = _failures(steps)
         events = list(_of(Event, run).order_by("-number")[:MOST_EVENTS])[::-1]
         output = {"output": RunHandle(run.pk).result().output} if options.output else {}
-        data = {"steps": steps, "failures": failures, "events": [event_data(event) for event in events]}
-        console.document(as_data(run) | {"retries": _retries(run)} | data | output)
+        waits = {step: str(missing) for step, missing in missing_in(run.pk).items()}
+        data = {"waits": waits, "steps": steps, "failures": failures, "events": [event_data(event) for event in events]}
+        stands = standing.read([run])[run.pk]
+        console.document(as_data(run) | standing_data(stands) | {"retries": _retries(run)} | data | output)
         if not console.is_json:
-            _show_facts(console, run)
+            _show_facts(console, run, stands, waits)
             _show_steps(console, run)
             _show_failures(console, failures)
             _show_events(console, events)
@@ -178,14 +198,15 @@ def _newest(activations: Any) -> list[dict[str, Any]]:
     found: list[StepRun] = list(activations.order_by("-id")[:MOST_STEPS])
     # a join is made before it starts
     shown = sorted(found, key=lambda step: (step.started_at or step.ended_at or step.created_at, step.pk))
+    begins = standing.read_begins(shown)
     counts: dict[int, dict[str, int]] = defaultdict(dict)
     tasks = Task.objects.using(conf.DATABASE).filter(step_run__in=[step.pk for step in shown])
     for step_run, state, count in tasks.order_by().values_list("step_run", "status").annotate(Count("id")):
         counts[step_run][state] = count
-    return [_step_data(step, counts[step.pk]) for step in shown]
+    return [_step_data(step, counts[step.pk], begins.get(step.pk)) for step in shown]
 
 
-def _step_data(step: StepRun, tasks: dict[str, int]) -> dict[str, Any]:
+def _step_data(step: StepRun, tasks: dict[str, int], begun_at: datetime | None) -> dict[str, Any]:
     return {
         "id": step.pk,
         "step": step.step,
@@ -196,6 +217,7 @@ def _step_data(step: StepRun, tasks: dict[str, int]) -> dict[str, Any]:
         "tasks": tasks,
         "created_at": step.created_at,
         "started_at": step.started_at,
+        "begun_at": begun_at,
         "ended_at": step.ended_at,
         "error": step.error,
     }
@@ -225,7 +247,8 @@ def _failures(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _show_facts(console: Console, run: Run) -> None:
+def _show_facts(console: Console, run: Run, stands: Standing, waits: dict[str, str]) -> None:
+    spans = stands.spans
     facts: list[tuple[str, Cell | str]] = [
         ("Run", str(run.pk)),
         ("Flow", f"{run.flow.slug}, version {run.version.number}"),
@@ -236,17 +259,21 @@ def _show_facts(console: Console, run: Run) -> None:
         ("Created", " ".join(filter(None, [console.when(run.created_at), run.started_by and f"by {run.started_by}"]))),
         ("Due", console.when(run.due_at) if run.status == statuses.SCHEDULED else ""),
         ("Paused", console.when(run.paused_at) if run.status == statuses.PAUSED else ""),
-        ("Took", console.took(run.started_at, run.ended_at)),
+        ("Started", console.when(spans.begun_at)),
+        ("Waited", console.took(spans.waits_from, spans.waits_to)),
+        ("Ran", console.took(spans.runs_from, spans.runs_to)),
         ("Deadline", "" if run.ended_at else console.when(run.deadline_at)),
         ("Retry of", str(run.retry_of_id or "")),
         ("Retried by", ", ".join(_retries(run))),
         ("Error", error_text(run.error)),
+        *(("Waits", f"step {step}: {sentence}") for step, sentence in waits.items()),
     ]
     for name, value in facts:
         cell = value if isinstance(value, Cell) else Cell(value)
         if cell.text:
             told = console.paint(printable(cell.text), cell.style)
             console.line(f"{console.paint(name.ljust(10), 'MIGRATE_LABEL')}  {told}")
+    _tell_unserved(console, [stands])
 
 
 def error_text(error: dict[str, Any] | None) -> str:
@@ -332,38 +359,42 @@ def _show_steps(console: Console, run: Run) -> None:
         console.line(f"  (the last {MOST_STEPS})")
     columns = (
         Column("STEP", is_flexible=True), Column("STATUS"), Column("TASKS", is_flexible=True), Column("STARTED"),
-        Column("TOOK", is_right=True), Column("REMARK", is_flexible=True),
+        Column("WAITED", is_right=True), Column("RAN", is_right=True), Column("REMARK", is_flexible=True),
     )  # fmt: skip
     kept = sorted(passes, key=lambda name: passes[name].newest)[-MOST_STEPS:]
     steps = _newest(_of(StepRun, run).filter(pk__in=[passes[name].newest for name in kept]))
     rows = [
-        _row_of_passes(console, step["step"], passes[step["step"]])
+        _row_of_passes(console, run, step["step"], passes[step["step"]])
         if passes[step["step"]].count > 1
-        else _row_of_step(console, step, passes[step["step"]])
+        else _row_of_step(console, run, step, passes[step["step"]])
         for step in steps
     ]
     console.table(columns, rows, indent="  ")
 
 
-def _row_of_step(console: Console, step: dict[str, Any], passes: Passes) -> Sequence[Cell | str]:
+def _row_of_step(console: Console, run: Run, step: dict[str, Any], passes: Passes) -> Sequence[Cell | str]:
+    begun_at, end = step["begun_at"], step["ended_at"] or standing.clock_end(run)
+    had_nothing_to_do = begun_at is None and step["ended_at"] is not None
     return (
         step["step"],
         status(step["status"]),
         task_text(step["tasks"]),
-        console.when(step["started_at"]),
-        console.took(step["started_at"], step["ended_at"]),
+        console.when(begun_at),
+        "" if had_nothing_to_do else console.took(step["started_at"], begun_at or end),
+        console.took(begun_at, end),
         step["reason"] or error_text(step["error"] and step["error"] | {"step": ""}) or passes.remark,
     )
 
 
-def _row_of_passes(console: Console, name: str, passes: Passes) -> Sequence[Cell | str]:
+def _row_of_passes(console: Console, run: Run, name: str, passes: Passes) -> Sequence[Cell | str]:
     is_open = passes.status in (statuses.RUNNING, statuses.WAITING)
     return (
         f"{name} ×{passes.count}",
         status(passes.status),
         f"{passes.tasks:,}" + (f", {passes.failed:,} failed" if passes.failed else ""),
         console.when(passes.started_at),
-        console.took(passes.started_at, None if is_open else passes.ended_at),
+        "",
+        console.took(passes.started_at, standing.clock_end(run) if is_open else passes.ended_at),
         passes.remark,
     )
 

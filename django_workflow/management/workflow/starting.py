@@ -14,8 +14,9 @@ from django_workflow import db, statuses
 from django_workflow.management.workflow import arguments, lookup, runs, tables
 from django_workflow.management.workflow.capacity import live_workers
 from django_workflow.management.workflow.console import Console
-from django_workflow.management.workflow.subcommand import DONE, INTERRUPTED, REFUSED, STILL_RUNNING, Subcommand
+from django_workflow.management.workflow.subcommand import DONE, REFUSED, STILL_RUNNING, Subcommand
 from django_workflow.runs import RunHandle, get_run_status
+from django_workflow.worker.endings import INTERRUPTED
 
 #: Seconds after which the progress is read again without being told of a change.
 LOOK = 0.5
@@ -120,6 +121,7 @@ def wait(console: Console, run_id: UUID, patience: timedelta) -> bool:
 def _progress_text(run_id: UUID, seconds: float) -> str:
     standing = get_run_status(run_id)
     share = "" if standing.percentage is None else f"  {standing.percentage:.0f}%"
-    counts = f"{standing.settled:,} of {standing.total:,} settled"
+    counts = f"{standing.settled:,} of {standing.total:,} tasks finished"
     failed = f", {standing.failed:,} failed" if standing.failed else ""
-    return f"{standing.status}{share}  {counts}{failed}  {seconds:.0f} s  {', '.join(standing.current_steps)}"
+    status = standing.status.replace("_", " ")
+    return f"{status}{share}  {counts}{failed}  {seconds:.0f} s  {', '.join(standing.current_steps)}"

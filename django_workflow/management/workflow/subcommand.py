@@ -11,7 +11,7 @@ from django_workflow.management.workflow.console import Console
 Options = SimpleNamespace
 
 #: What a shell is told. Python's argparse answers 2 where a command cannot be read at all.
-DONE, REFUSED, STILL_RUNNING, INTERRUPTED = 0, 1, 3, 130
+DONE, REFUSED, STILL_RUNNING = 0, 1, 3
 
 
 class Subcommand:

@@ -29,7 +29,7 @@
 
   /* ---------------------------------------------------------------- badge */
 
-  const state = { isOpen: false, isAway: false, isRefused: false, isFailed: false };
+  const state = { isOpen: false, isAway: false, isRefused: false, isFailed: false, failures: 0 };
 
   const BADGES = {
     live: "Changes appear at once.",
@@ -54,6 +54,11 @@
     badge.classList.remove("badge-live", "badge-polling", "badge-stale");
     badge.classList.add(`badge-${word}`);
     badge.hidden = false;
+  }
+
+  /* What else tells of the connection listens to this: connection.js. */
+  function tellConnection() {
+    document.dispatchEvent(new CustomEvent("workflow:connection", { detail: { ...state } }));
   }
 
   /* ------------------------------------------------- loading and replacing */
@@ -109,7 +114,9 @@
       bucket.pace(hasWaited, now() - began);
       loading.isBusy = false;
       loading.at = now();
+      state.failures = state.isFailed ? state.failures + 1 : 0;
       showBadge();
+      tellConnection();
       loadIfPossible();
     });
   }
@@ -168,14 +175,21 @@
       if (!next || !fragment.isConnected || isInUse(fragment)) continue;
       const words = signature(next);
       if (words === said.get(name)) continue;
-      said.set(name, words);
-      replaceFragment(fragment, document.adoptNode(next));
+      const replace = () => {
+        if (!fragment.isConnected) return;
+        said.set(name, words);
+        replaceFragment(fragment, document.adoptNode(next));
+      };
+      // whoever holds it, as list.js does, prevents that and replaces it later
+      const change = new CustomEvent("fragment", { bubbles: true, cancelable: true, detail: { next, replace } });
+      if (fragment.dispatchEvent(change)) replace();
     }
     tick();
   }
 
-  /* A fragment in which somebody types, or that asks for it, is left alone. */
+  /* A fragment in which somebody types, or that asks for it, is left alone; one that is held says so itself. */
   function isInUse(fragment) {
+    if (fragment.matches("[data-hold]")) return false;
     if (fragment.matches("[data-keep]") || fragment.querySelector("[data-keep]")) return true;
     const focused = document.activeElement;
     return Boolean(focused && fragment.contains(focused) && focused.matches("input, textarea, select"));
@@ -188,6 +202,7 @@
     restores.forEach((restore) => restore(next));
     if (window.scrollX !== left || window.scrollY !== top) window.scrollTo(left, top);
     showCopyButtons(next);
+    next.dispatchEvent(new CustomEvent("replaced", { bubbles: true }));
   }
 
   /* Each keep… looks at the old fragment and returns what makes the new one alike. */
@@ -243,7 +258,8 @@
     const selector = selectorOf(focused);
     const index = selector ? all(selector, old).indexOf(focused) : -1;
     return (next) => {
-      const found = selector && (all(selector, next)[index] || next.querySelector(selector));
+      const isItself = old === focused && selector && next.matches(selector);
+      const found = isItself ? next : selector && (all(selector, next)[index] || next.querySelector(selector));
       if (found) found.focus({ preventScroll: true });
     };
   }
@@ -315,6 +331,7 @@
     link.socket = null;
     Object.assign(state, { isOpen: false, isAway: false });
     showBadge();
+    tellConnection();
     if (REFUSED.includes(code)) {
       link.tries = 30; // the page itself will say whether it is refused as well
       requestLoad();
@@ -372,6 +389,11 @@
     if (!main) return;
     requestLoad();
     connect();
+  }
+
+  /* A device that has lost its network learns by a load that fails at once, not when the socket is found dead. */
+  function requestLoadOfLive() {
+    if (main) requestLoad();
   }
 
   /* ------------------------------------------------------------ durations */
@@ -622,6 +644,8 @@
   document.addEventListener("pointerup", onPointerUp);
   document.addEventListener("pointercancel", onPointerUp);
   document.addEventListener("visibilitychange", onVisibility);
+  window.addEventListener("online", onVisibility);
+  window.addEventListener("offline", requestLoadOfLive);
   window.addEventListener("pagehide", disconnect);
   window.addEventListener("pageshow", (event) => { if (event.persisted) onVisibility(); });
 
@@ -631,7 +655,7 @@
   tick();
   connect();
   setInterval(() => {
-    if (!document.hidden) tick();
+    if (!document.hidden && !state.failures) tick(); // what may have ended does not go on
     keepUp();
   }, 1000);
 })();

@@ -7,13 +7,12 @@ from importlib import import_module
 from inspect import getdoc
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from django_workflow.management.interruptions import InterruptibleCommand
 from example_project.database import prepare
 from example_project.examples import EXAMPLES
 
 
-class Command(BaseCommand):
+class Command(InterruptibleCommand):
     """Runs examples: in this process, or on a worker that they start themselves."""
 
     help = "Run an example: " + "; ".join(f"{name}: {what}" for name, what in EXAMPLES.items()) + "."

@@ -180,6 +180,18 @@ def hand_over(ctx):
     return ctx.vars["counter"]
 
 
+#: The longest name that a flow may have, and a message of many lines.
+LONGEST = ("a_slug_of_many_words_" * 7)[:128]
+lengthy = Flow(LONGEST, title="Names and messages as long as they may be " * 4, retry=ONCE)
+
+
+@lengthy.step(title="A step that needs many words to say what it does, and more to say why")
+def step_of_a_long_name_that_goes_on_and_on_and_on(input):
+    raise type("ErrorOfALongNameThatGoesOnAndOnAndOnAndOn", (Exception,), {})(
+        "\n".join(f"{number}: {'x' * 40}" for number in range(40))
+    )
+
+
 evil = Flow("evil", title=MALICE[0] + MALICE[1], retry=Retry(max_attempts=2, base=timedelta(milliseconds=10)))
 
 

@@ -193,3 +193,11 @@ echo = Flow("site_echo")
 @echo.step(executor="process")
 def gives(input):
     return input
+
+
+broken = Flow("site_broken", executor="process")
+
+
+@broken.step(retry=Retry(max_attempts=1))
+def breaks(input):
+    raise ValueError(f"card {input['card']}")

@@ -1,0 +1,37 @@
+"""Numbers and times that an author gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django_workflow.definition.spec import LONGEST_TIME
+
+#: Of a time in seconds, a factor, a share: neither infinite nor too large to be one.
+LARGEST_NUMBER = 1e15
+
+#: Takes what is wrong, as one sentence.
+Report = Callable[[str], None]
+
+
+def check_time(what: str, value: Any, report: Report) -> None:
+    """Report what is wrong with a positive time: a `timedelta`, or seconds where there is only JSON."""
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if not is_number(seconds):
+        report(f"{what} must be a timedelta, not {value!r}")
+    elif seconds <= 0:
+        report(f"{what} must be positive, not {seconds:g} s")
+    elif seconds > LONGEST_TIME.total_seconds():
+        told = value if isinstance(value, timedelta) else f"{seconds:g} s"
+        report(f"{what} must be at most {LONGEST_TIME.days} days, not {told}")
+
+
+def is_whole(value: Any) -> bool:
+    """Say whether a value is a whole number."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Say whether a value is a number that can be used as one."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER

@@ -1,0 +1,207 @@
+"""Joins that some way through a flow leaves incomplete: some predecessors come, others cannot, and the run fails.
+
+A way supposes something of one step: that it fails, is skipped, or that one of its conditions holds. Of all others it
+supposes that they succeed. What surely fires then, and what may fire, says which joins are surely reached in part.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from django_workflow.definition import graph
+from django_workflow.definition.names import CONTINUE, FAIL
+from django_workflow.definition.spec import DEPENDENCY_OUTCOMES, MATCH_FIRST, NATIVE, FlowSpec, TransitionSpec
+
+#: Most looks at an edge. A graph in which all ways take more is looked at for the one on which every step succeeds.
+MOST_WORK: Final = 1_000_000
+#: Characters of a condition that a sentence shows.
+SHOWN: Final = 60
+ALL_SUCCEED: Final = "where every step succeeds"
+
+
+@dataclass(frozen=True)
+class Incomplete:
+    """A join that is reached in part.
+
+    is_certain: on each way on which the steps before it succeed, not on one of several only.
+    """
+
+    step: str
+    text: str
+    is_certain: bool = False
+
+    def __str__(self) -> str:
+        return f"step {self.step!r}: {self.text}, so the run fails"
+
+
+@dataclass(frozen=True)
+class _Way:
+    """What fires after a step on some way: surely, and at most."""
+
+    told: str
+    surely: Sequence[TransitionSpec]
+    maybe: Sequence[TransitionSpec]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A join, the predecessors that surely come, and those that cannot."""
+
+    step: str
+    there: Sequence[str]
+    missing: Sequence[str]
+
+
+def incomplete(flow: FlowSpec) -> list[Incomplete]:
+    """Return the joins of a flow that some way leaves incomplete, each once, with those first that every way does."""
+    if flow.language != NATIVE or flow.is_plain or not flow.joins:
+        return []
+    successes = {name: _ways(flow, name, "succeeded") for name in flow.steps}
+    usual = {name: _any_of(ways) for name, ways in successes.items()}
+    certain = {part.step: Incomplete(part.step, _told(part, ALL_SUCCEED), True) for part in _parts(flow, usual)}
+    possible: dict[str, Incomplete] = {}
+    others = {name: _other_outcomes(flow, name) for name in flow.steps}
+    ways_count = sum(len(successes[name]) + len(others[name]) for name in flow.steps)
+    # what repeats may take one way now and another one later
+    for name in flow.steps if ways_count * len(flow.edges) <= MOST_WORK else ():
+        if name in flow.repeating:
+            continue
+        choices = successes[name] if len(successes[name]) > 1 else []
+        found = [_parts(flow, {**usual, name: way}, name) for way in choices]
+        for step in _in_all(found):
+            certain.setdefault(step, Incomplete(step, _never_together(flow, step, name), True))
+        found += [_parts(flow, {**usual, name: way}, name) for way in others[name]]
+        for way, parts in zip([*choices, *others[name]], found, strict=True):
+            for part in parts:
+                possible.setdefault(part.step, Incomplete(part.step, _told(part, way.told)))
+    return [*certain.values(), *(item for step, item in possible.items() if step not in certain)]
+
+
+def _in_all(found: Sequence[Sequence[_Part]]) -> list[str]:
+    steps = [{part.step for part in parts} for parts in found]
+    return [part.step for part in found[0] if all(part.step in names for names in steps)] if found else []
+
+
+def _other_outcomes(flow: FlowSpec, name: str) -> list[_Way]:
+    """Return the ways on after a step that does not succeed, and yet the run goes on."""
+    step = flow.steps[name]
+    may_skip = (step.when is not None and step.on_unmet == "skip") or step.on_exhausted == "skip"
+    found = _ways(flow, name, "skipped") if may_skip else []
+    if step.on_exhausted == "fail":
+        failed = _ways(flow, name, "failed")
+        # without a way on the failure ends the run, and so does `continue`
+        found += [way for way in failed if way.surely and not any(CONTINUE in item.to for item in way.surely)]
+    return found
+
+
+def _ways(flow: FlowSpec, name: str, outcome: str) -> list[_Way]:
+    """Return what may fire together after a step, one entry for each of its conditions and one for none of them."""
+    leaving = [item for item in flow.outbound[name] if outcome in item.on]
+    always = [item for item in leaving if item.on == DEPENDENCY_OUTCOMES]
+    following = [item for item in leaving if item.on != DEPENDENCY_OUTCOMES]
+    plain = [item for item in following if item.when is None and not item.is_otherwise]
+    asking = [item for item in following if item.when is not None]
+    otherwise = [item for item in following if item.is_otherwise]
+    told = {"succeeded": f"where {name!r} succeeds", "failed": f"where {name!r} fails"}.get(
+        outcome, f"where {name!r} is skipped"
+    )
+    if flow.steps[name].match == MATCH_FIRST:
+        before = following.index(plain[0]) if plain else len(following)
+        asking = [item for item in following[:before] if item.when is not None]
+        found = [_Way(_holding(told, item), [*always, item], [*always, item]) for item in asking]
+        plain, otherwise = plain[:1], otherwise[:1]
+    else:
+        found = [_Way(_holding(told, item), [*always, *plain, item], [*always, *plain, *asking]) for item in asking]
+    last = [*always, *(plain or otherwise)]
+    return [*found, _Way(f"{told} and none of its conditions holds" if found else told, last, last)]
+
+
+def _holding(told: str, item: TransitionSpec) -> str:
+    condition = str(item.when)
+    return f"{told} and {condition if len(condition) <= SHOWN else condition[:SHOWN] + '…'} holds"
+
+
+def _any_of(ways: Sequence[_Way]) -> _Way:
+    """Return what fires whichever of several ways a step takes."""
+    surely = [item for item in ways[0].surely if all(any(item is other for other in way.surely) for way in ways)]
+    maybe = list({id(item): item for way in ways for item in way.maybe}.values())
+    return _Way("", surely, maybe)
+
+
+def _parts(flow: FlowSpec, ways: Mapping[str, _Way], supposed: str | None = None) -> list[_Part]:
+    """Return the joins that are surely reached in part.
+
+    ways: what fires after each step. supposed: a step that is reached, if it may be.
+    """
+    most = _arrivals(flow, {name: way.maybe for name, way in ways.items()}, flow.entry)
+    begin = flow.entry if supposed is None else (*flow.entry, supposed)
+    if supposed is not None and supposed not in most.reached:
+        return []
+    least = _arrivals(flow, {name: way.surely for name, way in ways.items()}, begin)
+    if any(FAIL in item.to for name in least.reached for item in ways[name].surely):
+        return []  # it fails as its author says
+    parts = []
+    joins = flow.joins.difference(flow.entry)
+    for name in (step for step in flow.steps if step in joins):
+        size, sources = flow.join_size(name), flow.predecessors[name]
+        if least.at[name] and size is not None and len(most.at[name]) < size:
+            there = [source for source in sources if source in least.at[name]]
+            parts.append(_Part(name, there, [source for source in sources if source not in most.at[name]]))
+    return _without_consequences(flow, parts)
+
+
+def _without_consequences(flow: FlowSpec, parts: list[_Part]) -> list[_Part]:
+    """Leave out joins that are incomplete because one before them is."""
+    behind = {part.step: graph.reachable(flow.successors, flow.successors[part.step]) for part in parts}
+    return [
+        part
+        for part in parts
+        if not any(
+            part.step in behind[other.step] and other.step not in behind[part.step] for other in parts if other != part
+        )
+    ]
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """The steps that begin, and which predecessors arrive at each."""
+
+    reached: set[str]
+    at: Mapping[str, set[str]]
+
+
+def _arrivals(flow: FlowSpec, fired: Mapping[str, Iterable[TransitionSpec]], begin: Sequence[str]) -> _Reached:
+    at: dict[str, set[str]] = defaultdict(set)
+    reached, pending = set(begin), list(dict.fromkeys(begin))
+    while pending:
+        source = pending.pop()
+        for target in _steps(fired[source]):
+            at[target].add(source)
+            size = flow.join_size(target)
+            if target not in reached and (size is None or len(at[target]) >= size):
+                reached.add(target)
+                pending.append(target)
+    return _Reached(reached, at)
+
+
+def _steps(fired: Iterable[TransitionSpec]) -> Iterator[str]:
+    for item in fired:
+        yield from item.steps
+
+
+def _told(part: _Part, way: str) -> str:
+    does = "do" if len(part.missing) > 1 else "does"
+    waited = _listed((*part.there, *part.missing))
+    return f"it waits for {waited}, but {way}, {_listed(part.missing)} {does} not lead to it"
+
+
+def _never_together(flow: FlowSpec, step: str, name: str) -> str:
+    return f"it waits for {_listed(flow.predecessors[step])}, which never all come, whichever way {name!r} takes"
+
+
+def _listed(steps: Sequence[str]) -> str:
+    quoted = [repr(step) for step in steps]
+    return f"{', '.join(quoted[:-1])} and {quoted[-1]}" if len(quoted) > 1 else quoted[0]

@@ -1,0 +1,104 @@
+"""Telling the site of runs that ended: receivers of the signals, and `on_failure=` of their flow.
+
+At most once: the commit that ended a run comes first, and whoever dies after it tells nobody.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+from asgiref.sync import async_to_sync
+from django.dispatch import Signal
+
+from django_workflow import db
+from django_workflow.conf import conf
+from django_workflow.definition.containment import leave_to_operator
+from django_workflow.definition.registry import registry
+from django_workflow.models import Run
+from django_workflow.signals import run_ended, run_failed
+from django_workflow.statuses import FAILED, TIMED_OUT
+
+logger = logging.getLogger("django_workflow")
+
+#: Statuses of runs that came to no good by themselves: a cancelled one was ended by somebody who knows.
+BAD = frozenset({FAILED, TIMED_OUT})
+#: Runs that ended, with the status of each.
+Ended = Mapping[UUID, str]
+#: Takes ended runs to tell of them elsewhere; the last one is used. A worker has a thread for it: receivers may wait
+#: for a mail server, and nothing that keeps a worker alive waits for receivers.
+sinks: list[Callable[[Ended], None]] = []
+
+
+def is_asked_for(status: str) -> bool:
+    """Say whether anybody may want to hear of a run that ended so: nobody reads runs that nobody asks for."""
+    return status in BAD or bool(run_ended.receivers)
+
+
+def announce(ended: Ended) -> None:
+    """Tell of runs that ended, in a worker by its thread, elsewhere here and now."""
+    if ended:
+        (sinks[-1] if sinks else tell_of)(ended)
+
+
+def tell_of(ended: Ended) -> None:
+    """Call all who want to hear of these runs; whatever they raise is logged and changes nothing."""
+    asked = [run_id for run_id, status in ended.items() if run_ended.receivers or _is_bad_and_asked_for(status)]
+    for run in _read(asked):
+        flow = registry.find_flow(run.flow.slug)
+        if run.status in BAD:
+            _send(run_failed, flow, run)
+            for function in on_failure_of(flow):
+                _call(function, flow, run)
+        _send(run_ended, flow, run)
+
+
+def _is_bad_and_asked_for(status: str) -> bool:
+    return status in BAD and bool(run_failed.receivers or any(on_failure_of(flow) for flow in registry.flows()))
+
+
+def _read(run_ids: Sequence[UUID]) -> list[Run]:
+    if not run_ids:
+        return []
+    try:
+        runs = Run.objects.using(conf.DATABASE).filter(pk__in=run_ids).select_related("flow")
+        # a storm of runs comes with as many inputs, which a receiver may still ask for
+        return list(runs.defer("input", "output").order_by("ended_at", "pk"))
+    except Exception as error:
+        told = db.for_logs(error)
+        logger.warning("%d runs ended, and no signal tells of them: %s", len(run_ids), told)  # not its text
+        return []
+
+
+def on_failure_of(flow: Any) -> tuple[Callable[..., Any], ...]:
+    """Return what a flow in code wants to be called for each of its runs that failed."""
+    found: tuple[Callable[..., Any], ...] = getattr(flow, "on_failure", ())
+    return found
+
+
+def _send(signal: Signal, flow: Any, run: Run) -> None:
+    """Send a signal; Django logs what a receiver raises, but for what would end the process."""
+    with _contained("a receiver of a signal", run):
+        signal.send_robust(sender=flow, run=run)
+
+
+def _call(function: Callable[..., Any], flow: Any, run: Run) -> None:
+    """Call a function as a receiver of the signal; it may be a coroutine."""
+    with _contained("on_failure=", run):
+        call = async_to_sync(function) if inspect.iscoroutinefunction(function) else function
+        call(signal=run_failed, sender=flow, run=run)
+
+
+@contextmanager
+def _contained(what: str, run: Run) -> Iterator[None]:
+    """Log whatever the block raises: the run has ended, and others want to hear of it."""
+    try:
+        yield
+    except BaseException as error:
+        leave_to_operator(error)
+        fields = {"flow": run.flow.slug, "run_id": str(run.pk)}
+        logger.exception("%s failed for a run of %s", what, run.flow.slug, extra=fields)

@@ -1,0 +1,169 @@
+"""System checks of the flows declared in code: what is wrong with each, with the line and what was meant.
+
+`manage.py check` fails where one is wrong. Every other command only warns: `migrate`, a worker and a site's own
+commands serve the other flows.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004  Django calls it so
+from django.core.management.base import BaseCommand
+from django.core.management.commands import check
+from django.db import connections
+from django.utils.module_loading import import_string
+
+from django_workflow import db
+from django_workflow.conf import SETTING, conf
+from django_workflow.definition import joins, validate
+from django_workflow.definition.registry import registry
+from django_workflow.definition.spec import FlowSpec, StepSpec
+from django_workflow.engine import publish
+from django_workflow.spelling import guess_or_list
+from django_workflow.worker import executors
+
+FLOWS = "django_workflow_flowdefinition"
+NO_RESOURCES = "Name an executor of EXECUTORS that knows them, such as a DaskExecutor, or take resources= away."
+MISSPELT_EXECUTOR = "Mend the name, or add the executor to EXECUTORS."
+MAKEABLE = "Give a function or a class that makes an executor, or its path, such as 'shop.engines.gpu'."
+UNSOUND = "The flow cannot be started until this is mended; migrate and workers serve the other flows."
+INCOMPLETE_JOIN = (
+    "A step that undoes something waits for nothing: let it read outputs by ctx.output() or arguments=. "
+    "Ways of which only one is taken meet in a step with join=1. See 'Undo what was done' in the how-to guides."
+)
+
+
+@register()
+def check_flows(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Report declared flows that cannot be published, and warn of those that hardly do what was meant."""
+    wrong = [
+        _error("E022", f"Flow {flow.slug!r}: {problem}", UNSOUND, flow.place_of(problem))
+        for flow, error in registry.invalid()
+        for problem in error.problems
+    ]
+    return [*wrong, *(item for spec in registry.specs() for item in _warnings(spec))]
+
+
+@register()
+def check_joins(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Report joins that some way leaves incomplete: an error where no way on which all succeeds completes them."""
+    found: list[CheckMessage] = []
+    for spec in registry.specs():
+        for item in joins.incomplete(spec):
+            text, place = f"Flow {spec.slug!r}: {item}", _place(spec.slug, str(item))
+            if item.is_certain:
+                found.append(_error("E023", text, INCOMPLETE_JOIN, place))
+            else:
+                found.append(Warning(f"{text}.", hint=INCOMPLETE_JOIN, obj=place, id="django_workflow.W003"))
+    return found
+
+
+@register(Tags.database)
+def check_names(app_configs: Any = None, databases: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Report flows in code whose names flows in the database have: a run would be of the one or of the other."""
+    if conf.DATABASE not in (databases or ()) or connections[conf.DATABASE].vendor != "postgresql":
+        return []
+    if not db.rows("SELECT to_regclass(%s) IS NOT NULL", [FLOWS])[0][0]:
+        return []
+    taken = publish.taken_by_stored_flows(flow.slug for flow in registry.flows())
+    return [_error("E020", problem, UNSOUND, registry.place_of(slug)) for slug, problem in taken.items()]
+
+
+@register()
+def check_executors(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Report steps whose executor no worker has, and executors that no worker could make."""
+    given: Any = conf.EXECUTORS
+    if not isinstance(given, Mapping):
+        return [_error("E013", f"{SETTING}['EXECUTORS'] must be executors by name, not {given!r}", None, None)]
+    return [*_steps_without_executor(), *_executors_that_cannot_be_made()]
+
+
+def _executors_that_cannot_be_made() -> Iterator[CheckMessage]:
+    if _is_another_command():
+        return  # an engine may take seconds to be imported; workers tell as well
+    for name, factory in conf.EXECUTORS.items():
+        problem = ""
+        try:
+            made = import_string(factory) if isinstance(factory, str) else factory
+            if not callable(made):
+                problem = f"is no function or class but {made!r}"
+        except Exception as error:
+            problem = f"cannot be imported: {error}"
+        if problem:
+            yield _error("E013", f"{SETTING}['EXECUTORS'][{name!r}] {problem}", MAKEABLE, None)
+
+
+def _steps_without_executor() -> list[CheckMessage]:
+    known = executors.known()
+    asking: dict[tuple[str, str], list[str]] = {}
+    for spec, step in _steps():
+        if step.executor is not None and step.executor not in known:
+            asking.setdefault((spec.slug, step.executor), []).append(step.name)
+    return [
+        _error(
+            "E024",
+            f"Flow {slug!r}, {_listed(names)}: there is no executor {executor!r}{guess_or_list(executor, known)}",
+            MISSPELT_EXECUTOR,
+            _place(slug, f"step {names[0]!r}"),
+        )
+        for (slug, executor), names in asking.items()
+    ]
+
+
+@register()
+def check_resources(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Report steps that ask for resources of an executor that knows none."""
+    return [
+        _error(
+            "E021",
+            f"Flow {spec.slug!r}, step {step.name!r}: executor {step.executor!r} knows no resources",
+            NO_RESOURCES,
+            _place(spec.slug, f"step {step.name!r}"),
+        )
+        for spec, step in _steps()
+        if step.resources and (step.executor in executors.RUNNERS if step.executor else not conf.EXECUTORS)
+    ]
+
+
+def _steps() -> Iterator[tuple[FlowSpec, StepSpec]]:
+    """Yield the steps of the flows that are valid."""
+    for spec in registry.specs():
+        yield from ((spec, step) for step in spec.steps.values())
+
+
+def _place(slug: str, sentence: str) -> Any:
+    """Return the module and line that a sentence about a flow speaks of."""
+    return registry.flow(slug).place_of(sentence)
+
+
+def _listed(names: list[str]) -> str:
+    return f"step{'s' if len(names) > 1 else ''} {', '.join(map(repr, names))}"
+
+
+def _warnings(spec: FlowSpec) -> Iterator[CheckMessage]:
+    found = validate.warnings(spec)
+    if spec.max_duration is None:
+        found += validate.endless_delays(spec, conf.MAX_DURATION.total_seconds())
+    for text in found:
+        yield Warning(f"Flow {spec.slug!r}: {text}.", obj=_place(spec.slug, text), id="django_workflow.W001")
+
+
+def _error(number: str, text: str, hint: str | None, place: Any) -> CheckMessage:
+    """Return an error where `manage.py check` asks, else a warning: one flow keeps no other command from its work."""
+    kind = Warning if _is_another_command() else Error
+    text = text if text.endswith("?") else f"{text}."
+    return kind(text, hint=hint, obj=place, id=f"django_workflow.{number}")
+
+
+def _is_another_command() -> bool:
+    """Say whether a command other than `check` asks, as each of them does before it begins."""
+    frame: Any = sys._getframe(1)  # noqa: SLF001  Django does not tell checks who asks
+    while frame is not None:
+        command = frame.f_locals.get("self")
+        if isinstance(command, BaseCommand):
+            return not isinstance(command, check.Command)
+        frame = frame.f_back
+    return False

@@ -1,0 +1,137 @@
+"""Code that no worker has: said once in the log, and truly on the page and in the shell."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+import pytest
+
+from django_workflow import testing
+from django_workflow.definition.registry import registry
+from django_workflow.engine import missing
+from django_workflow.models import Attempt, Run
+from django_workflow.web import run_page
+from django_workflow.web.address import Address
+from tests.commands.shell import workflow
+from tests.waiting import eventually
+
+SOON = timedelta(milliseconds=10)
+
+
+@pytest.fixture(autouse=True)
+def _soon(settings):
+    settings.DJANGO_WORKFLOW = {"POLL_INTERVAL": 5 * SOON}
+
+
+@pytest.fixture
+def warnings(caplog):
+    caplog.set_level(logging.WARNING, "django_workflow.worker")
+    return lambda: [record.getMessage() for record in caplog.records if "has no code" in record.getMessage()]
+
+
+def forget(name):
+    """As after a deploy that has no handler of this name any more."""
+    with registry._lock:
+        del registry._handlers[name]
+
+
+def page_of(handle, step=""):
+    run = Run.objects.select_related("flow", "version").get(pk=handle.id)
+    return run_page.context_of(run, Address(step=step), run_page.Sight(payload=True, logs=True))
+
+
+def put_aside(handle, count=1):
+    eventually(lambda: Attempt.objects.filter(run_id=handle.id, outcome="released").count() >= count, "put back")
+
+
+def test_a_worker_warns_once_for_a_handler_it_lacks_and_names_the_remedy(flow, work, warnings):
+    flow.step(name="charge")(lambda: 1)
+    runs = flow.start_many([None] * 3)
+    forget(f"{flow.slug}.charge")
+    work()
+    for handle in runs:
+        put_aside(handle, 2)
+    (warning,) = warnings()
+    assert f"no code for handler '{flow.slug}.charge' of flow {flow.slug}: its step was renamed, or its app" in warning
+    assert "To mend it, give the step name='charge', or start a worker with the older code." in warning
+    assert warning.endswith("Here the flow has the steps charge.")
+
+
+def test_page_panel_and_shell_say_that_no_worker_has_the_code(flow, work):
+    flow.step(name="charge")(lambda: 1)
+    handle = flow.start()
+    forget(f"{flow.slug}.charge")
+    work()
+    put_aside(handle)
+    said = (
+        f"No worker that reports has handler '{flow.slug}.charge': its step was renamed, or its app is not installed "
+        "there. To mend it, give the step name='charge', or start a worker with the older code."
+    )
+    page = page_of(handle, "charge")
+    assert page["why"] == f"Step charge: n{said[1:]}"
+    assert page["panel"].why == said
+    assert page["panel"].detail.why == said
+    assert said in " ".join(workflow("show", handle.id).out.split())
+
+
+def test_items_of_a_map_say_it_as_well(flow, work):
+    flow.map(name="each", count=3)(lambda index: 1)
+    handle = flow.start()
+    forget(f"{flow.slug}.each")
+    work()
+    put_aside(handle, 3)
+    assert "No worker that reports has handler" in page_of(handle, "each")["panel"].why
+
+
+def test_while_another_worker_may_have_it_nobody_is_accused(flow, work, db):
+    from django_workflow.models import Worker
+
+    flow.step(name="charge")(lambda: 1)
+    handle = flow.start()
+    forget(f"{flow.slug}.charge")
+    Worker.objects.create(hostname="other", pid=1, queues=["default"], concurrency=1, lease_seconds=600)
+    work()
+    put_aside(handle)
+    (found,) = missing.missing_in(handle.id).values()
+    assert not found.is_nobodys
+    assert str(found).startswith("The worker that took it does not have handler")
+    assert "Another worker may have it." in str(found)
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (missing.Code("handler", "shop.charge", "shop", "charge"), "give the step name='charge'"),
+        (missing.Code("handler", "bank.charge", "shop", "charge"), "register it again with @handler('bank.charge')"),
+        (missing.Code("condition", "is_rich", "shop", "charge"), "register it again with @condition('is_rich')"),
+        (missing.Code("executor", "gpu", "shop", "charge"), "add 'gpu' to EXECUTORS"),
+    ],
+)
+def test_the_remedy_fits_what_is_missing(code, remedy):
+    assert code.remedy.startswith(remedy)
+
+
+def test_a_task_that_nobody_knew_for_long_fails_with_the_remedy(flow, work, settings):
+    settings.DJANGO_WORKFLOW = {"POLL_INTERVAL": 5 * SOON, "UNKNOWN_HANDLER_LIMIT": 5 * SOON}
+    flow.step(name="charge")(lambda: 1)
+    handle = flow.start()
+    forget(f"{flow.slug}.charge")
+    work()
+    error = handle.wait(30).error
+    assert error["class"].endswith("UnregisteredHandler")
+    assert "give the step name='charge'" in error["message"]
+    testing.assert_settled(handle, "failed")
+
+
+def test_a_renamed_function_with_the_old_name_serves_runs_in_flight(flow, drain, make_flow):
+    flow.step(name="charge")(lambda: "old")
+    handle = flow.start()
+
+    def charge_card():
+        return "new"
+
+    registry._handlers.pop(f"{flow.slug}.charge")
+    type(flow)(flow.slug).step(name="charge")(charge_card)
+    drain()
+    assert handle.result()["charge"] == "new"
