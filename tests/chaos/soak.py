@@ -62,12 +62,14 @@ STATUSES = """
     SELECT f.slug, r.status, coalesce(r.error->>'class', ''), count(*) FROM django_workflow_run r
     JOIN django_workflow_flowdefinition f ON f.id = r.flow_id GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
+#: What of runs is not at its end: step and status of tasks, their latest attempt, and what the last one said.
 LEFT = """
-    SELECT s.step || ' ' || t.status, max(t.attempt), (t.lease_id IS NOT NULL)::text || ' ' || (t.due_at IS NOT NULL)::text
-           || ' ' || coalesce(left(max(a.message), 120), ''), count(DISTINCT t.id)
+    SELECT s.step, t.status, CASE WHEN t.lease_id IS NULL THEN 'not leased' ELSE 'leased' END, max(t.attempt),
+           coalesce(left(max(a.message), 120), ''), count(*)
     FROM django_workflow_task t JOIN django_workflow_steprun s ON s.id = t.step_run_id
-    LEFT JOIN LATERAL (SELECT message FROM django_workflow_attempt WHERE task_id = t.id ORDER BY id DESC LIMIT 1) a ON true
-    WHERE t.status IN ('queued', 'running', 'held', 'suspended') GROUP BY s.step, t.status, t.lease_id IS NOT NULL, t.due_at IS NOT NULL
+    LEFT JOIN LATERAL (
+        SELECT message FROM django_workflow_attempt WHERE task_id = t.id ORDER BY id DESC LIMIT 1) a ON true
+    WHERE t.status IN ('queued', 'running', 'held', 'suspended') GROUP BY 1, 2, 3
 """
 ATTEMPTS = "SELECT outcome, error_class, count(*) FROM django_workflow_attempt GROUP BY 1, 2 ORDER BY 3 DESC"
 
@@ -361,8 +363,8 @@ class Soak:
         lines += [f"  {count:6,} {what}" for what, count in sorted(self.done.items())]
         lines += [f"  {count:6,} {slug} {status} {error}" for slug, status, error, count in self.place.rows(STATUSES)]
         lines += [f"  {count:6,} attempts {outcome} {error}" for outcome, error, count in self.place.rows(ATTEMPTS)]
-        for what, attempt, told, count in self.place.rows(LEFT):
-            lines.append(f"LEFT: {count} {what}, attempt {attempt}, leased and due: {told}")
+        for step, status, leased, attempt, told, count in self.place.rows(LEFT):
+            lines.append(f"LEFT: {count} {step} {status}, {leased}, attempt {attempt}: {told}")
         if self.engine is not None:
             lines.append(f"Dask workers: {[nanny.status.name for nanny in self.engine.workers.values()]}")
         lines += [f"WRONG: {problem}" for problem in dict.fromkeys(self.problems)] or ["nothing is wrong"]
