@@ -196,7 +196,7 @@ class DaskExecutor(TaskExecutor):
     def _guarded(action: Callable[[], None]) -> None:
         try:
             action()
-        except Exception:
+        except BaseException:  # a cancelled coroutine's, too: without this thread all jobs would wait for ever
             logger.exception("Dask: something that was asked of the cluster failed")
 
     def _look(self) -> None:
@@ -335,7 +335,8 @@ class DaskExecutor(TaskExecutor):
             order.kill_at = time.monotonic() + OBEY_WITHIN
 
     def _restart_worker_of(self, key: str) -> None:
-        for address, keys in self._client.processing().items():
+        executing = self._client.sync(self._client.scheduler.processing, callback_timeout=CONNECT_WITHIN)
+        for address, keys in executing.items():
             if key in keys and self._info[address]["nthreads"] == 1:
                 logger.warning("Dask worker %s is restarted: its handler does not stop", address)
                 self._client.restart_workers([address], timeout=CONNECT_WITHIN, raise_for_error=False)
