@@ -16,6 +16,12 @@ from django_workflow.flow_checks import check_executors, check_flows, check_join
 from django_workflow.models import FlowDefinition
 
 
+@pytest.fixture(autouse=True)
+def _alone(_registry_as_before):
+    """Forget the flows of other tests' sites, which name executors that their settings alone have."""
+    registry._flows.clear()
+
+
 @pytest.fixture
 def broken(make_flow):
     """A flow whose second step has a misspelt parameter; its line."""
