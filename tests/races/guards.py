@@ -123,8 +123,8 @@ def losses_are_counted(put: Put) -> None:
 
     lost = outcome.lost
 
-    def uncounted(task: Any) -> Any:
-        result = lost(task)
+    def uncounted(task: Any, lease: float) -> Any:
+        result = lost(task, lease)
         result.is_counted = False
         return result
 
