@@ -38,6 +38,14 @@ def pytest_unconfigure() -> None:
         Cluster(Path(os.environ["DJANGO_WORKFLOW_POSTGRES"])).stop()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Any:
+    """Let what was logged be text that processes can tell each other: some tests raise errors with surrogates."""
+    report = yield
+    report.sections = [(title, told.encode(errors="replace").decode()) for title, told in report.sections]
+    return report
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _tables_are_emptied_quickly() -> None:
     TransactionTestCase._fixture_teardown = empty_tables
