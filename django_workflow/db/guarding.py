@@ -54,12 +54,12 @@ class _Guard:
         self._is_watching = True
         self._savepoint: str | None = None
 
-    def watch(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:  # noqa: FBT001
+    def watch(self, execute: Callable[..., Any], *statement: Any) -> Any:
         """Set a savepoint before the first statement."""
         if self._is_watching and self._was_in_block:
             self._is_watching = False
             self._savepoint = self._wrapper.savepoint()
-        return execute(sql, params, many, context)
+        return execute(*statement)
 
     def restore(self) -> None:
         """Undo what was done where the transaction is not as it was, and say so."""

@@ -41,7 +41,7 @@ RUN_BEGUN: Final = f"""(
         SELECT id, begun_at FROM django_workflow_task
         WHERE step_run_id = s.id AND origin = '' ORDER BY index LIMIT 3
     ) t
-)"""  # noqa: S608
+)"""  # noqa: S608  a constant
 #: A queue in which a task of a run waits, whose row is `{run}`, and that no live worker serves; else null.
 UNSERVED: Final = f"""(
     SELECT t.queue
@@ -57,7 +57,7 @@ UNSERVED: Final = f"""(
         WHERE w.stopped_at IS NULL AND w.heartbeat_at > clock_timestamp() - make_interval(secs => w.lease_seconds)
           AND w.queues @> to_jsonb(t.queue))
     LIMIT 1
-)"""  # noqa: S608
+)"""  # noqa: S608  a constant
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The tables: what is defined, what runs, who coordinates, what happened. Models carry no verbs."""
 
 # first: without pgtrigger Django refuses the models below with an error that names neither cause nor place
-import django_workflow.models.needs_pgtrigger  # noqa: F401  isort: skip
+import django_workflow.models.needs_pgtrigger  # noqa: F401  says what is missing; isort: skip
 from django_workflow.models.coordination import Leader, Queue, Worker
 from django_workflow.models.definition import FlowDefinition, FlowVersion
 from django_workflow.models.event import Event, Message, Renumbering

@@ -18,6 +18,6 @@ def __getattr__(name: str) -> Any:
     """Import the executor when it is asked for: the preload beside it comes before Django is set up."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from django_workflow.contrib.dask.executor import DaskExecutor  # noqa: PLC0415
+    from django_workflow.contrib.dask.executor import DaskExecutor  # noqa: PLC0415  see above
 
     return DaskExecutor
