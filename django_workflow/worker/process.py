@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
 import logging
 import os
@@ -34,6 +35,7 @@ logger = logging.getLogger("django_workflow.worker")
 #: where its threads are.
 LAST_WORDS = 30.0
 DUMP = 5.0
+STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 class WorkerProcess:
@@ -118,9 +120,12 @@ class WorkerProcess:
             self._received.put(number)
 
         self._may_end = True
+        if is_own:
+            # Python itself sets handlers back while it ends: a signal then would be told as the cause of the end
+            atexit.register(_ignore_signals)
         obey = threading.Thread(target=self._obey, args=(is_own,), name="django_workflow-signals", daemon=True)
         obey.start()
-        before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: signal.signal(number, handle) for number in STOPS}
         try:
             yield
         finally:
@@ -166,3 +171,8 @@ class WorkerProcess:
                 dump.join(DUMP)
         if self._may_end:
             os._exit(code)
+
+
+def _ignore_signals() -> None:
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)

@@ -26,6 +26,7 @@ from tests.chaos.engine import dask_cluster
 from tests.chaos.harness import Site, site
 from tests.chaos.wrong import WRONG_AT_ANY_TIME, WRONG_AT_THE_END
 from tests.races.workers import SITE, ProcessWorker
+from tests.worker.dask_cluster import pids_of_running
 
 WORKERS = 4
 LEASE = 2.0
@@ -194,10 +195,7 @@ class Soak:
 
     def kill_engine(self) -> None:
         """`kill -9` a worker of the foreign executor's, where that is a cluster; its nanny starts another one."""
-        nannies = [] if self.engine is None else self.engine.workers.values()
-        # a nanny whose process dies while it starts gives up for good
-        running = [nanny for nanny in nannies if nanny.process and nanny.process.status.name == "running"]
-        engines = [nanny.pid for nanny in running if nanny.pid]
+        engines = [] if self.engine is None else pids_of_running(self.engine)
         for pid in self.dice.sample(engines, min(1, len(engines))):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

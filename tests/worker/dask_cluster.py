@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import Any
 
 import dask
@@ -10,6 +11,12 @@ from distributed import Client, LocalCluster
 
 from tests.waiting import eventually
 from tests.workers import database_url
+
+
+def pids_of_running(cluster: LocalCluster) -> list[int]:
+    """Return the process ids of the workers that may be killed: a nanny whose process dies while it starts gives up."""
+    nannies = [nanny for nanny in cluster.workers.values() if nanny.process and nanny.process.status.name == "running"]
+    return [nanny.pid for nanny in nannies if nanny.pid]
 
 
 class DaskCluster:
@@ -34,6 +41,13 @@ class DaskCluster:
     def pids(self) -> list[int]:
         """Return the process ids of the workers."""
         return list(self.client.run(os.getpid, on_error="ignore").values())
+
+    def kill_one(self) -> int:
+        """`kill -9` a worker, return its process id; its nanny starts another one."""
+        eventually(lambda: pids_of_running(self._cluster), "a Dask worker that runs")
+        pid = pids_of_running(self._cluster)[0]
+        os.kill(pid, signal.SIGKILL)
+        return pid
 
     def tasks(self) -> list[str]:
         """Return the keys of what the scheduler knows."""

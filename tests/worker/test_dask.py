@@ -58,9 +58,8 @@ def test_results_are_let_go_so_that_a_dead_dask_worker_runs_no_settled_handler_a
     eventually(lambda: handle.status == "succeeded", "the end of the run")
     testing.assert_settled(handle)
     eventually(lambda: not cluster.tasks(), "an empty Dask scheduler")
-    for pid in cluster.pids():
-        os.kill(pid, signal.SIGKILL)
-        cluster.wait_until_idle(replaced=pid)
+    for _ in range(2):
+        cluster.wait_until_idle(replaced=cluster.kill_one())
     assert begins("measures") == 20
     assert not repeated()
     worker.stop()
@@ -85,7 +84,7 @@ def test_dask_worker_that_dies_loses_the_attempt_and_nothing_begins_twice(cluste
     handle = heavy.slow.start([0, 1])
     work(queues=["heavy"])
     eventually(lambda: begins("waits") == 2, "handlers that begin")
-    os.kill(cluster.pids()[0], signal.SIGKILL)
+    cluster.kill_one()
     lost = Attempt.objects.filter(run_id=handle.id, outcome="lost")
     eventually(lost.exists, "a lost attempt")
     go()
@@ -213,7 +212,7 @@ def test_handlers_begin_at_most_once_per_attempt_while_dask_workers_are_killed(c
     work(queues=["heavy"])
     for goal in (5, 15, 25):
         eventually(lambda goal=goal: begins("grinds") >= goal, "handlers that begin", seconds=120)
-        os.kill(cluster.pids()[0], signal.SIGKILL)
+        cluster.kill_one()
     eventually(lambda: handle.status == "succeeded", "the end of the run", seconds=180)
     testing.assert_settled(handle)
     assert not repeated()

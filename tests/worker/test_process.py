@@ -59,6 +59,24 @@ def test_process_that_calls_the_command_goes_on_afterwards_as_before(monkeypatch
     testing.assert_settled(handle)
 
 
+LAST_SIGNAL = """
+import os, signal
+
+class Last:
+    def __del__(self, kill=os.kill, process=os.getpid(), number=signal.SIGTERM):
+        kill(process, number)
+
+last = Last()
+from django.core.management import execute_from_command_line
+execute_from_command_line(["manage.py", "run_workflow_worker", "--drain", "--quiet"])
+"""
+
+
+def test_signal_that_comes_while_python_ends_changes_no_exit_code(site):
+    worker = subprocess.run([sys.executable, "-c", LAST_SIGNAL], cwd=ROOT, timeout=60, check=False)
+    assert worker.returncode == 0
+
+
 def test_terminal_sees_a_progress_bar(site):
     quick.start_many([[1]] * 5)
     ours, theirs = pty.openpty()
