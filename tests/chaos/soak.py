@@ -22,11 +22,10 @@ from typing import Any
 import psutil
 
 from tests.chaos.connections import SESSIONS, kind
-from tests.chaos.engine import dask_cluster
+from tests.chaos.engine import DaskCrew, dask_crew
 from tests.chaos.harness import Site, site
 from tests.chaos.wrong import WRONG_AT_ANY_TIME, WRONG_AT_THE_END
 from tests.races.workers import SITE, ProcessWorker
-from tests.worker.dask_cluster import pids_of_running
 
 WORKERS = 4
 LEASE = 2.0
@@ -57,7 +56,8 @@ STEPS_TO_TOUCH = """
     WHERE r.status = 'running' AND s.status = 'running' ORDER BY random() LIMIT 1
 """
 PAUSED = "SELECT id FROM django_workflow_run WHERE status = 'paused'"
-HAS_BEGUN = "SELECT count(*) FROM django_workflow_worker WHERE pid = %s"
+#: Process ids come again.
+HAS_BEGUN = "SELECT count(*) FROM django_workflow_worker WHERE pid = %s AND started_at >= %s"
 WORKED = "SELECT pid, settled_count FROM django_workflow_worker WHERE pid = ANY(%s)"
 STATUSES = """
     SELECT f.slug, r.status, coalesce(r.error->>'class', ''), count(*) FROM django_workflow_run r
@@ -78,7 +78,7 @@ ATTEMPTS = "SELECT outcome, error_class, count(*) FROM django_workflow_attempt G
 class Soak:
     """One soak: a crew of workers, and what is done to it."""
 
-    def __init__(self, place: Site, dice: random.Random, engine: Any = None) -> None:
+    def __init__(self, place: Site, dice: random.Random, engine: DaskCrew | None = None) -> None:
         self.place = place
         self.engine = engine
         self.dice = dice
@@ -194,12 +194,10 @@ class Soak:
                 self.done["processes of handlers killed"] += 1
 
     def kill_engine(self) -> None:
-        """`kill -9` a worker of the foreign executor's, where that is a cluster; its nanny starts another one."""
-        engines = [] if self.engine is None else pids_of_running(self.engine)
-        for pid in self.dice.sample(engines, min(1, len(engines))):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-                self.done["workers of Dask killed"] += 1
+        """`kill -9` a worker of the foreign executor's, where that is a cluster."""
+        if self.engine is not None:
+            self.engine.kill_one(self.dice)
+            self.done["workers of Dask killed"] += 1
 
     def replace_dead(self) -> None:
         """Start a worker for each that has ended, as a supervisor does; one that ended by itself is a problem."""
@@ -207,10 +205,12 @@ class Soak:
             if not worker.is_alive():
                 code = worker.popen.returncode
                 # one that finds no server when it starts says so and ends; one that has begun to work never does
-                if code not in EXPECTED and self.place.rows(HAS_BEGUN, [worker.pid])[0][0]:
+                if code not in EXPECTED and self.place.rows(HAS_BEGUN, [worker.pid, worker.created_at])[0][0]:
                     self.problems.append(f"a worker ended by itself with code {code}")
                 self.workers[number] = self.place.worker(*ARGUMENTS)
                 self.done["workers replaced"] += 1
+        if self.engine is not None:
+            self.done["workers of Dask replaced"] += self.engine.replace_dead()
 
     # the database
 
@@ -363,8 +363,6 @@ class Soak:
         lines += [f"  {count:6,} attempts {outcome} {error}" for outcome, error, count in self.place.rows(ATTEMPTS)]
         for step, status, leased, attempt, told, count in self.place.rows(LEFT):
             lines.append(f"LEFT: {count} {step} {status}, {leased}, attempt {attempt}: {told}")
-        if self.engine is not None:
-            lines.append(f"Dask workers: {[nanny.status.name for nanny in self.engine.workers.values()]}")
         lines += [f"WRONG: {problem}" for problem in dict.fromkeys(self.problems)] or ["nothing is wrong"]
         return "\n".join(lines)
 
@@ -395,7 +393,7 @@ def main() -> int:
     os.environ["PYTHONFAULTHANDLER"] = "1"
     with site() as place, ExitStack() as ends:
         os.environ |= {"DJANGO_SETTINGS_MODULE": SITE, "DATABASE_URL": place.url}
-        engine = ends.enter_context(dask_cluster()) if options.dask else None
+        engine = ends.enter_context(dask_crew()) if options.dask else None
         import django
 
         django.setup()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -61,6 +62,7 @@ class ProcessWorker:
     """A whole worker in a process of its own."""
 
     def __init__(self, url: str, *arguments: str, **environ: str) -> None:
+        self.created_at = datetime.now(UTC)
         self.popen = subprocess.Popen(
             [sys.executable, "-m", "django", "run_workflow_worker", "--quiet", *arguments],
             cwd=ROOT,
