@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         InvalidArgument,
         NotSupported,
         PayloadError,
+        RunBusy,
         RunFailed,
         RunNotFound,
         TypeViolation,
@@ -98,7 +99,7 @@ _WORDS = {
     ),
     "events.stored": "follow",
     "exceptions": (
-        "AlreadySettled DefinitionError ExpressionError InvalidArgument NotSupported PayloadError RunFailed "
+        "AlreadySettled DefinitionError ExpressionError InvalidArgument NotSupported PayloadError RunBusy RunFailed "
         "RunNotFound TypeViolation UnknownFlow UnknownQueue UnregisteredHandler WaitTimeout WorkflowError"
     ),
     "flow": "Flow",
@@ -132,6 +133,7 @@ __all__ = [
     "Received",
     "Retry",
     "RetryAfter",
+    "RunBusy",
     "RunFailed",
     "RunHandle",
     "RunNotFound",

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from django_workflow.exceptions import InvalidArgument
-from django_workflow.text import shown
+from django_workflow.text import plain, shown
 
 #: The largest number that PostgreSQL's bigint holds.
 LARGEST = 2**63 - 1
@@ -71,6 +71,11 @@ def items(value: Any, what: str) -> list[Any]:
     if not isinstance(value, Iterable) or isinstance(value, str | bytes | Mapping):
         raise InvalidArgument(f"{what} takes a list, not {shown(value)}")
     return list(value)
+
+
+def texts(value: Any, what: str) -> list[str]:
+    """Return texts as a list; raises `InvalidArgument` for one that is none."""
+    return [plain(item, f"each of {what}") for item in items(value, what)]
 
 
 def by_name(value: Any, what: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from django.db import IntegrityError
 
 from django_workflow import arguments, db, payload
 from django_workflow.conf import conf
-from django_workflow.definition import documents, drafts, names, spec, times, validate
+from django_workflow.definition import documents, drafts, names, schema, spec, times, validate
 from django_workflow.definition.declare import FlowOptions, as_list, exact
 from django_workflow.definition.differences import Difference, differences
 from django_workflow.definition.drafts import FlowDraft
@@ -243,7 +243,7 @@ class FlowBuilder:
     ) -> StoredFlow:
         stored = cls._stored(flow)
         name = exact(name)
-        explicit = [depends_on] if isinstance(depends_on, str) else arguments.items(depends_on, "depends_on=")
+        explicit = [depends_on] if isinstance(depends_on, str) else arguments.texts(depends_on, "depends_on=")
         if "next" in options:
             options["next"] = as_list(options["next"])
         with db.atomic():
@@ -364,6 +364,9 @@ def compile_draft(
 
 def _check_storable(slug: str, name: str, step: Mapping[str, Any]) -> None:
     """Refuse a step whose options the database would refuse; what they mean is checked as a whole, by `publish`."""
+    wrong = [f"step {shown(name)}: {option}= is {why}" for option in step if (why := schema.not_json(step[option]))]
+    if wrong:
+        raise DefinitionError(wrong, flow=slug)
     try:
         payload.dumps(step, what=f"step {shown(name)}")
     except PayloadError as error:
@@ -377,7 +380,7 @@ def _check_new_step(row: FlowDefinition, name: str, depends_on: list[str], optio
         problems.append(f"step {shown(name)}: a name is {names.NAME_RULE}")
     elif name in names.RESERVED:
         problems.append(f"step {name!r}: this name is reserved")
-    if name in known:
+    elif name in known:
         problems.append(f"step {name!r}: it was added before")
     problems += [f"step {name!r}: {problem}" for problem in times.given_as_numbers(options)]
     problems += [

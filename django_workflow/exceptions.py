@@ -82,6 +82,10 @@ class AlreadySettled(WorkflowError):
     """The run has already settled; a finished run is never changed."""
 
 
+class RunBusy(WorkflowError):
+    """Another transaction holds the run; nothing was changed."""
+
+
 class RunFailed(WorkflowError):
     """The run did not succeed."""
 

@@ -27,10 +27,11 @@ from django_workflow import (
     testing,
 )
 from django_workflow.conf import conf
+from django_workflow.engine import timers
 from django_workflow.models import Event, FlowDefinition, FlowVersion, Message, Queue, Run, Task
 
 HOUR = timedelta(hours=1)
-REFUSED = (TypeError, ValueError, WorkflowError)
+REFUSED = WorkflowError
 
 
 @pytest.fixture
@@ -244,3 +245,26 @@ def test_a_run_that_is_none_is_refused(db):
     for run in (5, None, uuid.uuid4().hex[:5], [uuid.uuid4()]):
         with pytest.raises(InvalidArgument):
             dw.wait(run)
+
+
+@pytest.mark.parametrize("option", ["arguments", "over", "resources"])
+def test_an_option_of_a_stored_step_that_is_no_json_is_refused_before_the_draft_is_written(option, world):
+    wrong = {"arguments": {"input": HOUR}, "over": HOUR, "resources": {"GPU": HOUR}}[option]
+    add = FlowBuilder.add_map_step if option == "over" else FlowBuilder.add_step
+    with pytest.raises(DefinitionError, match=f"step 'two': {option}="):
+        add(world["stored"], "two", **{option: wrong})
+    assert [step["name"] for step in FlowBuilder.get_flow(world["stored"].slug).steps] == ["one"]
+
+
+def test_a_retry_policy_that_is_told_as_a_mapping_has_times_in_seconds(flow, world):
+    flow.step(name="two", retry={"base": HOUR})(lambda: 1)
+    FlowBuilder.add_step(world["stored"], "two", handler="one", retry={"base": HOUR})
+    assert flow.spec.steps["two"].retry == {"base": 3600.0}
+    assert FlowBuilder.get_flow(world["stored"].slug).steps[-1]["retry"] == {"base": 3600.0}
+
+
+@pytest.mark.parametrize("wrong", [{"older_than": 90}, {"older_than": -HOUR}, {"older_than": HOUR, "limit": 0}])
+def test_what_prunes_takes_a_time_and_a_limit(wrong, db):
+    for prune in (timers.prune, timers.prune_messages):
+        with pytest.raises(InvalidArgument):
+            prune(**wrong)

@@ -16,7 +16,7 @@ from django_workflow.definition.places import Place
 from django_workflow.definition.problems import step_of
 from django_workflow.definition.readable import Readable
 from django_workflow.definition.registry import Handler, parameters, registry
-from django_workflow.definition.retry import Retry
+from django_workflow.definition.retry import Retry, declared
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.definition.transitions import assignments, compile_condition, compile_ways, seconds, targets_of
 from django_workflow.exceptions import DefinitionError
@@ -358,8 +358,7 @@ def _inherit(lower: Mapping[str, Any], upper: Mapping[str, Any], draft: StepDraf
     options = {**lower, **{name: value for name, value in upper.items() if value is not None or name not in lower}}
     retries = [layer["retry"] for layer in (lower, upper) if layer.get("retry") is not None]
     if retries and all(isinstance(retry, Retry | Mapping) for retry in retries):
-        declared = [retry.declared() if isinstance(retry, Retry) else retry for retry in retries]
-        options["retry"] = {name: value for layer in declared for name, value in layer.items()}
+        options["retry"] = {name: value for retry in retries for name, value in declared(retry).items()}
     return replace(draft, options=options)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from django_workflow.definition import schema, spec
 from django_workflow.definition.declare import FlowOptions, StepDraft, compile_flow, entry_of, wire
 from django_workflow.definition.registry import Handler, parameters, registry
-from django_workflow.definition.retry import Retry
+from django_workflow.definition.retry import Retry, declared
 from django_workflow.definition.transitions import OUTCOMES, Otherwise, To, Way, When, targets, ways
 from django_workflow.exceptions import DefinitionError
 from django_workflow.spelling import nearest
@@ -183,12 +183,11 @@ def stored_options(options: Mapping[str, Any]) -> dict[str, Any]:
 def _stored(name: str, value: Any) -> Any:
     if isinstance(value, timedelta):
         return value.total_seconds()
-    if isinstance(value, Retry):
-        value = value.declared()
-    if name == "retry" and isinstance(value, Mapping):
-        if callable(value.get("strategy")):
+    if isinstance(value, Retry) or (name == "retry" and isinstance(value, Mapping)):
+        policy = declared(value)
+        if callable(policy.get("strategy")):
             raise DefinitionError(["retry: a stored flow names its strategy; register it with @condition"])
-        return dict(value)
+        return policy
     if name == "next":
         return [_stored_way(way) for way in _ways(value)]
     if isinstance(value, spec.Condition):

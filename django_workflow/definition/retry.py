@@ -51,6 +51,13 @@ class Retry:
         return data
 
 
+def declared(policy: Retry | Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a policy says, times in seconds."""
+    if isinstance(policy, Retry):
+        return policy.declared()
+    return {key: value.total_seconds() if isinstance(value, timedelta) else value for key, value in policy.items()}
+
+
 #: What may be an expression in a flow of another language: the worker evaluates it at the end of an attempt. Where
 #: `max_attempts` is one, it gives how many attempts may follow the first.
 NUMBERS = ("max_attempts", "base")

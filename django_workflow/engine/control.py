@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
+
+from django.db import OperationalError
 
 from django_workflow import db, text
 from django_workflow.engine import close, cut_off, publish
@@ -12,7 +14,7 @@ from django_workflow.engine.advance import LockedRun
 from django_workflow.engine.records import EventLog
 from django_workflow.engine.settle import lock_runs, notifications
 from django_workflow.engine.telling import Telling
-from django_workflow.exceptions import AlreadySettled, RunNotFound
+from django_workflow.exceptions import AlreadySettled, RunBusy, RunNotFound
 from django_workflow.statuses import CANCELLED, RUN_TERMINAL
 
 #: How long a verb waits for a run that a settle holds.
@@ -41,13 +43,26 @@ def cancel(run_ids: Sequence[UUID], *, reason: str = "", by: str = "") -> None:
     db.notify_after_commit(notifications(runs=open_ids, cancelled=cancelled))
 
 
+def lock_patiently(run_ids: Iterable[UUID]) -> dict[UUID, LockedRun]:
+    """Lock the runs that a verb is about; raises `RunBusy` where somebody else holds one for too long."""
+    try:
+        return lock_runs(run_ids, wait_ms=WAIT_MS)
+    except OperationalError as error:
+        if not db.is_lock_timeout(error):
+            raise
+        raise RunBusy(
+            f"Another transaction has held the run for {WAIT_MS // 1000} s. Nothing was changed; try again when it has "
+            "ended."
+        ) from error
+
+
 def lock_unsettled(run_ids: Sequence[UUID], *, unless: str = "") -> dict[UUID, LockedRun]:
     """Lock the runs that a verb is about.
 
     unless: a terminal status that is no objection, for the verb has taken effect.
     Raises `RunNotFound`, and `AlreadySettled` for a run that has ended.
     """
-    runs = lock_runs(run_ids, wait_ms=WAIT_MS)
+    runs = lock_patiently(run_ids)
     for run_id in run_ids:
         if run_id not in runs:
             raise RunNotFound(f"There is no run {run_id}.", run_id=run_id)

@@ -9,10 +9,9 @@ from uuid import UUID
 
 from django_workflow import arguments, db, text
 from django_workflow.definition.names import is_name, is_queue_name
-from django_workflow.engine.control import WAIT_MS
+from django_workflow.engine.control import lock_patiently
 from django_workflow.engine.retry import retry
 from django_workflow.engine.retry_request import RetryRequest
-from django_workflow.engine.settle import lock_runs
 from django_workflow.exceptions import InvalidArgument, NotSupported, UnknownFlow, UnknownQueue
 
 
@@ -99,7 +98,7 @@ def retry_dead_letters(task_ids: Sequence[int], *, reason: str = "", by: str = "
             raise NotSupported(f"No dead letters: {', '.join(map(str, unknown))}.", task_ids=unknown)
         run_ids = sorted(set(found.values()))
         # all of them first and in order: the retries below lock one by one
-        lock_runs(run_ids, wait_ms=WAIT_MS)
+        lock_patiently(run_ids)
         known: dict[UUID, UUID] = dict(db.rows(LATEST_RETRIES, [run_ids]))
         request = RetryRequest(reason=reason, by=by)
         return [known.get(run_id) or retry(run_id, request) for run_id in run_ids]
@@ -129,4 +128,4 @@ def dismiss_dead_letters(task_ids: Sequence[int], *, reason: str, by: str) -> in
 
 
 def _checked(task_ids: Sequence[int]) -> list[int]:
-    return [arguments.whole(task_id, "task_ids=") for task_id in task_ids]
+    return [arguments.whole(task_id, "task_ids=") for task_id in arguments.items(task_ids, "task_ids=")]

@@ -91,7 +91,7 @@ class Ending:
                 ending.delay = ending.backoff()
             except BaseException as mistake:
                 leave_to_operator(mistake)
-                ending.outcome, ending.status = outcome.as_failure(mistake), FAILED
+                ending.outcome, ending.status = outcome.as_mistake_of_strategy(mistake), FAILED
                 return ending
         if run.status == PAUSED:
             ending.status, ending.hold_reason = HELD, PAUSED

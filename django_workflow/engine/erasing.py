@@ -10,8 +10,8 @@ from uuid import UUID
 
 from django_workflow import db, text
 from django_workflow.conf import conf
-from django_workflow.engine.control import WAIT_MS
-from django_workflow.engine.settle import lock_runs, notifications
+from django_workflow.engine.control import lock_patiently
+from django_workflow.engine.settle import notifications
 from django_workflow.engine.timers import DELETE_OF_RUNS
 from django_workflow.exceptions import NotSupported, RunNotFound
 from django_workflow.models import Run
@@ -87,7 +87,7 @@ FLOWS_OF = "SELECT id, flow_id FROM django_workflow_run WHERE id = ANY(%s::uuid[
 
 def _lock_settled(run_ids: Sequence[UUID]) -> dict[UUID, int]:
     """Lock runs and return the ids of their flows; raises `NotSupported` for one that has not ended."""
-    for run_id, run in lock_runs(run_ids, wait_ms=WAIT_MS).items():
+    for run_id, run in lock_patiently(run_ids).items():
         if run.status not in RUN_TERMINAL:
             raise NotSupported(
                 f"Run {run_id} is {run.status}; only a settled run can be erased. Cancel it first.",

@@ -113,6 +113,19 @@ class Outcome:
             self, kind=FAILED, output=None, error=ErrorRecord.of(error), is_retryable=False, reason="", events=[]
         )
 
+    def as_mistake_of_strategy(self, mistake: BaseException) -> Outcome:
+        """Return this failed outcome as a final one: the step's retry strategy gave no delay.
+
+        The record has the class of the mistake, and says what the handler had failed with.
+        """
+        record, handler = ErrorRecord.of(mistake), self.error
+        message, trace = f"the retry strategy of step {self.task.step.name!r}: {record.message}", record.traceback
+        if handler is not None:
+            message = f"{message}; its handler had failed with {handler.error_class}: {handler.message}"
+            trace = f"{handler.traceback}\n{trace}"
+        error = replace(record, message=message[:MAX_MESSAGE], traceback=trace[-MAX_TRACEBACK:])
+        return replace(self, kind=FAILED, output=None, error=error, is_retryable=False, events=[])
+
 
 def succeeded(task: ClaimedTask, output: str, **more: Any) -> Outcome:
     """The handler returned an output."""

@@ -16,7 +16,7 @@ from django_workflow import db, queue, text
 from django_workflow.conf import conf
 from django_workflow.definition.names import is_name, is_queue_name
 from django_workflow.engine.close import CONTROL_CHANNEL
-from django_workflow.engine.control import WAIT_MS, lock_unsettled
+from django_workflow.engine.control import lock_patiently, lock_unsettled
 from django_workflow.engine.records import EventLog
 from django_workflow.engine.settle import lock_runs, notifications
 from django_workflow.exceptions import NotSupported, UnknownFlow, UnknownQueue
@@ -249,7 +249,7 @@ def resume_flow(slug: str, *, reason: str = "", by: str = "") -> None:
     with db.atomic():
         flow_id = _lock_flow(slug)
         db.execute(RESUME_FLOW, [flow_id])
-        runs = lock_runs([row[0] for row in db.rows(RUNS_PAUSED_WITH_FLOW, [flow_id])], wait_ms=WAIT_MS)
+        runs = lock_patiently([row[0] for row in db.rows(RUNS_PAUSED_WITH_FLOW, [flow_id])])
         _release([run_id for run_id, run in runs.items() if run.status == PAUSED], reason, by)
 
 

@@ -17,13 +17,13 @@ from django_workflow.engine import carried, overrides, publish
 from django_workflow.engine.advance import CHUNK, TASK_TABLE, Advance, LockedRun
 from django_workflow.engine.carried import Past, Plan
 from django_workflow.engine.continuing import INSERT_PARTS, Copy, Standing, standing_of, whole_and_parts, write
-from django_workflow.engine.control import WAIT_MS
+from django_workflow.engine.control import lock_patiently
 from django_workflow.engine.decisions import Error
 from django_workflow.engine.outputs import RunOutputs, read_inputs
 from django_workflow.engine.records import EventLog
 from django_workflow.engine.retry_request import ALL_STEPS, KEPT, LATEST, RetryRequest
 from django_workflow.engine.routing import Decision, decide
-from django_workflow.engine.settle import facts_of, lock_runs, notifications
+from django_workflow.engine.settle import facts_of, notifications
 from django_workflow.engine.start import check_input
 from django_workflow.engine.state import STEP_RUN_TABLE, FreshState, StoredState
 from django_workflow.exceptions import NotSupported, RunNotFound, UnknownFlow, UnregisteredHandler
@@ -72,7 +72,7 @@ def retry(run_id: UUID, request: RetryRequest) -> UUID:
     publish.ensure_queues(publish.queues_of(version.spec))
     with db.together():
         # two that retry at once: the second one waits here, and finds the retry of the first below
-        locked = lock_runs([run_id], wait_ms=WAIT_MS).get(run_id)
+        locked = lock_patiently([run_id]).get(run_id)
         if locked is None:
             raise RunNotFound(f"There is no run {run_id}.", run_id=run_id)
         if found := db.rows(UNSETTLED_RETRY, [run_id]):

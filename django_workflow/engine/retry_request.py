@@ -43,6 +43,8 @@ class RetryRequest:
         reason, by = text.remarks(self.reason, self.by)
         object.__setattr__(self, "reason", reason)
         object.__setattr__(self, "by", by)
+        if self.from_step is not None:
+            object.__setattr__(self, "from_step", text.plain(self.from_step, "from_step="))
         if self.mode not in (FAILED_STEPS, ALL_STEPS):
             raise InvalidArgument(f"mode is {FAILED_STEPS!r} or {ALL_STEPS!r}, not {text.shown(self.mode)}")
         if self.mode == ALL_STEPS and self.from_step is not None:

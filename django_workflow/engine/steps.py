@@ -11,10 +11,10 @@ from django_workflow.conf import conf
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine import close, publish
 from django_workflow.engine.advance import Advance, LockedRun
-from django_workflow.engine.control import WAIT_MS
+from django_workflow.engine.control import lock_patiently
 from django_workflow.engine.outputs import WHOLE_STEP, read_inputs
 from django_workflow.engine.routing import RunFacts, StepEnd, decide
-from django_workflow.engine.settle import facts_of, lock_runs, notifications
+from django_workflow.engine.settle import facts_of, notifications
 from django_workflow.engine.state import StoredState
 from django_workflow.exceptions import AlreadySettled, NotSupported, RunNotFound, UnregisteredHandler
 from django_workflow.statuses import RUN_TERMINAL, SKIPPED, STEP_TERMINAL, SUCCEEDED, WAITING
@@ -97,7 +97,7 @@ def _find(run_id: UUID, step: str, step_run_id: int | None) -> _Target:
     """Lock the run and find the activation that is meant: the step's latest one, if none is named."""
     if step_run_id is not None:
         arguments.whole(step_run_id, "step_run_id=")
-    run = lock_runs([run_id], wait_ms=WAIT_MS).get(run_id)
+    run = lock_patiently([run_id]).get(run_id)
     if run is None:
         raise RunNotFound(f"There is no run {run_id}.", run_id=run_id)
     spec = publish.spec_of(run.version_id)

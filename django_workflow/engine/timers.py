@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
 
-from django_workflow import db, queue
+from django_workflow import arguments, db, queue
 from django_workflow.conf import conf
 from django_workflow.engine import close, publish, refused
 from django_workflow.engine.control import end_runs
@@ -322,7 +322,8 @@ def prune(older_than: timedelta, *, limit: int = BATCH, dry_run: bool = False) -
     limit: runs in one transaction. dry_run: only count all that would go.
     Returns how many runs.
     """
-    seconds = older_than.total_seconds()
+    seconds = arguments.duration(older_than, "older_than=").total_seconds()
+    limit = arguments.whole(limit, "limit=", least=1)
     if dry_run:
         count: int = db.rows(COUNT_EXPIRED, [seconds])[0][0]
         return count
@@ -362,7 +363,8 @@ def prune_messages(older_than: timedelta, *, limit: int = 50 * BATCH, dry_run: b
     limit: how many at most. dry_run: only count all that would go.
     Returns how many.
     """
-    seconds = older_than.total_seconds()
+    seconds = arguments.duration(older_than, "older_than=").total_seconds()
+    limit = arguments.whole(limit, "limit=", least=1)
     if dry_run:
         count: int = db.rows(COUNT_OLD_MESSAGES, [seconds])[0][0]
         return count

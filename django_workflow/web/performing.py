@@ -18,13 +18,12 @@ from django.utils.html import format_html
 
 from django_workflow import db, permissions, runs, times
 from django_workflow.conf import conf
-from django_workflow.engine.control import WAIT_MS
+from django_workflow.engine.control import lock_patiently
 from django_workflow.engine.pausing import pause_flow, pause_queue, resume_flow, resume_queue
 from django_workflow.engine.retry import retry
 from django_workflow.engine.retry_request import KEPT, RetryRequest
-from django_workflow.engine.settle import lock_runs
 from django_workflow.engine.steps import complete_step
-from django_workflow.exceptions import PayloadError, WorkflowError
+from django_workflow.exceptions import PayloadError, RunBusy, WorkflowError
 from django_workflow.models import FlowDefinition, Queue, Run, Task
 from django_workflow.templatetags.django_workflow import words as in_words
 from django_workflow.web import forms, verbs
@@ -143,7 +142,7 @@ def retry_once(run: Run, asked: RetryRequest, asked_at: str) -> tuple[UUID, bool
     since = _moment(asked_at)
     with db.atomic():
         # whoever confirms at the same time waits here, and finds this one's retry below
-        lock_runs([run.pk], wait_ms=WAIT_MS)
+        lock_patiently([run.pk])
         retries = Run.objects.using(conf.DATABASE).filter(retry_of=run).order_by("-id")
         known = retries.unsettled() if since is None else retries.filter(
             models.Q(created_at__gte=since) | models.Q(ended_at__isnull=True)
@@ -274,6 +273,8 @@ def _on_refusal(act: Callable[[], Outcome], *, hides_input: bool = False) -> Out
         return act()
     except PayloadError as error:
         return Outcome(messages.WARNING, MISFIT if hides_input else error.message)
+    except RunBusy:
+        return Outcome(messages.WARNING, BUSY)
     except WorkflowError as error:
         return Outcome(messages.WARNING, in_page_words(error.message))
     except DatabaseError as error:

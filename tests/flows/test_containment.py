@@ -78,7 +78,11 @@ def test_a_strategy_that_wants_to_end_the_process_fails_its_step(flow, run, erro
     result = run(flow)
     assert result.status == "failed"
     assert result.error["class"].endswith(type(error).__name__)
-    assert Attempt.objects.get(run_id=result.run_id).outcome == "failed"
+    assert result.error["message"].startswith("the retry strategy of step 'only': ")
+    assert result.error["message"].endswith("; its handler had failed with ValueError: no")
+    attempt = Attempt.objects.get(run_id=result.run_id)
+    assert attempt.outcome == "failed"
+    assert 'raise ValueError("no")' in attempt.traceback
 
 
 def test_a_strategy_that_gives_no_time_fails_its_step_alone(flow, make_flow, db):

@@ -11,7 +11,7 @@ from django.db import connection
 from django_workflow import Flow
 from django_workflow.definition.registry import registry
 from django_workflow.engine import publish, rights
-from django_workflow.worker import readiness
+from django_workflow.worker import readiness, registration
 
 
 @pytest.fixture(autouse=True)
@@ -181,3 +181,10 @@ def test_migrate_by_a_role_without_create_says_what_to_grant(role):
 def test_migrate_of_other_apps_is_left_alone(role):
     role("shop_app")
     rights.check_before_migrate(None, using="default", plan=[])
+
+
+def test_a_session_that_is_cut_while_a_worker_registers_is_told(transactional_db, workflow_queues, monkeypatch):
+    monkeypatch.setattr(registration, "REGISTER", "SELECT pg_terminate_backend(pg_backend_pid()), %s, %s, %s, %s, %s")
+    with pytest.raises(CommandError, match="The connection to the database ended while the worker started"):
+        call_command("run_workflow_worker", drain=True, quiet=True)
+    connection.close()  # it is dead

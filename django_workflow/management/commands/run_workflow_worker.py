@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import CommandError
+from django.db import DatabaseError
 
 from django_workflow import db
 from django_workflow.conf import conf
@@ -77,17 +78,27 @@ class Command(InterruptibleCommand):
             db.close()  # this process works with no database
             code = Supervisor(child_command(arguments), options["processes"], reload=options["reload"]).run()
             sys.exit(code)
-        process = WorkerProcess(worker_options)
-        with process.stopped_by_signals(is_own=is_own):
-            if not options["quiet"]:
-                line = status_line.for_stream(self.stderr, process.dispatcher)
-                line.start()
-                process.run()
-                line.finish()
-            else:
-                process.run()
+        try:
+            process = WorkerProcess(worker_options)
+            self._run(process, is_own=is_own, is_quiet=options["quiet"])
+        except DatabaseError as error:
+            # once it runs, a worker waits for a database that is away
+            if not db.is_of_connection(error):
+                raise
+            text = f"The connection to the database ended while the worker started: {error}\nStart it again."
+            raise CommandError(text) from error
         if is_own and process.exit_code:
             sys.exit(process.exit_code)
+
+    def _run(self, process: WorkerProcess, *, is_own: bool, is_quiet: bool) -> None:
+        with process.stopped_by_signals(is_own=is_own):
+            if is_quiet:
+                process.run()
+                return
+            line = status_line.for_stream(self.stderr, process.dispatcher)
+            line.start()
+            process.run()
+            line.finish()
 
     def _options(self, options: dict[str, Any]) -> WorkerOptions:
         queues = options["queues"] or [conf.DEFAULT_QUEUE]
