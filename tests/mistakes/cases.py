@@ -45,14 +45,23 @@ def a_role_without_a_right(site: Site) -> None:
 
 
 @case
+def a_result_that_is_no_json(site: Site) -> None:
+    _start_a_run(site)
+
+
+@case
 def a_renamed_handler(site: Site) -> None:
+    _start_a_run(site)
+    site.write("shop/workflows.py", WORKFLOWS.replace("def charge", "def charge_card"))
+
+
+def _start_a_run(site: Site) -> None:
     site.shell("python manage.py migrate")
     started = "from shop.workflows import orders; print(orders.start().id)"
     site.environment["RUN"] = subprocess.run(
         ["python", "-c", _script(started)],
         cwd=site.folder, env=site.environment, text=True, check=True, stdout=subprocess.PIPE,
     ).stdout.strip()  # fmt: skip
-    site.write("shop/workflows.py", WORKFLOWS.replace("def charge", "def charge_card"))
 
 
 def _script(code: str) -> str:
