@@ -101,6 +101,10 @@ def _parts(item: Any) -> Iterable[Any]:
     return ()
 
 
+#: What a value of a type that is often met may be instead.
+_INSTEAD = {set: "; make it a list", frozenset: "; make it a list", bytes: "; make it text"}
+
+
 def _find_offender(value: Any) -> tuple[str, str] | None:
     """Return the path of the first part that JSON or PostgreSQL refuses, and why."""
     pending: list[tuple[str, Any, int]] = [("", value, 0)]
@@ -112,7 +116,7 @@ def _find_offender(value: Any) -> tuple[str, str] | None:
             try:
                 pending.append((path, _Encoder().default(item), depth))
             except TypeError:
-                return path, f"{type(item).__name__} is not a JSON type"
+                return path, f"{type(item).__name__} is not a JSON type{_INSTEAD.get(type(item), '')}"
             except ValueError as error:
                 return path, str(error)
         elif reason := _refusal(item):

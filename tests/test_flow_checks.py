@@ -161,7 +161,7 @@ def test_a_join_that_no_success_completes_is_an_error(flow):
     (error,) = check_joins()
     assert (error.id, str(error.obj)) == ("django_workflow.E023", f"tests.test_flow_checks, line {line}")
     assert error.msg == (
-        f"Flow {flow.slug!r}: step 'restock': it waits for 'reserve' and 'charge', but where every step succeeds, "
+        f"Flow {flow.slug!r}: step 'restock': it waits for 'reserve' and 'charge', but when every step succeeds, "
         "'charge' does not lead to it, so the run fails."
     )
     assert "ctx.output()" in error.hint

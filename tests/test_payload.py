@@ -91,8 +91,8 @@ def nested(depth):
 
 
 REFUSED = {
-    "a set": ({"a": [1, {2}]}, ".a[1]", "set is not a JSON type"),
-    "bytes": (b"x", "", "bytes is not a JSON type"),
+    "a set": ({"a": [1, {2}]}, ".a[1]", "set is not a JSON type; make it a list"),
+    "bytes": (b"x", "", "bytes is not a JSON type; make it text"),
     "a generator": ((n for n in []), "", "generator is not a JSON type"),
     "a mapping that is no dict": ({"a": MappingProxyType({})}, ".a", "mappingproxy is not a JSON type"),
     "an exception": ([ValueError("x")], "[0]", "ValueError is not a JSON type"),
@@ -110,7 +110,7 @@ REFUSED = {
         "[0]",
         "JSON can't represent timezone-aware times.",
     ),
-    "the first of several": ({"a": [1, {1}], "b": {2}}, ".a[1]", "set is not a JSON type"),
+    "the first of several": ({"a": [1, {1}], "b": {2}}, ".a[1]", "set is not a JSON type; make it a list"),
     "a circle": (circular(), "[0]" * 100, "nested deeper than 100 levels"),
     "too deep": (nested(100_000), "[0]" * 100, "nested deeper than 100 levels"),
 }

@@ -19,7 +19,7 @@ from django_workflow.definition.spec import DEPENDENCY_OUTCOMES, MATCH_FIRST, NA
 MOST_WORK: Final = 1_000_000
 #: Characters of a condition that a sentence shows.
 SHOWN: Final = 60
-ALL_SUCCEED: Final = "where every step succeeds"
+ALL_SUCCEED: Final = "when every step succeeds"
 
 
 @dataclass(frozen=True)

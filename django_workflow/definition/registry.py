@@ -94,7 +94,7 @@ class Registry:
             earlier, was_of_flow = found
             if not (of_flow and was_of_flow) and earlier.collides_with(place):
                 raise DefinitionError(
-                    [f"{kind} {name!r} is there twice: {earlier}, and {place}; give one of them another name"]
+                    [f"{kind} {name!r} is declared twice: {earlier}, and {place}; give one of them another name"]
                 )
         self._places[kind, name] = place, of_flow
 

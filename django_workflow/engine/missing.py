@@ -41,7 +41,7 @@ class Code:
         if self.kind == EXECUTOR:
             return f"add {self.name!r} to EXECUTORS, or {older}"
         if self._is_of_step:
-            return f"give the step name={self.step!r}, or {older}"
+            return f"add name={self.step!r} to the step that was renamed, or {older}"
         decorator = HANDLER if self.kind == HANDLER else CONDITION
         return f"register it again with @{decorator}({self.name!r}), or {older}"
 
@@ -54,7 +54,7 @@ class Code:
 class Missing:
     """Code for which tasks of a step were put aside.
 
-    is_nobodys: no worker that reports and serves the queue has it; else it is not known of all of them.
+    is_nobodys: no live worker that serves the queue has it; else it is not known of all of them.
     """
 
     code: Code
@@ -62,7 +62,7 @@ class Missing:
     is_nobodys: bool
 
     def __str__(self) -> str:
-        who = "No worker that reports has" if self.is_nobodys else "The worker that took it does not have"
+        who = "No live worker has" if self.is_nobodys else "The worker that took it does not have"
         hope = "" if self.is_nobodys else " Another worker may have it."
         return f"{who} {self.code}: {self.code.cause}.{hope} To mend it, {self.code.remedy}."
 

@@ -47,6 +47,12 @@ def role() -> str:
     return name
 
 
+def database() -> str:
+    """Return the name of the database, as SQL names it."""
+    name: str = db.rows(WHO)[0][1]
+    return name
+
+
 def missing_grants() -> list[str]:
     """Return the statements that would allow this process's role what a worker does, each for all it is about."""
     schema = db.schema()

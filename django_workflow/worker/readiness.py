@@ -66,8 +66,8 @@ def _check_tables() -> None:
 def _check_rights(queues: Sequence[str]) -> None:
     if grants := rights.missing_grants():
         raise NotReady(
-            f"Role {rights.role()} may not do in database {conf.DATABASE!r} what a worker does. As the owner of the "
-            "tables run:\n  " + "\n  ".join(grants)
+            f"Role {rights.role()} lacks rights that a worker needs in database {rights.database()} "
+            f"(DATABASES[{conf.DATABASE!r}]). As the owner of the tables run:\n  " + "\n  ".join(grants)
         )
     wanted = {*queues, conf.DEFAULT_QUEUE, *_queues_in_code()}
     if names := rights.queues_it_may_not_make(wanted):

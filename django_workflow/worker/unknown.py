@@ -68,4 +68,4 @@ def _warn_once(code: Code) -> None:
 def _instead(code: Code) -> str:
     """Say which steps today's code has: one of them may be the renamed one."""
     steps = sorted(registry.steps_declared(code.flow))
-    return f" Here the flow has the steps {', '.join(steps)}." if code.kind == HANDLER and steps else ""
+    return f" The flow's steps are now: {', '.join(steps)}." if code.kind == HANDLER and steps else ""

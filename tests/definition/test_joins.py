@@ -26,7 +26,7 @@ def test_a_compensation_that_waits_fails_every_order_that_succeeds():
     assert told(reserve=[], charge={"depends_on": ["reserve"], "next": [To("restock", on="failed")]},
                 restock=["reserve"]) == [
         (
-            ("step 'restock': it waits for 'reserve' and 'charge', but where every step succeeds, "
+            ("step 'restock': it waits for 'reserve' and 'charge', but when every step succeeds, "
             "'charge' does not lead to it, so the run fails"),
             True,
         )

@@ -78,13 +78,13 @@ def module(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("first", "second", "told"),
     [
-        (FLOW, FLOW, r"flow 'payments' is there twice: shop, line 4, and billing, line 4"),
-        (HANDLER, HANDLER, r"handler 'same_handler' is there twice: shop.charge, line 5, and billing.charge, line 5"),
-        (CONDITION, CONDITION, r"condition 'same_condition' is there twice: shop.is_large.*, and billing.is_large"),
-        (FLOW, HANDLER_OF_A_FLOW, r"handler 'payments.charge' is there twice: shop.charge.*, and billing.charge"),
-        (HANDLER_OF_A_FLOW, FLOW, r"handler 'payments.charge' is there twice: shop.charge.*, and billing.charge"),
-        (ORQUESTA, FLOW, r"flow 'payments' is there twice: shop, line 4, and billing, line 4"),
-        (FLOW, ORQUESTA, r"flow 'payments' is there twice: shop, line 4, and billing, line 4"),
+        (FLOW, FLOW, r"flow 'payments' is declared twice: shop, line 4, and billing, line 4"),
+        (HANDLER, HANDLER, r"handler 'same_handler' is declared twice: shop.charge, line 5, and billing.charge, line 5"),
+        (CONDITION, CONDITION, r"condition 'same_condition' is declared twice: shop.is_large.*, and billing.is_large"),
+        (FLOW, HANDLER_OF_A_FLOW, r"handler 'payments.charge' is declared twice: shop.charge.*, and billing.charge"),
+        (HANDLER_OF_A_FLOW, FLOW, r"handler 'payments.charge' is declared twice: shop.charge.*, and billing.charge"),
+        (ORQUESTA, FLOW, r"flow 'payments' is declared twice: shop, line 4, and billing, line 4"),
+        (FLOW, ORQUESTA, r"flow 'payments' is declared twice: shop, line 4, and billing, line 4"),
     ],
 )
 def test_a_second_one_in_another_module_is_refused_and_the_first_one_stays(module, first, second, told):
@@ -102,7 +102,7 @@ def test_a_function_that_declares_for_two_modules_is_another_place_for_each(modu
     # as while apps are set up: what functions declare then is declared in every process
     monkeypatch.setattr(registry, "is_starting", lambda: True)
     module("shop", HELPED)
-    with pytest.raises(DefinitionError, match=r"flow 'payments' is there twice: helping, line 5"):
+    with pytest.raises(DefinitionError, match=r"flow 'payments' is declared twice: helping, line 5"):
         module("billing", "\n" + HELPED)
 
 
@@ -137,6 +137,6 @@ def test_objects_and_builtins_have_a_place_too(unique):
     name = unique("handler")
     handler(name)(Charge())
     handler(name)(Charge())
-    with pytest.raises(DefinitionError, match=r"is there twice: .*Charge.*, and .*test_same_names"):
+    with pytest.raises(DefinitionError, match=r"is declared twice: .*Charge.*, and .*test_same_names"):
         handler(name)(lambda input: None)
     condition(name)(bool)

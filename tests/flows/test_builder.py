@@ -368,7 +368,7 @@ def test_a_flow_in_code_does_not_take_over_a_stored_one(make_flow, unique, db, c
     FlowBuilder.publish(stored)
     declared = Flow(slug)
     declared.step(name="one")(lambda: "code")
-    told = rf"flow '{slug}' is there twice: .*test_builder, line \d+, and stored as data in the database 'default'"
+    told = rf"flow '{slug}' is declared twice: .*test_builder, line \d+, and stored as data in the database 'default'"
     for verb in (declared.start, declared.execute, stored.start):
         publish.published.forget()
         with pytest.raises(DefinitionError, match=told):
@@ -376,5 +376,5 @@ def test_a_flow_in_code_does_not_take_over_a_stored_one(make_flow, unique, db, c
     publish.publish_declared()
     assert re.search(told, caplog.text)
     (error,) = checks.run_checks(databases=["default"], tags=["database"])
-    assert (error.id, error.msg.startswith(f"flow '{slug}' is there twice")) == ("django_workflow.E020", True)
+    assert (error.id, error.msg.startswith(f"flow '{slug}' is declared twice")) == ("django_workflow.E020", True)
     assert checks.run_checks(databases=[], tags=["database"]) == []

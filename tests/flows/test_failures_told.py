@@ -118,7 +118,7 @@ def test_execute_without_the_code_of_a_step_names_the_remedy(flow, db):
     assert error["message"].startswith(
         f"This process has no code for handler '{flow.slug}.charge': its step was renamed"
     )
-    assert "give the step name='charge'" in error["message"]
+    assert "add name='charge' to the step that was renamed" in error["message"]
 
 
 def test_a_failure_that_is_handled_is_an_error_while_the_run_goes_on(flow, run, told):

@@ -54,8 +54,8 @@ def test_a_worker_warns_once_for_a_handler_it_lacks_and_names_the_remedy(flow, w
         put_aside(handle, 2)
     (warning,) = warnings()
     assert f"no code for handler '{flow.slug}.charge' of flow {flow.slug}: its step was renamed, or its app" in warning
-    assert "To mend it, give the step name='charge', or start a worker with the older code." in warning
-    assert warning.endswith("Here the flow has the steps charge.")
+    assert "To mend it, add name='charge' to the step that was renamed, or start a worker with the older code." in warning
+    assert warning.endswith("The flow's steps are now: charge.")
 
 
 def test_page_panel_and_shell_say_that_no_worker_has_the_code(flow, work):
@@ -65,8 +65,8 @@ def test_page_panel_and_shell_say_that_no_worker_has_the_code(flow, work):
     work()
     put_aside(handle)
     said = (
-        f"No worker that reports has handler '{flow.slug}.charge': its step was renamed, or its app is not installed "
-        "there. To mend it, give the step name='charge', or start a worker with the older code."
+        f"No live worker has handler '{flow.slug}.charge': its step was renamed, or its app is not installed "
+        "there. To mend it, add name='charge' to the step that was renamed, or start a worker with the older code."
     )
     page = page_of(handle, "charge")
     assert page["why"] == f"Step charge: n{said[1:]}"
@@ -81,7 +81,7 @@ def test_items_of_a_map_say_it_as_well(flow, work):
     forget(f"{flow.slug}.each")
     work()
     put_aside(handle, 3)
-    assert "No worker that reports has handler" in page_of(handle, "each")["panel"].why
+    assert "No live worker has handler" in page_of(handle, "each")["panel"].why
 
 
 def test_while_another_worker_may_have_it_nobody_is_accused(flow, work, db):
@@ -102,7 +102,7 @@ def test_while_another_worker_may_have_it_nobody_is_accused(flow, work, db):
 @pytest.mark.parametrize(
     ("code", "remedy"),
     [
-        (missing.Code("handler", "shop.charge", "shop", "charge"), "give the step name='charge'"),
+        (missing.Code("handler", "shop.charge", "shop", "charge"), "add name='charge' to the step that was renamed"),
         (missing.Code("handler", "bank.charge", "shop", "charge"), "register it again with @handler('bank.charge')"),
         (missing.Code("condition", "is_rich", "shop", "charge"), "register it again with @condition('is_rich')"),
         (missing.Code("executor", "gpu", "shop", "charge"), "add 'gpu' to EXECUTORS"),
@@ -120,7 +120,7 @@ def test_a_task_that_nobody_knew_for_long_fails_with_the_remedy(flow, work, sett
     work()
     error = handle.wait(30).error
     assert error["class"].endswith("UnregisteredHandler")
-    assert "give the step name='charge'" in error["message"]
+    assert "add name='charge' to the step that was renamed" in error["message"]
     testing.assert_settled(handle, "failed")
 
 
