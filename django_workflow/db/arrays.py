@@ -20,6 +20,8 @@ NUL = "\0"
 
 def array(values: list[Any]) -> str:
     """Return the array literal of a list."""
+    if len(values) == 1:  # one step was settled, which is told by some forty arrays
+        return _array_of_one(values[0])
     kinds = set(map(type, values))
     if kinds == TEXTS:
         return _array_of_texts(values)
@@ -28,6 +30,15 @@ def array(values: list[Any]) -> str:
     if kinds == NONES:
         return "{" + ",".join(repeat("NULL", len(values))) + "}"
     return "{" + ",".join(map(str if kinds <= NUMBERS else _element, values)) + "}"
+
+
+def _array_of_one(value: Any) -> str:
+    kind = type(value)
+    if kind is str and '"' not in value and "\\" not in value:
+        return f'{{"{value}"}}'
+    if kind in NUMBERS:
+        return f"{{{value}}}"
+    return f"{{{value.int:032x}}}" if kind is UUID else "{" + _element(value) + "}"
 
 
 def _array_of_texts(values: list[str]) -> str:

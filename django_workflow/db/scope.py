@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import threading
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -24,10 +25,27 @@ FIND_SCHEMA = """
 _schemas: dict[tuple[Any, ...], str] = {}
 
 
+class _Latest(threading.local):
+    """The session of this thread that was asked last, and its schema."""
+
+    session: Any = None
+    schema = ""
+
+
+_latest = _Latest()
+
+
 def schema() -> str:
     """Return the schema of the site's tables, by this thread's connection; it is read once per process."""
     wrapper = connection()
-    return _schemas.get(_key(wrapper)) or _read(wrapper)
+    session = wrapper.connection
+    if session is not None and session is _latest.session:
+        return _latest.schema
+    found = _schemas.get(_key(wrapper))
+    if found is None:
+        return _read(wrapper)
+    _latest.session, _latest.schema = session, found
+    return found
 
 
 def schema_heard_by(wrapper: BaseDatabaseWrapper) -> str:

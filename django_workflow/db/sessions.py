@@ -23,7 +23,8 @@ T = TypeVar("T")
 
 def connection() -> BaseDatabaseWrapper:
     """Return this thread's connection to the workflow database."""
-    return connections[conf.DATABASE]
+    wrapper = _worker.wrapper  # Django looks for it in a context, and a settle asks some twenty times
+    return wrapper if wrapper is not None and wrapper.alias == conf.DATABASE else connections[conf.DATABASE]
 
 
 def close() -> None:
@@ -34,7 +35,8 @@ def close() -> None:
         # closed inside a block, Django's wrapper refuses every further use: the next one is new
         del connections[conf.DATABASE]
         if _worker.is_worker:
-            leave_pool(connection())
+            _worker.wrapper = connections[conf.DATABASE]
+            leave_pool(_worker.wrapper)
 
 
 def leave_pool(wrapper: BaseDatabaseWrapper) -> None:
@@ -92,6 +94,7 @@ class _Worker(threading.local):
     is_worker = False
     is_by_index = False
     set_up: Any = None
+    wrapper: BaseDatabaseWrapper | None = None
 
 
 _worker = _Worker()
@@ -121,7 +124,8 @@ def serve_worker(*, by_index: bool = False) -> None:
 
     by_index: it plans its statements by index.
     """
-    leave_pool(connection())
+    _worker.wrapper = connections[conf.DATABASE]
+    leave_pool(_worker.wrapper)
     _worker.is_worker, _worker.is_by_index, _worker.set_up = True, by_index, None
 
 

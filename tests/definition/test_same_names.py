@@ -79,7 +79,11 @@ def module(tmp_path, monkeypatch):
     ("first", "second", "told"),
     [
         (FLOW, FLOW, r"flow 'payments' is declared twice: shop, line 4, and billing, line 4"),
-        (HANDLER, HANDLER, r"handler 'same_handler' is declared twice: shop.charge, line 5, and billing.charge, line 5"),
+        (
+            HANDLER,
+            HANDLER,
+            r"handler 'same_handler' is declared twice: shop.charge, line 5, and billing.charge, line 5",
+        ),
         (CONDITION, CONDITION, r"condition 'same_condition' is declared twice: shop.is_large.*, and billing.is_large"),
         (FLOW, HANDLER_OF_A_FLOW, r"handler 'payments.charge' is declared twice: shop.charge.*, and billing.charge"),
         (HANDLER_OF_A_FLOW, FLOW, r"handler 'payments.charge' is declared twice: shop.charge.*, and billing.charge"),
