@@ -67,9 +67,7 @@ def _check_database(values: Mapping[str, Any]) -> list[CheckMessage]:
             problems.append(_error("E010", key, f"names {alias!r}, whose isolation_level is not READ COMMITTED", hint))
         engine = settings.DATABASES[alias].get("ENGINE", "")
         if any(other in engine for other in ("sqlite", "mysql", "oracle")):
-            hint = (
-                "Put the workflow tables on a PostgreSQL database and name its alias here; see the guide 'Databases'."
-            )
+            hint = "Add a PostgreSQL database and name its alias here: see the guide 'Databases'."
             names = "names" if key in values else "is not set, so it names"
             problems.append(
                 _error("E004", key, f"{names} {alias!r}, which uses {engine}; workflows need PostgreSQL", hint)

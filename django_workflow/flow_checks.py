@@ -29,12 +29,10 @@ FLOWS = "django_workflow_flowdefinition"
 NO_RESOURCES = "Name an executor of EXECUTORS that knows them, such as a DaskExecutor, or take resources= away."
 MISSPELT_EXECUTOR = "Mend the name, or add the executor to EXECUTORS."
 MAKEABLE = "Give a function or a class that makes an executor, or its path, such as 'shop.engines.gpu'."
-UNSOUND = (
-    "This flow cannot be started until it is mended. The others are: migrate publishes them, workers execute them."
-)
+UNSOUND = "This flow cannot be started until it is mended. migrate publishes the others, and workers execute them."
 INCOMPLETE_JOIN = (
-    "If this step undoes something, let it wait for nothing: take those steps out of its parameters and depends_on, and "
-    "read their outputs by ctx.output(). If only one of those steps leads to it in each run, give it join=1. "
+    "If this step undoes something, let it wait for nothing: take those steps out of its parameters and depends_on, "
+    "and read their outputs by ctx.output(). If only one of those steps leads to it in each run, give it join=1. "
     "See 'Undo what was done' in the how-to guides."
 )
 

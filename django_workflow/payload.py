@@ -102,7 +102,7 @@ def _parts(item: Any) -> Iterable[Any]:
 
 
 #: What a value of a type that is often met may be instead.
-_INSTEAD = {set: "; make it a list", frozenset: "; make it a list", bytes: "; make it text"}
+_INSTEAD: dict[type, str] = {set: "; make it a list", frozenset: "; make it a list", bytes: "; make it text"}
 
 
 def _find_offender(value: Any) -> tuple[str, str] | None:

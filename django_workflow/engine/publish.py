@@ -85,8 +85,8 @@ def taken_by_stored_flows(slugs: Iterable[str]) -> dict[str, str]:
         return {}
     rows = FlowDefinition.objects.using(conf.DATABASE).filter(slug__in=declared, source=FlowDefinition.Source.STORED)
     return {
-        slug: f"flow {slug!r} is declared twice: {declared[slug]}, and stored as data in the database {conf.DATABASE!r} "
-        f"since {created_at:%Y-%m-%d %H:%M}; give one of them another name"
+        slug: f"flow {slug!r} is declared twice: {declared[slug]}, and stored as data in the database "
+        f"{conf.DATABASE!r} since {created_at:%Y-%m-%d %H:%M}; give one of them another name"
         for slug, created_at in rows.order_by("slug").values_list("slug", "created_at")
     }
 

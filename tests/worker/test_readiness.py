@@ -65,9 +65,7 @@ def test_without_pgmq_it_says_how_to_install_it(db):
 def test_a_role_without_rights_is_told_the_statements_that_are_enough(role):
     publish.ensure_queues(["default"])
     role("shop_app")
-    with pytest.raises(
-        readiness.NotReady, match="Role shop_app lacks rights that a worker needs in database"
-    ) as refused:
+    with pytest.raises(readiness.NotReady, match="Role shop_app lacks rights that a worker needs") as refused:
         readiness.check(["default"])
     grants = grants_of(refused.value)
     assert grants[0] == "GRANT USAGE ON SCHEMA pgmq TO shop_app;"
