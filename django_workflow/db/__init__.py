@@ -16,7 +16,15 @@ from django_workflow.db.errors import (
 from django_workflow.db.guarding import guarded
 from django_workflow.db.listener import Listener, listen
 from django_workflow.db.scope import number_of_schema, schema, scoped, tag
-from django_workflow.db.sessions import Bell, allows_migrate, close, connection, on_own_connection, serve_worker
+from django_workflow.db.sessions import (
+    Bell,
+    allows_migrate,
+    close,
+    connection,
+    end_worker,
+    on_own_connection,
+    serve_worker,
+)
 from django_workflow.db.statements import (
     Statement,
     after_commit,
@@ -51,6 +59,7 @@ __all__ = [
     "connection",
     "draw_ids",
     "draw_next",
+    "end_worker",
     "execute",
     "flush",
     "for_logs",

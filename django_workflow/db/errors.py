@@ -7,6 +7,8 @@ import traceback
 import psycopg
 from django.db.utils import DatabaseError, InterfaceError, OperationalError
 
+from django_workflow.exceptions import RunBusy
+
 #: SQLSTATEs, or beginnings of them, after which the session is gone or may not write: lost connections, a transaction
 #: that idled or took too long, refused logins, a server that is read-only for a failover, or shuts down.
 CONNECTION_STATES = ("08", "25006", "25P03", "25P04", "28", "3D", "57P")
@@ -22,7 +24,7 @@ UNFIT_STATES = ("0A", "3F", "42")
 
 def is_retryable(error: BaseException) -> bool:
     """Say whether the same statements may be tried again, for `error` says nothing about the data."""
-    if is_of_connection(error) or isinstance(error, MemoryError):
+    if is_of_connection(error) or isinstance(error, MemoryError | RunBusy):
         return True
     return (sqlstate(error) or "").startswith(PASSING_STATES)
 

@@ -129,6 +129,12 @@ def serve_worker(*, by_index: bool = False) -> None:
     _worker.is_worker, _worker.is_by_index, _worker.set_up = True, by_index, None
 
 
+def end_worker() -> None:
+    """Let this thread's connection, which is closed, be that of whoever goes on in the thread, as it was before."""
+    _worker.is_worker, _worker.is_by_index, _worker.set_up, _worker.wrapper = False, False, None, None
+    del connections[conf.DATABASE]
+
+
 def set_up_for_worker(wrapper: BaseDatabaseWrapper) -> bool:
     """Open the connection; set it up once where this thread serves a worker, and return whether it does."""
     wrapper.ensure_connection()

@@ -113,6 +113,10 @@ class Outcome:
             self, kind=FAILED, output=None, error=ErrorRecord.of(error), is_retryable=False, reason="", events=[]
         )
 
+    def as_begun(self, begun_at: float) -> Outcome:
+        """Return this loss as one that counts, for its handler had begun; `begun_at` in monotonic seconds."""
+        return replace(self, is_counted=True, retry_after=None, begun_at=begun_at)
+
     def as_mistake_of_strategy(self, mistake: BaseException) -> Outcome:
         """Return this failed outcome as a final one: the step's retry strategy gave no delay.
 

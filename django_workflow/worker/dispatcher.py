@@ -185,7 +185,9 @@ class Dispatcher:
     def _collect(self) -> None:
         """Take what runners reported; a job that timed out meanwhile was reported before."""
         while self._finished:
-            job, result = self._finished.popleft()
+            job, result = self._finished[0]
+            result = self._elsewhere.judged(job, result)
+            self._finished.popleft()  # not before: the database may be away
             self.hand.end(job)
             if isinstance(result, Settled):
                 self._apply(result)

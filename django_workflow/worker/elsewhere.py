@@ -11,6 +11,9 @@ from django_workflow.conf import conf
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import StepSpec
 from django_workflow.engine import elsewhere
+from django_workflow.engine.outcome import Outcome
+from django_workflow.engine.settle import Settled
+from django_workflow.statuses import LOST
 from django_workflow.worker.executors import Runners
 from django_workflow.worker.hand import Hand
 from django_workflow.worker.job import Job
@@ -97,6 +100,14 @@ class Elsewhere:
         if jobs and now >= self._look_at:
             self._look_at = now + LOOK_EVERY
             self._learn(jobs)
+
+    def judged(self, job: Job, result: Outcome | Settled) -> Outcome | Settled:
+        """Return what became of a job; a loss counts where its handler has begun since the last look for begins."""
+        if self._is_used and isinstance(result, Outcome) and result.kind == LOST and result.begun_at is None:
+            self._learn([job])
+            if job.begun_at is not None:
+                return result.as_begun(job.begun_at)
+        return result
 
     def withdraw(self, is_meant: Callable[[Job], bool]) -> list[Job]:
         """Take back those of the jobs meant that have not begun; none of them begins any more."""

@@ -90,6 +90,7 @@ class WorkerProcess:
             except Exception as error:
                 logger.warning("could not record that this worker stopped: %s", error)
             db.close()
+            db.end_worker()
 
     def stop(self) -> None:
         """Stop within the grace time; a second call stops at once."""

@@ -342,7 +342,7 @@ def test_strategy_that_fails_itself_fails_the_step_with_that_error(flow, run):
     assert (result.status, result.error["class"], result.error["message"]) == (
         "failed",
         "ZeroDivisionError",
-        "no delay",
+        "the retry strategy of step 'fails': no delay; its handler had failed with tests.flows.test_failure.Flaky: no",
     )
 
 

@@ -8,6 +8,7 @@ from django_workflow import testing
 from django_workflow.contrib.dask import DaskExecutor
 from django_workflow.engine import publish
 from django_workflow.models import Attempt, FlowDefinition, Task
+from django_workflow.worker import elsewhere
 from example_project.audit.flow import audit
 from tests.waiting import eventually
 from tests.worker.dask_cluster import DaskCluster
@@ -77,7 +78,11 @@ def test_sigterm_ends_with_zero_and_hands_back_what_runs_and_what_waits(cluster,
     assert begins("waits") == 2
 
 
-def test_dask_worker_that_dies_loses_the_attempt_and_nothing_begins_twice(cluster, engine, work):
+@pytest.mark.parametrize("look_every", [0.5, 600.0], ids=["looked at", "before anybody looked"])
+def test_dask_worker_that_dies_loses_the_attempt_and_nothing_begins_twice(
+    cluster, engine, work, monkeypatch, look_every
+):
+    monkeypatch.setattr(elsewhere, "LOOK_EVERY", look_every)
     handle = heavy.slow.start([0, 1])
     work(queues=["heavy"])
     eventually(lambda: begins("waits") == 2, "handlers that begin")

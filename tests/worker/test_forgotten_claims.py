@@ -74,7 +74,6 @@ def test_whatever_statement_of_the_dispatcher_ends_badly_nothing_is_lost_counted
             break
         seen.append(cutter.was)
     assert any(what == claim.TAKE for what in seen)
-    assert code or "COMMIT" in seen
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,9 @@ call_command("run_workflow_worker", drain=True, quiet=True)
 for thread in threading.enumerate():
     if thread.name == "django_workflow-signals":
         thread.join()
-print({signal.getsignal(number).__name__ for number in (signal.SIGTERM, signal.SIGINT)}, flush=True)
+print({signal.getsignal(number).__name__ for number in (signal.SIGTERM, signal.SIGINT)})
+from django_workflow import db
+print(db.rows("SELECT current_setting('enable_seqscan')"), flush=True)
 """
 
 
@@ -55,7 +57,7 @@ def test_process_that_calls_the_command_goes_on_afterwards_as_before(monkeypatch
     monkeypatch.setenv("TEST_STALL_LIMIT", "1")
     handle = quick.start([1])
     output = subprocess.check_output([sys.executable, "-c", CALLED], cwd=ROOT, text=True, timeout=60)
-    assert output == "{'default_int_handler'}\n"
+    assert output == "{'default_int_handler'}\n[('on',)]\n"
     testing.assert_settled(handle)
 
 
