@@ -10,11 +10,10 @@ if TYPE_CHECKING:
     from django_workflow.definition.outcomes import Fail, RetryAfter, Skip
     from django_workflow.definition.registry import condition, handler
     from django_workflow.definition.retry import Retry
-    from django_workflow.definition.transitions import Otherwise, To, When
-    from django_workflow.engine.dead_letters import DeadLetter, dead_letters
-    from django_workflow.engine.erasing import Erased
-    from django_workflow.engine.overview import RunStatus, list_runs
-    from django_workflow.engine.pausing import pause_flow, pause_queue, resume_flow, resume_queue
+    from django_workflow.definition.written.transitions import Otherwise, To, When
+    from django_workflow.engine.removal.erasing import Erased
+    from django_workflow.engine.retrying.dead_letters import DeadLetter, dead_letters
+    from django_workflow.engine.verbs.pause import pause_flow, pause_queue, resume_flow, resume_queue
     from django_workflow.events.following import Following
     from django_workflow.events.messages import (
         Received,
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
         WorkflowError,
     )
     from django_workflow.flow import Flow
+    from django_workflow.read.overview import RunStatus, list_runs
     from django_workflow.runs import (
         RunHandle,
         RunResult,
@@ -79,7 +79,7 @@ if TYPE_CHECKING:
         wait,
     )
     from django_workflow.signals import run_ended, run_failed
-    from django_workflow.worker.context import Context
+    from django_workflow.worker.jobs.context import Context
 
 #: Where each public word lives. Imported when first used: models need Django's apps to be ready.
 _WORDS = {
@@ -87,11 +87,11 @@ _WORDS = {
     "definition.outcomes": "Fail RetryAfter Skip",
     "definition.registry": "condition handler",
     "definition.retry": "Retry",
-    "definition.transitions": "Otherwise To When",
-    "engine.dead_letters": "DeadLetter dead_letters",
-    "engine.erasing": "Erased",
-    "engine.overview": "RunStatus list_runs",
-    "engine.pausing": "pause_flow pause_queue resume_flow resume_queue",
+    "definition.written.transitions": "Otherwise To When",
+    "engine.retrying.dead_letters": "DeadLetter dead_letters",
+    "engine.removal.erasing": "Erased",
+    "read.overview": "RunStatus list_runs",
+    "engine.verbs.pause": "pause_flow pause_queue resume_flow resume_queue",
     "events.following": "Following",
     "events.messages": (
         "Received anotify_only arecent_messages asend_with_notify listen notify_only recent_messages "
@@ -111,7 +111,7 @@ _WORDS = {
         "complete_step dismiss_dead_letters erase retry retry_dead_letters skip_step"
     ),
     "signals": "run_ended run_failed",
-    "worker.context": "Context",
+    "worker.jobs.context": "Context",
 }
 _HOMES = {word: module for module, words in _WORDS.items() for word in words.split()}
 

@@ -22,9 +22,9 @@ class DjangoWorkflowConfig(AppConfig):
         from django_workflow import checks, db, flow_checks  # noqa: F401  register the system checks
         from django_workflow.definition import containment
         from django_workflow.definition.registry import registry
-        from django_workflow.engine.publish import publish_after_migrate
-        from django_workflow.engine.rights import check_before_migrate
+        from django_workflow.engine.stored.versions import publish_after_migrate
         from django_workflow.events.renumbering import repair_after_migrate
+        from django_workflow.read.rights import check_before_migrate
 
         registry.is_starting = lambda: not apps.ready
         containment.surroundings.append(db.guarded)

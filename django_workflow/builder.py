@@ -11,14 +11,19 @@ from django.db import IntegrityError
 
 from django_workflow import arguments, db, payload
 from django_workflow.conf import conf
-from django_workflow.definition import documents, drafts, names, schema, spec, times, validate
-from django_workflow.definition.declare import FlowOptions, as_list, exact
-from django_workflow.definition.differences import Difference, differences
+from django_workflow.definition import documents, drafts, names, spec
+from django_workflow.definition.declare import as_list, exact
+from django_workflow.definition.documents.differences import Difference, differences
 from django_workflow.definition.drafts import FlowDraft
-from django_workflow.definition.options import StoredMapOptions, StoredStepOptions
 from django_workflow.definition.registry import Handler, registry
 from django_workflow.definition.retry import Retry
-from django_workflow.engine import publish, removal
+from django_workflow.definition.schemas import schema
+from django_workflow.definition.validation import validate
+from django_workflow.definition.written import times
+from django_workflow.definition.written.options import StoredMapOptions, StoredStepOptions
+from django_workflow.definition.written.steps import FlowOptions
+from django_workflow.engine.removal import unused
+from django_workflow.engine.stored import versions
 from django_workflow.exceptions import (
     DefinitionError,
     InvalidArgument,
@@ -27,11 +32,11 @@ from django_workflow.exceptions import (
     UnknownFlow,
     UnregisteredHandler,
 )
-from django_workflow.flow import Startable
 from django_workflow.ids import content_id
 from django_workflow.models import FlowDefinition, FlowVersion, Run
 from django_workflow.models.triggers import RETENTION_SETTING
 from django_workflow.runs import RunHandle, RunResult
+from django_workflow.startable import Startable
 from django_workflow.text import shown
 
 StepFunction = Callable[..., Any] | str
@@ -169,13 +174,13 @@ class FlowBuilder:
             db.rows("SELECT set_config(%s, 'on', true)", [RETENTION_SETTING])
             stored.row.delete()
         # for what the caller does next, and for what other threads have remembered until it commits
-        publish.published.forget()
-        db.after_commit(publish.published.forget)
+        versions.published.forget()
+        db.after_commit(versions.published.forget)
 
     @classmethod
     def retire_flow(cls, flow: AnyFlow) -> None:
         """Take a stored flow off the board; `publish` brings it back."""
-        removal.retire_flow(cls._stored(flow).slug)
+        unused.retire_flow(cls._stored(flow).slug)
 
     @classmethod
     def publish(cls, flow: AnyFlow) -> FlowVersion:
@@ -185,7 +190,7 @@ class FlowBuilder:
         FlowDefinition.objects.using(conf.DATABASE).filter(pk=stored.row.pk, retired_at__isnull=False).update(
             retired_at=None
         )
-        _, version_id = publish.version_of(compiled)
+        _, version_id = versions.version_of(compiled)
         return FlowVersion.objects.using(conf.DATABASE).get(pk=version_id)
 
     @classmethod

@@ -18,12 +18,12 @@ from django.utils.module_loading import import_string
 
 from django_workflow import db
 from django_workflow.conf import SETTING, conf
-from django_workflow.definition import joins, validate
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec, StepSpec
-from django_workflow.engine import publish
+from django_workflow.definition.validation import joins, validate
+from django_workflow.engine.stored import versions
 from django_workflow.spelling import guess_or_list
-from django_workflow.worker import executors
+from django_workflow.worker.runners import executors
 
 FLOWS = "django_workflow_flowdefinition"
 NO_RESOURCES = "Name an executor of EXECUTORS that knows them, such as a DaskExecutor, or take resources= away."
@@ -69,7 +69,7 @@ def check_names(app_configs: Any = None, databases: Any = None, **kwargs: Any) -
         return []
     if not db.rows("SELECT to_regclass(%s) IS NOT NULL", [FLOWS])[0][0]:
         return []
-    taken = publish.taken_by_stored_flows(flow.slug for flow in registry.flows())
+    taken = versions.taken_by_stored_flows(flow.slug for flow in registry.flows())
     return [_error("E020", problem, UNSOUND, registry.place_of(slug)) for slug, problem in taken.items()]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from django.core.serializers.json import DjangoJSONEncoder
 
 from django_workflow.conf import conf
-from django_workflow.definition.schema import JSON_DEPTH
+from django_workflow.definition.schemas.schema import JSON_DEPTH
 from django_workflow.exceptions import PayloadError
 
 NULL = "null"

@@ -10,16 +10,20 @@ from uuid import UUID
 
 from django_workflow import arguments
 from django_workflow.conf import conf
-from django_workflow.engine import control, erasing, overview, pausing, results, steps, waiting
-from django_workflow.engine import dead_letters as letters
-from django_workflow.engine import retry as retrying
-from django_workflow.engine.dead_letters import dead_letters
-from django_workflow.engine.erasing import Erased
-from django_workflow.engine.overview import RunStatus, list_runs
-from django_workflow.engine.pausing import pause_flow, pause_queue, resume_flow, resume_queue
-from django_workflow.engine.retry_request import KEPT, RetryRequest
+from django_workflow.engine.removal import erasing
+from django_workflow.engine.removal.erasing import Erased
+from django_workflow.engine.retrying import dead_letters as letters
+from django_workflow.engine.retrying import retry as retrying
+from django_workflow.engine.retrying.dead_letters import dead_letters
+from django_workflow.engine.retrying.request import KEPT, RetryRequest
+from django_workflow.engine.verbs import cancel as cancelling
+from django_workflow.engine.verbs import pause as pausing
+from django_workflow.engine.verbs import steps
+from django_workflow.engine.verbs.pause import pause_flow, pause_queue, resume_flow, resume_queue
 from django_workflow.exceptions import RunFailed, RunNotFound
 from django_workflow.models import Run
+from django_workflow.read import overview, results, waiting
+from django_workflow.read.overview import RunStatus, list_runs
 from django_workflow.statuses import SUCCEEDED
 from django_workflow.twins import twin
 
@@ -109,7 +113,7 @@ class RunHandle:
 
     def cancel(self, reason: str = "", by: str = "") -> RunHandle:
         """End the run as cancelled; running handlers are told to stop, their results are not applied."""
-        control.cancel([self.id], reason=reason, by=by)
+        cancelling.cancel([self.id], reason=reason, by=by)
         return self.refresh()
 
     def pause(self, reason: str = "", by: str = "") -> RunHandle:

@@ -11,9 +11,11 @@ from typing import Any
 
 from django_workflow import arguments, db, queue
 from django_workflow.conf import conf
-from django_workflow.engine import arrivals, claim, publish, start, timers
-from django_workflow.engine.outcome import Outcome, lost
-from django_workflow.engine.settle import settle
+from django_workflow.engine.due import arrivals, deadlines, delayed_tasks, scheduled_runs
+from django_workflow.engine.settling.settle import settle
+from django_workflow.engine.stored import versions
+from django_workflow.engine.tasks import claim
+from django_workflow.engine.tasks.outcome import Outcome, lost
 from django_workflow.models import StepRun
 from django_workflow.runs import AnyRun, RunResult, handle
 from django_workflow.statuses import SUCCEEDED
@@ -32,8 +34,8 @@ def run_until_idle(*, limit: int = 10_000) -> int:
     limit = arguments.whole(limit, "limit=")
     done = 0
     while True:
-        timers.send_due_tasks()
-        start.begin_due()
+        delayed_tasks.send_due_tasks()
+        scheduled_runs.begin_due()
         arrivals.arrive_due()
         before = done
         for name in queue.existing():
@@ -50,7 +52,7 @@ def run_until_idle(*, limit: int = 10_000) -> int:
             return done
 
 
-# a paused run's clock stands still, as in `pausing`: what remains of its delays and of its life is kept. Only the time
+# a paused run's clock stands still, as in `pause`: what remains of its delays and of its life is kept. Only the time
 # for which a run was scheduled is one on the calendar, and comes in a pause, too
 MOVE = (
     "UPDATE django_workflow_task SET due_at = due_at - %s::interval WHERE due_at IS NOT NULL AND status = 'queued'",
@@ -77,14 +79,14 @@ def advance(time: timedelta) -> None:
         db.execute(statement, [time])
     for name in queue.existing():
         queue.advance(name, time)
-    timers.end_overdue_runs()
+    deadlines.end_overdue_runs()
 
 
 def clean_queues() -> None:
     """Delete all messages; Django's flush empties the tables of models and leaves the queues."""
     for name in queue.existing():
         queue.purge(name)
-    publish.published.forget()
+    versions.published.forget()
 
 
 def assert_settled(run: AnyRun, status: str = SUCCEEDED, *, steps: Mapping[str, str] | None = None) -> RunResult:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from django.db import connections, transaction
 from django.test import TransactionTestCase
 
-from django_workflow.engine.publish import publish_declared, published
+from django_workflow.engine.stored.versions import publish_declared, published
 
 STAYING = {"django_content_type", "auth_permission", "django_migrations"}
 #: Tables of more than a megabyte.

@@ -27,7 +27,7 @@ from django_workflow import (
     testing,
 )
 from django_workflow.conf import conf
-from django_workflow.engine import timers
+from django_workflow.engine.removal import retention
 from django_workflow.models import Event, FlowDefinition, FlowVersion, Message, Queue, Run, Task
 
 HOUR = timedelta(hours=1)
@@ -265,6 +265,6 @@ def test_a_retry_policy_that_is_told_as_a_mapping_has_times_in_seconds(flow, wor
 
 @pytest.mark.parametrize("wrong", [{"older_than": 90}, {"older_than": -HOUR}, {"older_than": HOUR, "limit": 0}])
 def test_what_prunes_takes_a_time_and_a_limit(wrong, db):
-    for prune in (timers.prune, timers.prune_messages):
+    for prune in (retention.prune, retention.prune_messages):
         with pytest.raises(InvalidArgument):
             prune(**wrong)

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, SystemCheckError
 
 from django_workflow import DefinitionError, Flow, To, When, handler
 from django_workflow.definition.registry import registry
-from django_workflow.engine import publish
+from django_workflow.engine.stored import versions
 from django_workflow.flow_checks import check_executors, check_flows, check_joins
 from django_workflow.models import FlowDefinition
 
@@ -84,7 +84,7 @@ def test_who_publishes_serves_the_sound_flows_and_names_the_others(broken, make_
     sound = make_flow("sound")
     sound.step(name="only")(lambda: None)
     with caplog.at_level(logging.ERROR, "django_workflow"):
-        publish.publish_declared()
+        versions.publish_declared()
     (record,) = [item for item in caplog.records if broken.slug in item.getMessage()]
     assert (record.levelname, record.getMessage()) == (
         "ERROR",
@@ -134,7 +134,7 @@ def test_a_document_that_is_wrong_keeps_a_site_from_nothing_else(unique, monkeyp
     flow = Flow.from_orquesta(ORQUESTA, actions={}, slug=slug)
     (error,) = check_flows()
     assert (error.id, "there is no action 'core.nop'" in error.msg) == ("django_workflow.E022", True)
-    publish.publish_declared()
+    versions.publish_declared()
     assert f"flow {slug!r} is not served" in caplog.text
     with pytest.raises(DefinitionError, match=r"there is no action 'core\.nop'"):
         flow.start()

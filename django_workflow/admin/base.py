@@ -23,9 +23,9 @@ from django_workflow.conf import conf
 from django_workflow.models import Event, FlowDefinition, Run
 from django_workflow.statuses import SKIP_REASONS
 from django_workflow.templatetags.django_workflow import pretty, status
-from django_workflow.web.graph import Graph
-from django_workflow.web.narrative import SENTENCES
-from django_workflow.web.verbs import Button
+from django_workflow.web.acting.verbs import Button
+from django_workflow.web.run.events import SENTENCES
+from django_workflow.web.run.graph import Graph
 
 MASKED = SafeString('<span class="masked">hidden: needs the permission to view payloads</span>')
 

@@ -10,9 +10,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from django_workflow.web import forms, performing, previews, verbs
-from django_workflow.web.actions import MAX_SELECTED, Question, counted, is_confirmed
-from django_workflow.web.verbs import Verb
+from django_workflow.web.acting import forms, perform, previews, verbs
+from django_workflow.web.acting.pages import MAX_SELECTED, Question, counted, is_confirmed
+from django_workflow.web.acting.verbs import Verb
 
 #: The field of a confirmation that has all keys; one field each would be more than a form may have.
 CHOSEN = "chosen"
@@ -34,7 +34,7 @@ def confirm_runs(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]
     selection = previews.select(request.user, verb, ids)
     form = forms.ReasonForm(request.POST if is_confirmed(request) else None)
     if is_confirmed(request) and form.is_valid():
-        performing.tell(request, performing.on_runs(request, verb, selection, form))
+        perform.tell(request, perform.on_runs(request, verb, selection, form))
         return None
     subject = counted(selection.count, "run")
     question = Question(
@@ -54,7 +54,7 @@ def confirm_letters(model_admin: Any, request: HttpRequest, queryset: QuerySet[A
     kind = forms.NeededReasonForm if verb.name == verbs.DISMISS else forms.ReasonForm
     form = kind(request.POST if is_confirmed(request) else None)
     if is_confirmed(request) and form.is_valid():
-        performing.tell(request, performing.on_letters(request, verb, letters, form))
+        perform.tell(request, perform.on_letters(request, verb, letters, form))
         return None
     subject = counted(letters.count, "dead letter")
     question = Question(
@@ -84,6 +84,6 @@ def _ask(model_admin: Any, request: HttpRequest, question: Question) -> HttpResp
         "question": question,
         "action": request.POST.get("action", ""),
         "chosen": CHOSEN,
-        "asked_at": request.POST.get("asked_at") or performing.page_time(),
+        "asked_at": request.POST.get("asked_at") or perform.page_time(),
     }
     return TemplateResponse(request, "admin/django_workflow/confirm.html", context)

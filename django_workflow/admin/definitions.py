@@ -23,9 +23,9 @@ from django_workflow.conf import conf
 from django_workflow.models import FlowDefinition, FlowVersion
 from django_workflow.statuses import PAUSED
 from django_workflow.templatetags.django_workflow import moment
-from django_workflow.web import verbs
-from django_workflow.web.graph import Graph, draw_definition
-from django_workflow.web.verbs import Button
+from django_workflow.web.acting import verbs
+from django_workflow.web.acting.verbs import Button
+from django_workflow.web.run.graph import Graph, draw_definition
 from django_workflow.web.versions import readable_spec
 
 #: What a page with a picture is shown with.

@@ -17,12 +17,13 @@ from django_workflow import builder, permissions
 from django_workflow.admin.base import change_url
 from django_workflow.builder import FlowBuilder, StoredFlow
 from django_workflow.conf import conf
-from django_workflow.definition import documents, validate
-from django_workflow.definition.differences import Difference
+from django_workflow.definition import documents
 from django_workflow.definition.documents import Document
+from django_workflow.definition.documents.differences import Difference
+from django_workflow.definition.validation import validate
 from django_workflow.exceptions import DefinitionError, NotSupported, WorkflowError
 from django_workflow.models import FlowDefinition, FlowVersion
-from django_workflow.web.verbs import Button
+from django_workflow.web.acting.verbs import Button
 from django_workflow.web.versions import is_readable
 
 #: Django's own permissions of flows: storing a new one, and replacing the draft of one that is there.

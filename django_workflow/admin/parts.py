@@ -28,11 +28,11 @@ from django_workflow.admin.base import (
     text_payload,
 )
 from django_workflow.conf import conf
-from django_workflow.engine import standing
 from django_workflow.models import Attempt, Erasure, Event, Run, StepRun, Task, Variables
+from django_workflow.read import durations
 from django_workflow.statuses import SKIP_REASONS
 from django_workflow.templatetags.django_workflow import elapsed, moment
-from django_workflow.web.run_facts import counted_attempts
+from django_workflow.web.run.facts import counted_attempts
 
 
 def variables_payload(value: Variables | None, shows: bool) -> Any:  # noqa: FBT001
@@ -124,7 +124,7 @@ class StepRunAdmin(PartAdmin):
 
     def prepare(self, rows: Sequence[StepRun]) -> None:
         """Read when workers began the steps."""
-        found = standing.read_begins(rows)
+        found = durations.read_begins(rows)
         for step in rows:
             step.begun_at = found.get(step.pk)  # type: ignore[attr-defined]
 

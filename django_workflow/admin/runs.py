@@ -23,12 +23,12 @@ from django_workflow.admin.base import (
     pill,
 )
 from django_workflow.admin.confirming import confirm_runs
-from django_workflow.engine import standing
-from django_workflow.engine.standing import Spans
 from django_workflow.models import FlowDefinition, Run
+from django_workflow.read import durations
+from django_workflow.read.durations import Spans
 from django_workflow.templatetags.django_workflow import elapsed, moment
-from django_workflow.web import verbs
-from django_workflow.web.verbs import Button, Verb
+from django_workflow.web.acting import verbs
+from django_workflow.web.acting.verbs import Button, Verb
 
 Action = Callable[[Any, HttpRequest, QuerySet[Any]], HttpResponse | None]
 
@@ -124,7 +124,7 @@ class RunAdmin(ReadOnlyAdmin):
 
     def prepare(self, rows: Sequence[Run]) -> None:
         """Read when workers began the runs."""
-        found = standing.read(rows)
+        found = durations.read(rows)
         for run in rows:
             run.standing = found[run.pk]  # type: ignore[attr-defined]
 

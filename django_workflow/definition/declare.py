@@ -5,20 +5,30 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack
 
-from django_workflow.definition import places, schema, spec, times, validate
+from django_workflow.definition import places, spec
 from django_workflow.definition.names import CONTEXT_NAMES
-from django_workflow.definition.options import MapOptions, StepOptions
 from django_workflow.definition.places import Place
 from django_workflow.definition.problems import step_of
-from django_workflow.definition.readable import Readable
 from django_workflow.definition.registry import Handler, parameters, registry
 from django_workflow.definition.retry import Retry, declared
+from django_workflow.definition.schemas import schema
 from django_workflow.definition.spec import FlowSpec
-from django_workflow.definition.transitions import assignments, compile_condition, compile_ways, seconds, targets_of
+from django_workflow.definition.validation import validate
+from django_workflow.definition.validation.readable import Readable
+from django_workflow.definition.written import times
+from django_workflow.definition.written.options import MapOptions, StepOptions
+from django_workflow.definition.written.steps import FlowOptions, StepDraft
+from django_workflow.definition.written.transitions import (
+    assignments,
+    compile_condition,
+    compile_ways,
+    seconds,
+    targets_of,
+)
 from django_workflow.exceptions import DefinitionError
 from django_workflow.text import plain
 
@@ -41,23 +51,6 @@ if TYPE_CHECKING:
     F = TypeVarWithDefault("F", bound=Callable[..., Any], default=Decorator)
 else:
     F = TypeVar("F", bound=Callable[..., Any])
-
-
-@dataclass
-class StepDraft:
-    """A step as its author wrote it: options that were left out are absent.
-
-    place: where it is declared in code.
-    """
-
-    name: str
-    handler: str
-    kind: str = spec.SINGLE
-    params: tuple[str, ...] = ()
-    depends_on: tuple[str, ...] = ()
-    options: dict[str, Any] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    place: Place | None = None
 
 
 class FlowDeclaration:
@@ -247,25 +240,11 @@ def wire(handler: Handler, explicit: Iterable[str], options: Mapping[str, Any]) 
     return (*names, *(name for name in dict.fromkeys(implied) if name not in names))
 
 
-@dataclass(frozen=True)
-class FlowOptions:
-    """What a flow's author says of the flow as a whole; see `FlowDeclaration`."""
-
-    title: str = ""
-    max_duration: timedelta | None = None
-    max_tasks: int | None = None
-    max_iterations: int | None = None
-    entry: Iterable[str] | None = None
-    vars: Mapping[str, Any] | None = None
-    output: Mapping[str, Any] | None = None
-    input_schema: Mapping[str, Any] | None = None
-
-
 def compile_flow(
     slug: str,
     drafts: list[StepDraft],
     defaults: Mapping[str, Any] | None = None,
-    options: FlowOptions = FlowOptions(),
+    options: FlowOptions = FlowOptions(),  # noqa: B008  frozen
     *,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     problems: Iterable[str] = (),

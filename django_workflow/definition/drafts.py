@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
-from django_workflow.definition import schema, spec
-from django_workflow.definition.declare import FlowOptions, StepDraft, compile_flow, entry_of, wire
+from django_workflow.definition import spec
+from django_workflow.definition.declare import compile_flow, entry_of, wire
 from django_workflow.definition.registry import Handler, parameters, registry
 from django_workflow.definition.retry import Retry, declared
-from django_workflow.definition.transitions import OUTCOMES, Otherwise, To, Way, When, targets, ways
+from django_workflow.definition.schemas import schema
+from django_workflow.definition.written.steps import FlowOptions, StepDraft
+from django_workflow.definition.written.transitions import OUTCOMES, Otherwise, To, Way, When, targets, ways
 from django_workflow.exceptions import DefinitionError
 from django_workflow.spelling import nearest
 

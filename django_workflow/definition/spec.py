@@ -15,8 +15,9 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any, Final, Literal
 
-from django_workflow.definition import graph, schema
+from django_workflow.definition import graph
 from django_workflow.definition.names import COMMANDS, CONTEXT_NAMES
+from django_workflow.definition.schemas import schema
 
 SINGLE: Final = "single"
 MAP: Final = "map"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 
 from django_workflow import db, queue
-from django_workflow.engine.leadership import Leadership
+from django_workflow.engine.due.leadership import Leadership
 from django_workflow.live.mailbox import RESYNC, STALE, Kind, Told
 
 logger = logging.getLogger("django_workflow.live")

@@ -6,7 +6,7 @@ import sys
 
 from django.core.management.base import BaseCommand
 
-from django_workflow.worker.endings import INTERRUPTED
+from django_workflow.worker.exit_codes import INTERRUPTED
 
 
 class InterruptibleCommand(BaseCommand):

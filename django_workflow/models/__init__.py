@@ -2,7 +2,6 @@
 
 # first: without pgtrigger Django refuses the models below with an error that names neither cause nor place
 import django_workflow.models.needs_pgtrigger  # noqa: F401  says what is missing; isort: skip
-from django_workflow.models.coordination import Leader, Queue, Worker
 from django_workflow.models.definition import FlowDefinition, FlowVersion
 from django_workflow.models.event import Event, Message, Renumbering
 from django_workflow.models.runtime import (
@@ -17,6 +16,7 @@ from django_workflow.models.runtime import (
     TaskLog,
     Variables,
 )
+from django_workflow.models.workers_and_queues import Leader, Queue, Worker
 
 __all__ = [
     "Arrival",

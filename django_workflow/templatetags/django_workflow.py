@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from django_workflow import times
 from django_workflow.payload import readable
-from django_workflow.web import signs
+from django_workflow.web.drawing import signs
 
 register = template.Library()
 

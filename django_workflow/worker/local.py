@@ -16,14 +16,20 @@ from django.db import transaction
 from django_workflow import arguments, db
 from django_workflow.conf import conf
 from django_workflow.definition.registry import Handler, registry
-from django_workflow.engine import arrivals, claim, control, outcome, timers, waiting
-from django_workflow.engine.claim import ClaimedTask
-from django_workflow.engine.outcome import Outcome
-from django_workflow.engine.settle import Settled, check_isolation, lock_runs, settle
+from django_workflow.engine.due import arrivals
+from django_workflow.engine.settling.settle import Settled, settle
+from django_workflow.engine.stored import locking
+from django_workflow.engine.stored.locking import check_isolation, lock_runs
+from django_workflow.engine.tasks import local, outcome
+from django_workflow.engine.tasks.claimed import ClaimedTask
+from django_workflow.engine.tasks.outcome import Outcome
+from django_workflow.engine.verbs import cancel
 from django_workflow.exceptions import UnregisteredHandler
+from django_workflow.read import waiting
 from django_workflow.statuses import RUN_TERMINAL, SUCCEEDED, TIMED_OUT
-from django_workflow.worker import capture, invoke, logs, unknown
-from django_workflow.worker.job import Job
+from django_workflow.worker.jobs import invoke, missing_code
+from django_workflow.worker.jobs.job import Job
+from django_workflow.worker.logs import capture, writer
 
 T = TypeVar("T")
 
@@ -82,7 +88,7 @@ def execute_run(
 @contextmanager
 def local_lease(run_id: UUID) -> Iterator[None]:
     """Hold the run's advisory lock: as long as this session lives the run is not lost; may be held twice."""
-    key = timers.local_lease_key(run_id)
+    key = locking.local_lease_key(run_id)
     isolation = db.rows(HOLD_LEASE, [key])[0][1]
     try:
         if db.in_transaction():
@@ -125,7 +131,7 @@ def _claim(run_id: UUID, known: list[int]) -> ClaimedTask | None:
 
 def _claim_or_put_back(run_id: UUID, known: list[int]) -> ClaimedTask | None:
     try:
-        return claim.claim_local(run_id, known)
+        return local.claim_local(run_id, known)
     except Exception as error:
         if db.is_retryable(error) and not db.is_of_connection(error) and not db.has_failed():
             _again(lambda: _put_back(run_id))
@@ -148,7 +154,7 @@ def perform(
     """
     handler = (handlers or {}).get(task.step.handler) or registry.handler(task.step.handler)
     if handler is None:
-        code = unknown.missing_code(task)
+        code = missing_code.missing_code(task)
         error = UnregisteredHandler(f"This process has no code for {code}: {code.cause}. To mend it, {code.remedy}.")
         return outcome.failed(task, outcome.ErrorRecord.of(error), is_retryable=False)
     job = Job(task, handler)
@@ -173,7 +179,7 @@ def _store(lines: Sequence[capture.LogLine]) -> None:
     """Store what a handler logged; what became of it does not depend on that."""
     try:
         with db.together():
-            logs.store(lines)
+            writer.store(lines)
     except Exception as error:
         logger.warning("%d lines that a handler logged cannot be stored: %s", len(lines), error)
 
@@ -228,4 +234,4 @@ def _end_timed_out(run_id: UUID) -> None:
     with db.atomic():
         runs = lock_runs([run_id], wait_ms=WAIT_MS)
         unsettled = [run.id for run in runs.values() if run.status not in RUN_TERMINAL]
-        control.end_runs(unsettled, TIMED_OUT, "run.timed_out", reason="execute() took longer than its timeout")
+        cancel.end_runs(unsettled, TIMED_OUT, "run.timed_out", reason="execute() took longer than its timeout")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from django_workflow.worker import executors
+from django_workflow.worker.runners import runner
 
 
 @dataclass
@@ -22,7 +22,7 @@ class WorkerOptions:
     queues: Sequence[str] = ("default",)
     concurrency: int = 16
     prefetch: int = 200
-    executor: str = executors.THREAD
+    executor: str = runner.THREAD
     lease: timedelta = timedelta(seconds=30)
     grace: timedelta = timedelta(seconds=30)
     drain: bool = False

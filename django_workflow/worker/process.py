@@ -17,16 +17,18 @@ from types import FrameType
 
 from django_workflow import db
 from django_workflow.conf import conf
-from django_workflow.engine import failures, publish
+from django_workflow.engine.reporting import failure_log
+from django_workflow.engine.stored import versions
 from django_workflow.events import renumbering
-from django_workflow.worker import records, registration
-from django_workflow.worker.announcer import Announcer
-from django_workflow.worker.dispatcher import Dispatcher
-from django_workflow.worker.ear import Ear
-from django_workflow.worker.endings import INTERRUPTED, STALLED
-from django_workflow.worker.heart import Heart
-from django_workflow.worker.keeper import Keeper
-from django_workflow.worker.logs import LogWriter
+from django_workflow.worker import registration
+from django_workflow.worker.dispatching.dispatcher import Dispatcher
+from django_workflow.worker.exit_codes import INTERRUPTED, STALLED
+from django_workflow.worker.logs import own_records
+from django_workflow.worker.logs.writer import LogWriter
+from django_workflow.worker.loops.announcer import Announcer
+from django_workflow.worker.loops.heartbeats import Heartbeats
+from django_workflow.worker.loops.keeper import Keeper
+from django_workflow.worker.loops.listener import Listener
 from django_workflow.worker.options import WorkerOptions
 
 logger = logging.getLogger("django_workflow.worker")
@@ -45,10 +47,10 @@ class WorkerProcess:
         self.options = options
         # before anything is written here: what another cluster wrote comes before it
         renumbering.repair()
-        publish.publish_declared()
-        publish.ensure_queues(options.queues)
+        versions.publish_declared()
+        versions.ensure_queues(options.queues)
         self.dispatcher = Dispatcher(options)
-        self.heart = Heart(self.dispatcher, self._end_stalled)
+        self.heartbeats = Heartbeats(self.dispatcher, self._end_stalled)
         #: Whether the process may be ended: its main thread does nothing but this work.
         self._may_end = False
         self._has_ended = False
@@ -59,22 +61,22 @@ class WorkerProcess:
 
     def run(self) -> None:
         """Work; returns after a clean stop."""
-        records.queue.start()
-        failures.folding.start()
+        own_records.queue.start()
+        failure_log.folding.start()
         try:
             self._run()
             self._has_ended = True
         finally:
-            failures.folding.stop()
-            records.queue.stop()
+            failure_log.folding.stop()
+            own_records.queue.stop()
 
     def _run(self) -> None:
         db.serve_worker()
         # here and not before: who sees the row may stop this process, and must find it listening to signals
         worker_id = self.dispatcher.worker_id = registration.register(self.options)
         outage = self.dispatcher.outage
-        helpers: list[Heart | Ear | Keeper | LogWriter | Announcer] = [
-            *(self.heart, Ear(self.dispatcher), Keeper(outage), LogWriter(outage=outage)),
+        helpers: list[Heartbeats | Listener | Keeper | LogWriter | Announcer] = [
+            *(self.heartbeats, Listener(self.dispatcher), Keeper(outage), LogWriter(outage=outage)),
             Announcer(),  # the last: others have to tell
         ]
         for helper in helpers:
@@ -164,7 +166,7 @@ class WorkerProcess:
         if not self._may_end:
             return
         if code == STALLED:
-            records.queue.flush(DUMP)
+            own_records.queue.flush(DUMP)
             with suppress(Exception):
                 # a thread: where nobody reads what is written here, that may be what all others wait for
                 dump = threading.Thread(target=faulthandler.dump_traceback, args=(sys.__stderr__,), daemon=True)

@@ -14,8 +14,9 @@ from django.db import DatabaseError
 from django_workflow import db
 from django_workflow.conf import conf
 from django_workflow.definition.registry import registry
-from django_workflow.engine import publish, rights
+from django_workflow.engine.stored import versions
 from django_workflow.exceptions import DefinitionError
+from django_workflow.read import rights
 
 logger = logging.getLogger("django_workflow.worker")
 
@@ -82,7 +83,7 @@ def _queues_in_code() -> set[str]:
     found: set[str] = set()
     for flow in registry.flows():
         try:
-            found |= publish.queues_of(flow.spec)
+            found |= versions.queues_of(flow.spec)
         except DefinitionError:
             continue  # who publishes it says what is wrong
     return found

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from django_workflow import queue
-from django_workflow.worker.dispatcher import Dispatcher
+from django_workflow.worker.dispatching.dispatcher import Dispatcher
 
 BAR = 24
 
@@ -61,13 +61,13 @@ class StatusLine:
         now = time.monotonic()
         rate = (tally.settled - self._settled_before) / max(now - self._at, 1e-6)
         self._settled_before, self._at = tally.settled, now
-        running = sum(1 for job in list(dispatcher.hand.jobs.values()) if job.begun_at and not job.ended_at)
+        running = sum(1 for job in list(dispatcher.in_flight.jobs.values()) if job.begun_at and not job.ended_at)
         if dispatcher.options.drain:
-            total = max(self._total, tally.settled + len(dispatcher.hand.jobs))
+            total = max(self._total, tally.settled + len(dispatcher.in_flight.jobs))
             share = tally.settled / total if total else 1.0
             bar = "█" * int(share * BAR) + "░" * (BAR - int(share * BAR))
             return f"{bar} {share:4.0%}  {tally.settled:,}/{total:,} attempts  {rate:,.0f}/s  {tally.failed:,} failed"
-        state = "stopping" if dispatcher.is_stopping else "working" if dispatcher.hand.jobs else "idle"
+        state = "stopping" if dispatcher.is_stopping else "working" if dispatcher.in_flight.jobs else "idle"
         counts = f"{running} running, {tally.succeeded:,} succeeded, {tally.failed:,} failed attempts"
         return f"{state}: {counts}, {rate:,.0f}/s"
 

@@ -15,7 +15,7 @@ from types import FrameType
 
 from django.utils import autoreload
 
-from django_workflow.worker.endings import INTERRUPTED
+from django_workflow.worker.exit_codes import INTERRUPTED
 
 logger = logging.getLogger("django_workflow.worker")
 

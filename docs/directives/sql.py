@@ -1,4 +1,4 @@
-"""`{workflow-sql} engine.claim.TAKE`: a statement as the code has it."""
+"""`{workflow-sql} engine.tasks.claim.TAKE`: a statement as the code has it."""
 
 from __future__ import annotations
 

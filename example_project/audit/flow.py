@@ -17,7 +17,7 @@ from example_project.audit.packages import Package, find_packages, licence_texts
 from example_project.models import AuditReport, PackageAudit
 
 if TYPE_CHECKING:
-    from django_workflow.worker.context import Context
+    from django_workflow.worker.jobs.context import Context
 
 audit = Flow("audit", title="Audit of the installed Python packages", max_duration=timedelta(minutes=10))
 

@@ -17,7 +17,7 @@ from django_workflow import FlowBuilder, RunResult, UnknownFlow, execute_dynamic
 
 if TYPE_CHECKING:
     from django_workflow.builder import StoredFlow
-    from django_workflow.worker.context import Context
+    from django_workflow.worker.jobs.context import Context
 
 CHOICE = ("words", "sentences", "longest_word")
 TEXT = "A workflow is stored. It outlives the process that started it, and the machine, too."

@@ -17,7 +17,7 @@ from example_project.history import history
 
 if TYPE_CHECKING:
     from django_workflow import RunResult
-    from django_workflow.worker.context import Context
+    from django_workflow.worker.jobs.context import Context
 
 SOON = timedelta(milliseconds=20)
 

@@ -26,7 +26,7 @@ from example_project.models import Order, OrderItem, Payment, Product, Shipment
 from example_project.orders import gateway
 
 if TYPE_CHECKING:
-    from django_workflow.worker.context import Context
+    from django_workflow.worker.jobs.context import Context
 
 IS_PAID = "outputs.charge != None"
 IS_NOT_PAID = "outputs.charge == None"

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django_workflow import testing
 from django_workflow.models import Dismissal, Event, Run, Task
 from django_workflow.permissions import CANCEL, PAUSE, RETRY, VIEW
-from django_workflow.web import actions
+from django_workflow.web.acting import pages
 from tests.admin.conftest import EVIL, user_with
 from tests.admin.test_pages import list_of, looker, staff, text_of  # noqa: F401
 
@@ -170,5 +170,5 @@ def test_actions_need_the_token_of_the_form(client_of, operator, runs):
 
 
 def test_the_limit_is_the_one_of_live_pages():
-    assert actions.MAX_SELECTED == 1_000
+    assert pages.MAX_SELECTED == 1_000
     assert reverse("admin:django_workflow_run_changelist")

@@ -13,7 +13,7 @@ from django.db.utils import OperationalError
 
 from django_workflow import RetryAfter, To, pause_flow, pause_queue, queue, testing
 from django_workflow.definition.registry import registry
-from django_workflow.engine import publish
+from django_workflow.engine.stored import versions
 from django_workflow.models import Queue, Run, Task, Worker
 
 
@@ -21,7 +21,7 @@ from django_workflow.models import Queue, Run, Task, Worker
 def healthy(db, settings):
     """An installation in which all is well."""
     settings.DJANGO_WORKFLOW = {"RETENTION": timedelta(days=90)}
-    publish.publish_declared()
+    versions.publish_declared()
     Worker.objects.create(hostname="here", pid=1, concurrency=1, lease_seconds=30, queues=queue.existing())
 
 

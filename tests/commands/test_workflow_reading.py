@@ -9,7 +9,7 @@ from django.core.management import CommandError
 from django.db import connection
 
 from django_workflow import Fail, Retry, RetryAfter, When, testing
-from django_workflow.engine import publish
+from django_workflow.engine.stored import versions
 from django_workflow.ids import uuid7
 from django_workflow.models import Event, Queue, Run, Worker
 from tests.commands.shell import workflow
@@ -243,7 +243,7 @@ def test_options_of_django_stand_behind_the_subcommand_too(simple):
 
 def test_every_subcommand_answers_in_json_alone(simple):
     handle = simple.start()
-    publish.publish_declared()
+    versions.publish_declared()
     for words in (["list"], ["show", handle.id], ["events"], ["logs", handle.id], ["queues"], ["workers"]):
         assert workflow(*words, "--json").json is not None
     assert Event.objects.exists()

@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from django_workflow import DefinitionError, Flow
-from django_workflow.orquesta import ActionFailed
+from django_workflow.contrib.orquesta import ActionFailed
 from django_workflow.runs import RunResult
 from tests.conformance.document_flow import DocumentFlow
 

@@ -9,7 +9,7 @@ from typing import Any
 from django_workflow.definition import documents
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec
-from django_workflow.flow import Startable
+from django_workflow.startable import Startable
 
 
 class DocumentFlow(Startable):

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from django_workflow import DefinitionError, Flow
-from django_workflow.orquesta import ActionFailed
+from django_workflow.contrib.orquesta import ActionFailed
 from tests.conformance.cases import FOLDER
 
 FIXTURES = os.environ.get("DJANGO_WORKFLOW_ORQUESTA", "")

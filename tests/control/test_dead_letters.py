@@ -18,7 +18,7 @@ from django_workflow import (
     retry_dead_letters,
     testing,
 )
-from django_workflow.engine import dead_letters as module
+from django_workflow.engine.retrying import dead_letters as module
 from django_workflow.models import Dismissal, Run, Task
 
 

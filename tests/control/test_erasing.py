@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from django_workflow import FlowBuilder, NotSupported, Retry, RunNotFound, Skip, To, aerase, erase, handler, testing
 from django_workflow.definition.registry import registry
-from django_workflow.engine.removal import remove_gone
+from django_workflow.engine.removal.unused import remove_gone
 from django_workflow.models import Erasure, Event, FlowDefinition, FlowVersion, Queue, Run, StepRun, Task, Worker
 from tests.commands.shell import workflow
 

@@ -27,11 +27,13 @@ from django_workflow import (
     resume_queue,
     testing,
 )
-from django_workflow.engine import claim, outcome, pausing, start
-from django_workflow.engine.outcome import ErrorRecord
-from django_workflow.engine.pausing import pause_with_flow
-from django_workflow.engine.settle import settle
-from django_workflow.engine.start import StartRequest
+from django_workflow.engine.settling.settle import settle
+from django_workflow.engine.tasks import claim, handoff, outcome
+from django_workflow.engine.tasks.outcome import ErrorRecord
+from django_workflow.engine.verbs import pause as pausing
+from django_workflow.engine.verbs import start
+from django_workflow.engine.verbs.pause import pause_with_flow
+from django_workflow.engine.verbs.start import StartRequest
 from django_workflow.ids import uuid7
 from django_workflow.models import Event, Queue, Run, Task
 from django_workflow.worker.options import WorkerOptions
@@ -315,7 +317,7 @@ def test_a_successor_in_a_flow_that_was_just_paused_is_not_taken_at_once(chain, 
     (first,) = take()
     monkeypatch.setattr(pausing, "pause_with_flow", lambda: 0)  # somebody holds the run: the keeper will mark it
     pause_flow(chain.slug)
-    taker = claim.Taker(None, 30.0, frozenset(["default"]), 1, lambda spec, step: True)
+    taker = handoff.Taker(None, 30.0, frozenset(["default"]), 1, lambda spec, step: True)
     assert settle([outcome.succeeded(first, "1")], taker=taker).taken == []
     assert (handle.status, tasks(handle)) == ("running", [("succeeded", ""), ("queued", "")])
     assert take() == []
@@ -409,7 +411,7 @@ def test_a_task_that_was_taken_at_once_leaves_no_message_when_it_is_held(flow, d
 
     handle = flow.start()
     (task,) = claim.claim("default", 10, slots=1, lease=60)
-    taker = claim.Taker(None, 60.0, frozenset({"default"}), 1, lambda spec, step: True)
+    taker = handoff.Taker(None, 60.0, frozenset({"default"}), 1, lambda spec, step: True)
     (taken,) = settle([testing.perform(task)], taker=taker).taken
     pause(handle)
     settle([testing.perform(taken)])

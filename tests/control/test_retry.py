@@ -37,12 +37,12 @@ from django_workflow import (
     testing,
 )  # fmt: skip
 from django_workflow.definition.registry import registry
-from django_workflow.engine import claim
-from django_workflow.engine.pausing import pause_with_flow
-from django_workflow.engine.rehearsal import rehearse
-from django_workflow.engine.retry_request import RetryRequest
-from django_workflow.engine.settle import settle
-from django_workflow.engine.timers import prune
+from django_workflow.engine.removal.retention import prune
+from django_workflow.engine.retrying.rehearsal import rehearse
+from django_workflow.engine.retrying.request import RetryRequest
+from django_workflow.engine.settling.settle import settle
+from django_workflow.engine.tasks import claim
+from django_workflow.engine.verbs.pause import pause_with_flow
 from django_workflow.models import Attempt, Event, FlowVersion, Run, StepRun, Task
 from tests.plans import scanned
 from tests.waiting import eventually

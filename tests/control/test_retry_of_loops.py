@@ -8,11 +8,11 @@ from functools import partial
 import pytest
 
 from django_workflow import NotSupported, Otherwise, Retry, To, When, testing
-from django_workflow.engine import claim, outcome
-from django_workflow.engine.outcome import ErrorRecord
-from django_workflow.engine.rehearsal import rehearse
-from django_workflow.engine.retry_request import RetryRequest
-from django_workflow.engine.settle import settle
+from django_workflow.engine.retrying.rehearsal import rehearse
+from django_workflow.engine.retrying.request import RetryRequest
+from django_workflow.engine.settling.settle import settle
+from django_workflow.engine.tasks import claim, outcome
+from django_workflow.engine.tasks.outcome import ErrorRecord
 from django_workflow.models import Arrival, StepRun, Task
 
 pytestmark = pytest.mark.django_db

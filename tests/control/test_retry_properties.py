@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, Phase, assume, event, given, settings
 from hypothesis import strategies as st
 
 from django_workflow import Flow, To, When, testing
-from django_workflow.engine import arrivals, claim, outcome
-from django_workflow.engine.outcome import ErrorRecord
-from django_workflow.engine.settle import settle
+from django_workflow.engine.due import arrivals
+from django_workflow.engine.settling.settle import settle
+from django_workflow.engine.tasks import claim, outcome
+from django_workflow.engine.tasks.outcome import ErrorRecord
 from django_workflow.models import StepRun
 from django_workflow.statuses import RUN_TERMINAL
 

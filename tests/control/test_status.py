@@ -24,8 +24,8 @@ from django_workflow import (
     testing,
 )
 from django_workflow.definition.spec import FlowSpec, StepSpec, TransitionSpec
-from django_workflow.engine import claim
-from django_workflow.engine.settle import settle
+from django_workflow.engine.settling.settle import settle
+from django_workflow.engine.tasks import claim
 from django_workflow.models import FlowVersion, Run
 
 HOUR = timedelta(hours=1)

@@ -27,10 +27,10 @@ from django_workflow import (
     testing,
 )
 from django_workflow.definition.registry import registry
-from django_workflow.engine import claim
-from django_workflow.engine.close import CONTROL_CHANNEL
-from django_workflow.engine.settle import settle
+from django_workflow.engine.settling.settle import settle
+from django_workflow.engine.tasks import claim
 from django_workflow.models import Attempt, Event, StepRun, Task
+from django_workflow.notifications import CONTROL_CHANNEL
 from tests.waiting import eventually
 
 

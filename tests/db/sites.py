@@ -9,7 +9,7 @@ from django.apps import apps
 from django.db import connection
 
 from django_workflow import db, queue
-from django_workflow.engine import publish
+from django_workflow.engine.stored import versions
 
 
 @contextmanager
@@ -18,13 +18,13 @@ def at_schema(schema: str) -> Iterator[None]:
     options = connection.settings_dict["OPTIONS"]
     before = dict(options)
     db.close()
-    publish.published.forget()
+    versions.published.forget()
     options["options"] = f"-c search_path={schema}"
     try:
         yield
     finally:
         db.close()
-        publish.published.forget()
+        versions.published.forget()
         options.clear()
         options.update(before)
 

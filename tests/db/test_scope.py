@@ -10,10 +10,12 @@ from django.db import connections
 
 from django_workflow import db, listen, notify_only, queue, send_with_notify, testing
 from django_workflow.db import scope
-from django_workflow.engine import claim, diagnosis, publish, timers
+from django_workflow.engine.stored import locking, versions
+from django_workflow.engine.tasks import claim
 from django_workflow.ids import uuid7
 from django_workflow.models import Queue, Run
-from django_workflow.worker.keeper import CANDIDATE_EVERY, Keeper
+from django_workflow.read import doctor
+from django_workflow.worker.loops.keeper import CANDIDATE_EVERY, Keeper
 from tests.db.sites import at_schema, second_site
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -132,9 +134,9 @@ def test_each_site_has_a_keeper(single, other):
 
 def test_a_copied_sites_local_runs_are_not_held_by_the_first_ones_lease(other):
     run_id = uuid7()
-    key = timers.local_lease_key(run_id)
+    key = locking.local_lease_key(run_id)
     with at_schema(other):
-        assert timers.local_lease_key(run_id) != key
+        assert locking.local_lease_key(run_id) != key
 
 
 def test_the_listening_connection_may_be_the_first_that_asks_for_the_schema(other):
@@ -150,7 +152,7 @@ def test_the_listening_connection_may_be_the_first_that_asks_for_the_schema(othe
 
 def test_doctor_tells_the_schema_where_it_is_not_the_usual_one(single, other):
     with at_schema(other):
-        publish.publish_declared()
-        texts = [finding.text for finding in diagnosis.examine()]
+        versions.publish_declared()
+        texts = [finding.text for finding in doctor.examine()]
         assert any(f"schema '{other}'" in text and queue.prefix() in text for text in texts)
-    assert not any("schema" in finding.text for finding in diagnosis.examine())
+    assert not any("schema" in finding.text for finding in doctor.examine())

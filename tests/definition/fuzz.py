@@ -5,7 +5,7 @@ from __future__ import annotations
 from inspect import signature
 from random import Random
 
-from django_workflow.definition.functions import FUNCTIONS
+from django_workflow.definition.expressions.functions import FUNCTIONS
 
 
 def words(text: str) -> list[str]:

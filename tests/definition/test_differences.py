@@ -6,7 +6,7 @@ import pytest
 
 from django_workflow import handler
 from django_workflow.definition import documents
-from django_workflow.definition.differences import differences
+from django_workflow.definition.documents.differences import differences
 
 ONE = """
 slug: shop

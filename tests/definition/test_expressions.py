@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_workflow.definition import expressions, functions
-from django_workflow.definition.expressions import MAX_LENGTH, check, evaluate
-from django_workflow.definition.language import Lazy, Native
+from django_workflow.definition.expressions import functions, native
+from django_workflow.definition.expressions.language import Lazy, Native
+from django_workflow.definition.expressions.native import MAX_LENGTH, check, evaluate
 from django_workflow.definition.spec import Condition
-from django_workflow.definition.validate import CONDITION_NAMES
+from django_workflow.definition.validation.validate import CONDITION_NAMES
 from django_workflow.exceptions import ExpressionError
 
 DATA = {
@@ -375,7 +375,7 @@ HUGE = {
 
 @pytest.mark.parametrize("expression", HUGE.values(), ids=HUGE)
 def test_an_expression_that_would_take_for_ever_or_fill_the_memory_is_refused(expression, monkeypatch):
-    monkeypatch.setattr(expressions, "MAX_WORK", 50_000)
+    monkeypatch.setattr(native, "MAX_WORK", 50_000)
     assert len(expression) <= MAX_LENGTH
     message = refused(expression)
     assert any(limit in message for limit in ("more than", "a number is needed", "is not possible", "round to")), (
@@ -402,7 +402,7 @@ def test_an_expression_that_would_take_for_ever_or_fill_the_memory_is_refused(ex
 def test_keys_cost_what_texts_of_their_length_cost(expression, monkeypatch):
     key = "k" * 1_000
     wide = {"wide": {key: 1}, "same": {key: 1}, "key": key, "lines": list(range(1_000))}
-    monkeypatch.setattr(expressions, "MAX_WORK", 60_000)
+    monkeypatch.setattr(native, "MAX_WORK", 60_000)
     assert "more than" in refused(expression, {"input": wide})
     evaluate(expression, {"input": wide | {"wide": {"k": 1}, "same": {"k": 1}, "key": "k"}})
 
@@ -519,7 +519,7 @@ LEAVES = st.sampled_from([*DATA, "x", "1", "0", "-7", "2.5", "'a'", "''", "None"
 
 ENDINGS = st.sampled_from([".customer", ".lines", ".pop", "[0]", "['a']", "[1:]", ".__class__"])
 OPERATORS = st.sampled_from(["+", "-", "*", "/", "//", "%", "**", "<", "==", "in", "and", "or", "is", ",", "|", "<<"])
-CALLABLES = st.sampled_from([*expressions.FUNCTIONS, "dict"])
+CALLABLES = st.sampled_from([*native.FUNCTIONS, "dict"])
 
 
 def combined(part):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from django_workflow.definition.expressions import MAX_LENGTH, MAX_WORK, check, evaluate
+from django_workflow.definition.expressions.native import MAX_LENGTH, MAX_WORK, check, evaluate
 from django_workflow.exceptions import ExpressionError
 from tests.definition.fuzz import NAMES, Author
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from django_workflow import Otherwise, To, When
-from django_workflow.definition import joins
 from django_workflow.definition.declare import FlowDeclaration
+from django_workflow.definition.validation import joins
 
 
 def flow_of(entry=None, **steps):

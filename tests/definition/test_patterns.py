@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_workflow.definition.patterns import MAX_LENGTH, MAX_PARTS, PatternError, compiled
+from django_workflow.definition.schemas.patterns import MAX_LENGTH, MAX_PARTS, PatternError, compiled
 
 ATOMS = [
     *"abc1 _.",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from django_workflow import To, When
-from django_workflow.definition import validate
 from django_workflow.definition.declare import FlowDeclaration
+from django_workflow.definition.validation import validate
 from django_workflow.exceptions import DefinitionError
 
 OTHER = "; did you mean 'reserve'?"

@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from django_workflow.definition import documents, schema
+from django_workflow.definition import documents
 from django_workflow.definition.declare import FlowDeclaration
+from django_workflow.definition.schemas import schema
 from django_workflow.exceptions import DefinitionError
 
 ORDER = {
@@ -168,7 +169,7 @@ HEAVY = {
 
 @pytest.mark.parametrize(("heavy", "value", "told"), HEAVY.values(), ids=HEAVY)
 def test_work_on_an_input_has_an_end(heavy, value, told, monkeypatch):
-    monkeypatch.setattr("django_workflow.definition.checking.MOST_WORK", 50_000)
+    monkeypatch.setattr("django_workflow.definition.schemas.checking.MOST_WORK", 50_000)
     assert schema.problems(heavy) == []
     began = time.thread_time()
     found = schema.violations(schema.compiled(heavy), value)
@@ -177,7 +178,7 @@ def test_work_on_an_input_has_an_end(heavy, value, told, monkeypatch):
 
 
 def test_what_was_checked_before_takes_nothing_of_what_is_checked_next(monkeypatch):
-    monkeypatch.setattr("django_workflow.definition.checking.MOST_WORK", 50_000)
+    monkeypatch.setattr("django_workflow.definition.schemas.checking.MOST_WORK", 50_000)
     plain = schema.compiled({"type": "object", "properties": {"a": {"type": "integer"}}})
     for _ in range(3):
         assert "takes more than" in schema.violations(schema.compiled(doubling(30)), 1)[0].message

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_workflow import Otherwise, Retry, To, When
-from django_workflow.definition.declare import FlowDeclaration, FlowOptions, StepDraft, compile_flow
+from django_workflow.definition.declare import FlowDeclaration, compile_flow
 from django_workflow.definition.names import COMMANDS
 from django_workflow.definition.spec import FlowSpec
-from django_workflow.definition.transitions import OUTCOMES
+from django_workflow.definition.written.steps import FlowOptions, StepDraft
+from django_workflow.definition.written.transitions import OUTCOMES
 
 #: What PostgreSQL takes as text.
 TITLES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=5)

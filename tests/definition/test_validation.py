@@ -6,12 +6,13 @@ from itertools import pairwise
 import pytest
 
 from django_workflow import Otherwise, Retry, To, When
-from django_workflow.definition import validate
-from django_workflow.definition.declare import FlowDeclaration, StepDraft, compile_flow
-from django_workflow.definition.expressions import FUNCTIONS
+from django_workflow.definition.declare import FlowDeclaration, compile_flow
+from django_workflow.definition.expressions.native import FUNCTIONS
 from django_workflow.definition.names import NAME_RULE, QUEUE_RULE, RESERVED
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import CALLABLE_PREFIX, Condition
+from django_workflow.definition.validation import validate
+from django_workflow.definition.written.steps import StepDraft
 from django_workflow.exceptions import DefinitionError
 
 

@@ -8,10 +8,12 @@ import pytest
 
 import django_workflow
 from django_workflow import checks, flow_checks
-from django_workflow.definition import documents, expressions, names, validate
+from django_workflow.definition import documents, names
+from django_workflow.definition.expressions import native
+from django_workflow.definition.validation import validate
 from django_workflow.flow import Flow
 from django_workflow.management.workflow import SUBCOMMANDS
-from django_workflow.worker.context import HANDLER_LOGGER, Context
+from django_workflow.worker.jobs.context import HANDLER_LOGGER, Context
 from tests.docs import happenings
 from tests.docs.pages import DOCS
 
@@ -41,7 +43,7 @@ def keys_of(schema):
         ("flows.md", validate.COMMON_OPTIONS | validate.MAP_OPTIONS | {"name", "depends_on"}),
         ("flows.md", names.RESERVED),
         ("flows.md", own(Context) | {"cancelled", "vars"} - {"progress", "events"}),
-        ("expressions.md", set(expressions.FUNCTIONS)),
+        ("expressions.md", set(native.FUNCTIONS)),
         ("documents.md", set(keys_of(documents.SCHEMA))),
         ("commands.md", {path.stem for path in COMMANDS.glob("*.py")} - {"__init__"}),
         ("commands.md", {item.name for item in SUBCOMMANDS}),

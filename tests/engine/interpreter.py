@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django_workflow.definition.spec import MAP, FlowSpec
-from django_workflow.engine.decisions import (
+from django_workflow.engine.routing.decide import decide
+from django_workflow.engine.routing.facts import (
     OUTERMOST,
     Activation,
     Arrived,
@@ -22,7 +23,6 @@ from django_workflow.engine.decisions import (
     Unfired,
     Variables,
 )
-from django_workflow.engine.routing import decide
 from django_workflow.statuses import FAILED, RUNNING, SKIPPED, SUCCEEDED
 
 

@@ -8,10 +8,21 @@ import pytest
 from django.db import InterfaceError, connection
 
 from django_workflow import db, queue, testing
-from django_workflow.engine import arrivals, diagnosis, publish, start, timers
+from django_workflow.engine.due import (
+    arrivals,
+    deadlines,
+    delayed_tasks,
+    lost_local_runs,
+    lost_messages,
+    scheduled_runs,
+)
+from django_workflow.engine.removal import retention
+from django_workflow.engine.stored import versions
+from django_workflow.engine.verbs import start
 from django_workflow.models import Run, Task
-from django_workflow.worker import keeper as keeping
-from django_workflow.worker.keeper import Keeper
+from django_workflow.read import doctor
+from django_workflow.worker.loops import keeper as keeping
+from django_workflow.worker.loops.keeper import Keeper
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOUR = timedelta(hours=1)
@@ -21,7 +32,7 @@ PAST = "2020-01-01T00:00Z"
 @pytest.fixture(autouse=True)
 def _queues(workflow_queues):
     yield
-    publish.restore_queues()
+    versions.restore_queues()
 
 
 @pytest.fixture
@@ -51,11 +62,11 @@ def drop_queue():
 @pytest.fixture
 def cannot_be_restored(monkeypatch):
     """As where the role may not create tables."""
-    monkeypatch.setattr(publish, "restore_queues", lambda: 0)
+    monkeypatch.setattr(versions, "restore_queues", lambda: 0)
 
 
 def texts(level):
-    return [finding.text for finding in diagnosis.examine() if finding.level == level]
+    return [finding.text for finding in doctor.examine() if finding.level == level]
 
 
 @pytest.mark.usefixtures("cannot_be_restored")
@@ -63,7 +74,7 @@ def test_delayed_tasks_of_a_queue_without_table_keep_no_others(pair, drop_queue)
     runs = [flow.start() for flow in pair for _ in range(2)]
     Task.objects.filter(status="queued").update(message_id=None, due_at=PAST)
     drop_queue()
-    assert timers.send_due_tasks() == 2
+    assert delayed_tasks.send_due_tasks() == 2
     testing.run_until_idle()
     assert [run.status for run in runs] == ["running", "running", "succeeded", "succeeded"]
 
@@ -73,7 +84,7 @@ def test_scheduled_runs_that_begin_in_a_queue_without_table_keep_no_others(pair,
     runs = [flow.start(delay=HOUR) for flow in pair]
     Run.objects.filter(status="scheduled").update(due_at=PAST)
     drop_queue()
-    assert start.begin_due() == 1
+    assert scheduled_runs.begin_due() == 1
     assert [run.status for run in runs] == ["scheduled", "running"]
 
 
@@ -82,7 +93,7 @@ def test_repair_of_a_queue_without_table_keeps_no_others(pair, drop_queue):
     runs = [flow.start() for flow in pair]
     queue.purge("kept")
     drop_queue()
-    timers.reconcile()
+    lost_messages.reconcile()
     testing.run_until_idle()
     assert [run.status for run in runs] == ["running", "succeeded"]
 
@@ -93,7 +104,7 @@ def test_runs_of_a_queue_without_table_can_be_ended(pair, drop_queue):
     drop_queue()
     cancelled.cancel("enough")
     Run.objects.filter(pk__in=(lost.id, kept.id)).update(deadline_at=PAST)
-    assert timers.end_overdue_runs() == 2
+    assert deadlines.end_overdue_runs() == 2
     assert [run.status for run in (lost, kept, cancelled)] == ["timed_out", "timed_out", "cancelled"]
 
 
@@ -129,7 +140,7 @@ def poisoned(pair):
             "UPDATE django_workflow_flowversion SET spec = '{\"steps\": 5}' WHERE id = %s", [runs[0].run.version_id]
         )
         cursor.execute("SET session_replication_role = 'origin'")
-    publish.published.forget()
+    versions.published.forget()
     Run.objects.filter(status="scheduled").update(due_at=PAST)
     return runs
 
@@ -148,8 +159,8 @@ def test_a_run_whose_version_cannot_be_read_keeps_no_other_from_beginning(poison
             "SET session_replication_role = 'replica'; DELETE FROM django_workflow_flowversion"
             f" WHERE id = {poisoned[0].run.version_id}; SET session_replication_role = 'origin'"
         )
-    assert start.begin_due() == 1
-    assert start.begin_due() == 0
+    assert scheduled_runs.begin_due() == 1
+    assert scheduled_runs.begin_due() == 0
     assert [run.status for run in poisoned] == ["scheduled", "running"]
     assert caplog.text.count("cannot be read by this release") == 1, "it is told once, not each two seconds"
     assert arrivals.arrive_due() == 0
@@ -162,10 +173,10 @@ def test_a_version_that_could_not_be_read_now_is_not_taken_for_unreadable(single
         raise InterfaceError("connection already closed")
 
     with monkeypatch.context() as broken:
-        broken.setattr(publish, "spec_of", cut_off)
+        broken.setattr(versions, "spec_of", cut_off)
         with pytest.raises(InterfaceError):
-            publish.readable_spec(single_version)
-    assert publish.readable_spec(single_version) is not None
+            versions.readable_spec(single_version)
+    assert versions.readable_spec(single_version) is not None
 
 
 def test_doctor_tells_of_scheduled_runs_that_nobody_begins(poisoned):
@@ -177,7 +188,7 @@ def test_a_run_that_cannot_be_ended_keeps_no_other(pair):
     Run.objects.filter(pk__in=(bad.id, good.id)).update(deadline_at=PAST)
     refuse("django_workflow_run", f"NEW.id = '{bad.id}' AND NEW.status = 'timed_out'")
     try:
-        assert timers.end_overdue_runs() == 2
+        assert deadlines.end_overdue_runs() == 2
     finally:
         db.run_script("DROP FUNCTION refuse CASCADE")
     assert [run.status for run in (bad, good)] == ["running", "timed_out"]
@@ -190,7 +201,7 @@ def test_an_old_run_that_a_table_of_the_site_refers_to_keeps_no_other(pair):
     db.run_script("CREATE TABLE invoice (run_id uuid REFERENCES django_workflow_run DEFERRABLE INITIALLY DEFERRED)")
     try:
         db.execute("INSERT INTO invoice VALUES (%s)", [old[0].id])
-        timers.prune(HOUR)
+        retention.prune(HOUR)
         assert list(Run.objects.values_list("pk", flat=True)) == [old[0].id]
     finally:
         db.run_script("DROP TABLE invoice")
@@ -201,7 +212,7 @@ def test_a_local_run_that_cannot_be_ended_keeps_no_other(pair):
     bad, good = (start.start(flow.current_spec(), requests)[0] for flow in pair)
     refuse("django_workflow_run", f"NEW.id = '{bad}' AND NEW.status = 'failed'")
     try:
-        assert timers.end_lost_local_runs() == 1
+        assert lost_local_runs.end_lost_local_runs() == 1
     finally:
         db.run_script("DROP FUNCTION refuse CASCADE")
     assert Run.objects.get(pk=good).status == "failed"
@@ -219,7 +230,15 @@ def refuse(table: str, when: str) -> None:
 # duties
 
 
-@pytest.mark.parametrize("name", ["restore_queues", "end_lost_local_runs", "reconcile", "prune"])
+REPAIRS = {
+    "restore_queues": keeping.lost_messages,
+    "end_lost_local_runs": keeping.lost_local_runs,
+    "reconcile": keeping.lost_messages,
+    "prune": keeping.retention,
+}
+
+
+@pytest.mark.parametrize("name", REPAIRS)
 def test_a_repair_that_fails_leaves_the_others_to_be_done(pair, name, monkeypatch, settings):
     settings.DJANGO_WORKFLOW = {"RETENTION": HOUR}
     done = []
@@ -228,8 +247,8 @@ def test_a_repair_that_fails_leaves_the_others_to_be_done(pair, name, monkeypatc
         done.append("refused")
         raise ValueError("what nobody thought of")
 
-    for other in ("restore_queues", "end_lost_local_runs", "reconcile", "prune"):
-        monkeypatch.setattr(keeping.timers, other, refused if other == name else lambda *args: done.append(1) or 0)
+    for other, module in REPAIRS.items():
+        monkeypatch.setattr(module, other, refused if other == name else lambda *args: done.append(1) or 0)
     Keeper().round()
     assert (done.count("refused"), done.count(1)) == (1, 3)
 
@@ -238,7 +257,7 @@ def test_a_duty_that_loses_its_connection_each_time_leaves_the_others_to_be_done
     def cut():
         return len(db.rows("SELECT pg_terminate_backend(pg_backend_pid())"))
 
-    monkeypatch.setattr(start, "begin_due", cut)
+    monkeypatch.setattr(scheduled_runs, "begin_due", cut)
     overdue, scheduled = pair[0].start(), pair[1].start(delay=HOUR)
     Run.objects.filter(pk=overdue.id).update(deadline_at=PAST)
     Run.objects.filter(pk=scheduled.id).update(due_at=PAST)

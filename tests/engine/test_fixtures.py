@@ -11,7 +11,8 @@ from django.db import IntegrityError, connections, transaction
 from django.test import TransactionTestCase
 
 from django_workflow import FlowBuilder, NotSupported, When, db, queue, testing
-from django_workflow.engine import publish
+from django_workflow.engine.due import lost_messages
+from django_workflow.engine.stored import versions
 from django_workflow.ids import uuid7
 from django_workflow.models import Event, FlowDefinition, FlowVersion, Run, StepRun, Task, Variables
 from tests.emptying import empty_tables
@@ -65,7 +66,7 @@ def test_a_dump_of_the_site_loads_into_an_emptied_database_and_work_goes_on(loop
     load(text, tmp_path)
     assert {model: set(rows) >= set(before[model]) for model, rows in rows_of(*ALL).items()} == dict.fromkeys(ALL, True)
     assert ended.result().output == {"each": [1, 2, 3]}
-    testing.timers.reconcile()
+    lost_messages.reconcile()
     later = looping.start(3)
     testing.run_until_idle()
     assert {run.status for run in (waiting, later)} == {"succeeded"}
@@ -118,10 +119,10 @@ def test_the_id_of_a_version_names_its_definition_in_every_database(make_flow):
     one, other = make_flow(), make_flow()
     for flow in (one, other):
         flow.step(lambda: 1, name="only")
-    ids = {flow.slug: publish.version_of(flow.spec) for flow in (one, other)}
+    ids = {flow.slug: versions.version_of(flow.spec) for flow in (one, other)}
     empty_tables(TransactionTestCase())
-    publish.published.forget()
-    assert {flow.slug: publish.version_of(flow.spec) for flow in (other, one)} == ids
+    versions.published.forget()
+    assert {flow.slug: versions.version_of(flow.spec) for flow in (other, one)} == ids
 
 
 def test_a_start_after_a_restore_does_not_use_a_version_that_went_with_it(make_flow):
@@ -129,9 +130,9 @@ def test_a_start_after_a_restore_does_not_use_a_version_that_went_with_it(make_f
     for flow in (one, other):
         flow.step(lambda: 1, name="only")
     one.start()
-    remembered = dict(publish.published.versions), dict(publish.published.specs), set(publish.published.queues)
+    remembered = dict(versions.published.versions), dict(versions.published.specs), set(versions.published.queues)
     empty_tables(TransactionTestCase())
-    publish.published.versions, publish.published.specs, publish.published.queues = remembered
+    versions.published.versions, versions.published.specs, versions.published.queues = remembered
     with transaction.atomic():
         run = one.start()
         kept = other.start()
@@ -172,7 +173,7 @@ def test_a_sequence_that_was_not_restored_with_its_rows_catches_up(looping):
     """What a copy of the rows alone leaves behind."""
     looping.start()
     run = looping.start()
-    publish.published.forget()
+    versions.published.forget()
     for table in ("task", "steprun", "variables"):
         db.rows("SELECT setval(pg_get_serial_sequence(%s, 'id'), 1)", [f"django_workflow_{table}"])
     testing.run_until_idle()

@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 
-from django_workflow.engine.folding import Folding
+from django_workflow.engine.reporting.folding import Folding
 
 
 class Clock:

@@ -10,8 +10,8 @@ from django.db import connection
 
 from django_workflow import Retry, db, testing
 from django_workflow.db import sessions, wire
-from django_workflow.engine import claim, outcome
-from django_workflow.engine.settle import settle
+from django_workflow.engine.settling.settle import settle
+from django_workflow.engine.tasks import claim, outcome
 from tests.plans import EXPLAINABLE
 
 SMALL, LARGE = 40, 160

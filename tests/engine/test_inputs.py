@@ -3,7 +3,7 @@
 import pytest
 
 from django_workflow.definition.registry import Handler
-from django_workflow.engine.inputs import wire
+from django_workflow.worker.jobs.handler_arguments import wire
 
 
 def wired(function, skipped=(), **values):

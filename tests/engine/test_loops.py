@@ -8,8 +8,8 @@ import pytest
 from django.db import connection
 
 from django_workflow import Flow, Otherwise, Retry, Skip, To, When, testing
-from django_workflow.engine import claim, outcome
-from django_workflow.engine.settle import settle
+from django_workflow.engine.settling.settle import settle
+from django_workflow.engine.tasks import claim, handoff, outcome
 from django_workflow.models import Arrival, Event, StepRun, Variables
 
 pytestmark = pytest.mark.django_db
@@ -101,7 +101,7 @@ def test_a_taken_step_takes_the_same_as_a_claimed_one():
     flow.step(name="probe", next=[To("report"), When("iteration < 3", to="probe")])(lambda ctx: ctx.iteration)
     flow.step(name="report")(lambda probe: None)
     flow.start()
-    taker = claim.Taker(None, 60.0, frozenset(["default"]), 2, lambda spec, step: True)
+    taker = handoff.Taker(None, 60.0, frozenset(["default"]), 2, lambda spec, step: True)
     report, again = settle([outcome.succeeded(take()["probe"], "1")], taker=taker).taken
     settle([outcome.succeeded(again, "2")])
     claimed = take()["report"]  # together with the third pass of the other one, which runs

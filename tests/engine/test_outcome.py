@@ -2,7 +2,7 @@
 
 import pytest
 
-from django_workflow.engine.outcome import MAX_MESSAGE, MAX_TRACEBACK, ErrorRecord
+from django_workflow.engine.tasks.outcome import MAX_MESSAGE, MAX_TRACEBACK, ErrorRecord
 
 
 class PaymentError(Exception):

@@ -9,11 +9,12 @@ from django.contrib.auth.models import Group
 from django.db import DatabaseError
 
 from django_workflow import Retry, To, testing
-from django_workflow.engine import arrivals, claim, outcome, start
-from django_workflow.engine.settle import settle
+from django_workflow.engine.due import arrivals, scheduled_runs
+from django_workflow.engine.settling.settle import settle
+from django_workflow.engine.tasks import claim, outcome
 from django_workflow.models import Attempt, Task
-from django_workflow.worker import pile
-from django_workflow.worker.pile import Pile
+from django_workflow.worker.dispatching import unsettled
+from django_workflow.worker.dispatching.unsettled import UnsettledOutcomes
 from tests.races.verbs import assert_nothing_is_left_open
 from tests.trouble import PASSING, UNFIT, trouble
 
@@ -37,7 +38,7 @@ def take():
 
 
 def pile_of(tasks):
-    made = Pile()
+    made = UnsettledOutcomes()
     for task in tasks:
         made.add(outcome.succeeded(task, "1"))
     return made
@@ -64,7 +65,7 @@ def test_a_success_that_cannot_be_settled_now_is_settled_later(once, code):
 
 @pytest.mark.parametrize("code", [*PASSING[:2], UNFIT[0]])
 def test_one_outcome_that_is_refused_for_no_fault_of_its_own_waits_alone(once, code, monkeypatch):
-    monkeypatch.setattr(pile, "RETRIES", (0.0, 0.0))
+    monkeypatch.setattr(unsettled, "RETRIES", (0.0, 0.0))
     poison, *others = once.start_many(range(9))
     tasks = sorted(take(), key=lambda task: task.run_id == poison.id)
     made = pile_of(tasks)
@@ -80,23 +81,23 @@ def test_one_outcome_that_is_refused_for_no_fault_of_its_own_waits_alone(once, c
 
 
 def test_what_is_put_aside_is_tried_less_and_less_often(once, monkeypatch):
-    monkeypatch.setattr(pile, "RETRIES", (60.0, 600.0))
+    monkeypatch.setattr(unsettled, "RETRIES", (60.0, 600.0))
     run = once.start(1)
     made = pile_of(take())
     with trouble("57014", ENDS):
         made.settle(None)
     assert made.settle_one_aside() is None
-    assert made.due_at() > pile.time.monotonic() + 50.0
+    assert made.due_at() > unsettled.time.monotonic() + 50.0
     made.hurry()
     made.settle(None)
     assert run.status == "succeeded"
 
 
 def test_a_later_outcome_of_an_attempt_does_not_overtake_one_that_is_put_aside(once, monkeypatch):
-    monkeypatch.setattr(pile, "RETRIES", (0.0, 0.0))
+    monkeypatch.setattr(unsettled, "RETRIES", (0.0, 0.0))
     run = once.start(1)
     (task,) = take()
-    made = Pile()
+    made = UnsettledOutcomes()
     made.add(outcome.timed_out(task, 1.0))
     with trouble("57014", ENDS):
         made.settle(None)
@@ -113,9 +114,9 @@ def test_a_scheduled_run_whose_begin_cannot_be_now_begins_later(once, code):
     first, poison, last = once.start_many(range(3), delay=HOUR)
     testing.advance(HOUR)
     with trouble(code, f"new.run_id = '{poison.id}'", times=2):
-        assert start.begin_due() == 2
+        assert scheduled_runs.begin_due() == 2
         assert [first.status, poison.status, last.status] == ["running", "scheduled", "running"]
-        assert start.begin_due() == 1
+        assert scheduled_runs.begin_due() == 1
     testing.run_until_idle()
     assert [run.status for run in (first, poison, last)] == ["succeeded"] * 3
     assert_nothing_was_counted()

@@ -9,9 +9,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from django_workflow import Retry, To, When, db, testing
-from django_workflow.engine import claim, timers
-from django_workflow.engine.settle import settle
-from django_workflow.worker.keeper import Keeper
+from django_workflow.engine.due import agenda, deadlines, delayed_tasks, lost_local_runs, lost_messages
+from django_workflow.engine.removal import retention
+from django_workflow.engine.settling.settle import settle
+from django_workflow.engine.tasks import claim, leases
+from django_workflow.worker.loops.keeper import Keeper
 from tests.plans import scanned
 
 
@@ -43,8 +45,8 @@ def test_no_statement_of_a_runs_life_scans_a_hot_table(story, crowded):
         story.start(1, idempotency_key="a")
         story.start(delay=timedelta(hours=1))
         tasks = claim.claim("default", 100, slots=1, lease=60)
-        claim.begin(tasks)
-        claim.heartbeat(tasks, 60, {task.id: 0.5 for task in tasks})
+        leases.begin(tasks)
+        leases.heartbeat(tasks, 60, {task.id: 0.5 for task in tasks})
         settle([testing.perform(task) for task in tasks])
         for _ in range(3):
             testing.run_until_idle()
@@ -104,14 +106,14 @@ def test_no_statement_of_the_keeper_scans_a_hot_table(story, crowded):
     testing.clean_queues()
     with CaptureQueriesContext(connection) as captured:
         Keeper().round()
-        timers.send_due_tasks()
-        timers.end_overdue_runs()
-        timers.end_lost_local_runs()
-        timers.reconcile()
-        timers.prune(timedelta(days=400))
-        timers.prune(timedelta(0), limit=2)
-        timers.has_delayed_tasks(["default"])
-        timers.has_delayed_arrivals(["default"])
+        delayed_tasks.send_due_tasks()
+        deadlines.end_overdue_runs()
+        lost_local_runs.end_lost_local_runs()
+        lost_messages.reconcile()
+        retention.prune(timedelta(days=400))
+        retention.prune(timedelta(0), limit=2)
+        agenda.has_delayed_tasks(["default"])
+        agenda.has_delayed_arrivals(["default"])
     db.close()
     assert scanned(query["sql"] for query in captured.captured_queries) == {}
 

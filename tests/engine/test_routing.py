@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_workflow.definition.declare import StepDraft, compile_flow
+from django_workflow.definition.declare import compile_flow
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import Condition, FlowSpec, StepSpec, TransitionSpec
-from django_workflow.engine.decisions import Arrived, Generation, RunState
-from django_workflow.engine.routing import RunFacts, StepEnd, decide
+from django_workflow.definition.written.steps import StepDraft
+from django_workflow.engine.routing.decide import decide
+from django_workflow.engine.routing.facts import Arrived, Generation, RunFacts, RunState, StepEnd
 from django_workflow.statuses import FAILED, RUNNING, SKIPPED, SUCCEEDED
 from tests.engine.interpreter import CASCADES, FAILS, SKIPS, Noted, Play
 

@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 
 from django_workflow import Retry, testing
-from django_workflow.engine import claim, standing
+from django_workflow.engine.tasks import claim
 from django_workflow.models import Run, Task, Worker
+from django_workflow.read import durations
 
 HOUR = timedelta(hours=1)
 
@@ -25,7 +26,7 @@ def serve(db):
 
 def standing_of(handle):
     run = Run.objects.get(pk=handle.id)
-    return run, standing.read([run])[run.pk]
+    return run, durations.read([run])[run.pk]
 
 
 def begin():
@@ -37,7 +38,7 @@ def begin():
 def test_a_run_that_no_worker_began_waits_since_it_started(flow, db):
     flow.step(name="only")(lambda: 1)
     run, told = standing_of(flow.start())
-    assert told.spans == standing.Spans(None, run.started_at, None)
+    assert told.spans == durations.Spans(None, run.started_at, None)
 
 
 def test_a_run_began_with_its_first_task_and_not_when_it_started(flow, db):
@@ -46,7 +47,7 @@ def test_a_run_began_with_its_first_task_and_not_when_it_started(flow, db):
     task = begin()
     run, told = standing_of(handle)
     assert run.started_at < task.begun_at
-    assert told.spans == standing.Spans(task.begun_at, run.started_at, task.begun_at, task.begun_at, None)
+    assert told.spans == durations.Spans(task.begun_at, run.started_at, task.begun_at, task.begun_at, None)
 
 
 def test_it_began_with_the_first_attempt_also_where_that_failed(flow, db):
@@ -67,7 +68,7 @@ def test_what_a_retry_carries_over_did_not_begin_in_it(flow, db):
     handle = flow.start()
     testing.run_until_idle()
     run, told = standing_of(handle.retry())
-    assert told.spans == standing.Spans(None, run.started_at, None)
+    assert told.spans == durations.Spans(None, run.started_at, None)
 
 
 def test_the_clock_of_a_paused_run_stands_still_and_leaves_the_pause_out_afterwards(flow, db):

@@ -9,9 +9,13 @@ from django.apps import apps
 from django.db import transaction
 
 from django_workflow import Retry, RetryAfter, To, db, queue, testing
-from django_workflow.engine import arrivals, claim, publish, start, timers
-from django_workflow.engine.start import StartRequest
-from django_workflow.engine.timers import Due
+from django_workflow.engine.due import agenda, arrivals, deadlines, delayed_tasks, lost_messages, scheduled_runs
+from django_workflow.engine.due.agenda import Due
+from django_workflow.engine.removal import retention
+from django_workflow.engine.stored import versions
+from django_workflow.engine.tasks import claim
+from django_workflow.engine.verbs import start
+from django_workflow.engine.verbs.start import StartRequest
 from django_workflow.models import (
     Arrival,
     Attempt,
@@ -31,7 +35,7 @@ from django_workflow.models import (
     Variables,
     Worker,
 )
-from django_workflow.worker.keeper import CANDIDATE_EVERY, Keeper
+from django_workflow.worker.loops.keeper import CANDIDATE_EVERY, Keeper
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -67,31 +71,31 @@ def ago(run_id, time):
 def test_delayed_task_is_sent_when_it_is_due_and_not_before(waiting, db):
     handle = waiting.start()
     testing.run_until_idle()
-    assert (timers.send_due_tasks(), depth()) == (0, 0)
+    assert (delayed_tasks.send_due_tasks(), depth()) == (0, 0)
     Task.objects.update(due_at="2020-01-01T00:00Z")
-    assert timers.send_due_tasks() == 1
+    assert delayed_tasks.send_due_tasks() == 1
     assert Task.objects.get(run_id=handle.id).message_id is not None
-    assert (timers.send_due_tasks(), depth()) == (0, 1)
+    assert (delayed_tasks.send_due_tasks(), depth()) == (0, 1)
 
 
 def test_due_task_of_a_local_run_is_left_to_its_process(waiting, db):
     run_id = start.start(waiting.current_spec(), [StartRequest(is_local=True)])[0]
     Task.objects.of_run(run_id).update(due_at="2020-01-01T00:00Z")
-    assert (timers.send_due_tasks(), depth()) == (0, 0)
+    assert (delayed_tasks.send_due_tasks(), depth()) == (0, 0)
 
 
 def test_what_is_due_tells_what_and_when(simple, waiting, db):
-    assert timers.what_is_due() == Due(*[False] * 5, None)
+    assert agenda.what_is_due() == Due(*[False] * 5, None)
     waiting.start()
     testing.run_until_idle()
     waiting.start(delay=HOUR / 2)
-    due = timers.what_is_due()
+    due = agenda.what_is_due()
     assert due == Due(*[False] * 5, due.seconds_to_next)
     assert due.seconds_to_next == pytest.approx(1800, abs=10)
     Run.objects.filter(status="scheduled").update(due_at="2020-01-01T00:00Z")
     Run.objects.filter(status="running").update(deadline_at="2020-01-01T00:00Z")
     Task.objects.update(due_at="2020-01-01T00:00Z")
-    due = timers.what_is_due()
+    due = agenda.what_is_due()
     assert (due.tasks, due.runs, due.deadlines) == (True, True, True)
 
 
@@ -134,11 +138,11 @@ def test_a_scheduled_run_that_the_database_refuses_fails_alone(simple, db):
     first, poison, last = simple.start_many(range(3), delay=HOUR)
     refuse_tasks_of(poison)
     testing.advance(HOUR)
-    assert start.begin_due() == 3
+    assert scheduled_runs.begin_due() == 3
     assert [first.status, poison.status, last.status] == ["running", "failed", "running"]
     assert "refused" in poison.result().error["message"]
     assert Event.objects.filter(run_id=poison.id, type="run.failed").count() == 1
-    assert start.begin_due() == 0
+    assert scheduled_runs.begin_due() == 0
 
 
 def test_a_run_whose_delayed_arrival_the_database_refuses_fails_alone(make_flow, db):
@@ -166,7 +170,7 @@ def test_arrivals_of_versions_that_others_decide_do_not_keep_these_waiting(make_
     testing.run_until_idle()
     testing.advance(HOUR)
     foreign = handles[0].run.version_id
-    monkeypatch.setattr(publish, "can_decide", lambda version_id: version_id != foreign)
+    monkeypatch.setattr(versions, "can_decide", lambda version_id: version_id != foreign)
     assert [arrivals.arrive_due(limit=1) for _ in range(3)] == [1, 1, 0]
     monkeypatch.undo()
     assert arrivals.arrive_due() == 2
@@ -176,19 +180,19 @@ def test_overdue_run_is_ended_with_all_its_rows(waiting, db):
     handle = waiting.start()
     testing.run_until_idle()
     Run.objects.update(deadline_at="2020-01-01T00:00Z")
-    assert timers.end_overdue_runs() == 1
+    assert deadlines.end_overdue_runs() == 1
     testing.assert_settled(handle, "timed_out", steps={"later": "cancelled"})
     assert Event.objects.filter(run_id=handle.id, type="run.timed_out").count() == 1
-    assert timers.end_overdue_runs() == 0
+    assert deadlines.end_overdue_runs() == 0
 
 
 def test_overdue_runs_end_beside_one_that_nobody_here_could_begin(simple, waiting, monkeypatch, db):
     foreign, handle = simple.start(delay=HOUR), waiting.start()
     Run.objects.update(deadline_at="2020-01-01T00:00Z")
     Run.objects.filter(pk=foreign.id).update(due_at="2020-01-01T00:00Z")
-    monkeypatch.setattr(publish, "can_decide", lambda version_id: False)
-    assert start.begin_due() == 0
-    assert timers.end_overdue_runs() == 2
+    monkeypatch.setattr(versions, "can_decide", lambda version_id: False)
+    assert scheduled_runs.begin_due() == 0
+    assert deadlines.end_overdue_runs() == 2
     assert (foreign.status, handle.status) == ("timed_out", "timed_out")
 
 
@@ -196,7 +200,7 @@ def test_reconcile_sends_anew_for_tasks_whose_message_is_gone(simple, db):
     handles = simple.start_many(range(5))
     testing.clean_queues()
     assert testing.run_until_idle() == 0
-    assert timers.reconcile() is None
+    assert lost_messages.reconcile() is None
     assert depth() == 5
     testing.run_until_idle()
     assert all(handle.status == "succeeded" for handle in handles)
@@ -207,7 +211,7 @@ def test_reconcile_leaves_alone_what_has_its_message(simple, waiting, make_flow,
     other.step(name="only")(lambda: None)
     other.start_many(range(3))
     before = list(Task.objects.values_list("id", "message_id"))
-    timers.reconcile()
+    lost_messages.reconcile()
     assert list(Task.objects.values_list("id", "message_id")) == before
     assert depth() == 3
 
@@ -215,7 +219,7 @@ def test_reconcile_leaves_alone_what_has_its_message(simple, waiting, make_flow,
 def test_reconcile_does_not_send_before_a_task_is_due(waiting, db):
     handle = waiting.start()
     testing.run_until_idle()
-    timers.reconcile()
+    lost_messages.reconcile()
     assert depth() == 0
     assert Task.objects.get(run_id=handle.id).message_id is None
 
@@ -224,7 +228,7 @@ def test_message_of_a_running_task_is_replaced_by_one_that_stays_hidden_for_a_le
     handle = simple.start()
     (task,) = claim.claim("default", 1, slots=1, lease=60)
     testing.clean_queues()
-    timers.reconcile()
+    lost_messages.reconcile()
     assert queue.depth("default")[:2] == (0, 1)
     testing.settle([testing.perform(task)])
     assert handle.status == "succeeded"
@@ -235,7 +239,7 @@ def test_reconcile_goes_through_all_runs_in_batches(simple, db):
     testing.clean_queues()
     after, rounds = None, 0
     while True:
-        after = timers.reconcile(after, limit=2)
+        after = lost_messages.reconcile(after, limit=2)
         rounds += 1
         if after is None:
             break
@@ -254,12 +258,12 @@ def test_prune_deletes_old_runs_whole(flow, db):
     Worker.objects.create(hostname="gone", pid=1, concurrency=1, lease_seconds=1, heartbeat_at="2020-01-01T00:00Z")
     ago(old, 8 * DAY)
     assert {model.__name__ for model in kept_by_retention() if not model.objects.exists()} == set()
-    assert timers.prune(7 * DAY) == 1
+    assert retention.prune(7 * DAY) == 1
     assert [run.pk for run in Run.objects.all()] == [young]
     for model in (StepRun, Arrival, Variables, Task, Attempt, Event, TaskLog, Dismissal):
         assert set(model.objects.values_list("run_id", flat=True)) == {young}, model
     ago(young, 8 * DAY)
-    timers.prune(7 * DAY)
+    retention.prune(7 * DAY)
     assert {model.__name__: model.objects.count() for model in kept_by_retention() if model.objects.exists()} == {}
 
 
@@ -272,7 +276,7 @@ def test_prune_keeps_unsettled_runs_however_old(waiting, db):
     handle = waiting.start()
     db_run = Run.objects.filter(pk=handle.id)
     db_run.update(created_at="2020-01-01T00:00Z", started_at="2020-01-01T00:00Z")
-    assert timers.prune(DAY) == 0
+    assert retention.prune(DAY) == 0
     assert db_run.exists()
 
 
@@ -280,16 +284,16 @@ def test_prune_works_in_batches_oldest_first(simple, db):
     ids = [simple.execute().run_id for _ in range(5)]
     for days, run_id in enumerate(ids, start=10):
         ago(run_id, days * DAY)
-    assert timers.prune(DAY, limit=2) == 2
+    assert retention.prune(DAY, limit=2) == 2
     assert set(Run.objects.values_list("pk", flat=True)) == set(ids[:3])
-    assert timers.prune(DAY, limit=10) == 3
+    assert retention.prune(DAY, limit=10) == 3
 
 
 def test_dry_run_counts_and_deletes_nothing(simple, db):
     for _ in range(3):
         ago(simple.execute().run_id, 2 * DAY)
     simple.execute()
-    assert timers.prune(DAY, limit=1, dry_run=True) == 3
+    assert retention.prune(DAY, limit=1, dry_run=True) == 3
     assert Run.objects.count() == 4
 
 
@@ -333,7 +337,7 @@ def test_a_duty_of_the_keeper_that_fails_leaves_the_others_to_be_done(
     def begin_due():
         raise ValueError("what nobody thought of")
 
-    monkeypatch.setattr(start, "begin_due", begin_due)
+    monkeypatch.setattr(scheduled_runs, "begin_due", begin_due)
     scheduled, overdue = simple.start(delay=HOUR), waiting.start()
     Run.objects.filter(pk=scheduled.id).update(due_at="2020-01-01T00:00Z")
     Run.objects.filter(pk=overdue.id).update(deadline_at="2020-01-01T00:00Z")
@@ -346,7 +350,7 @@ def test_a_duty_of_the_keeper_that_fails_leaves_the_others_to_be_done(
 
 
 def test_keeper_repairs_now_and_then(simple, workflow_queues, settings, monkeypatch):
-    monkeypatch.setattr("django_workflow.worker.keeper.REPAIR_EVERY", 0.0)
+    monkeypatch.setattr("django_workflow.worker.loops.keeper.REPAIR_EVERY", 0.0)
     settings.DJANGO_WORKFLOW = {"RETENTION": DAY}
     old = simple.execute().run_id
     ago(old, 2 * DAY)

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from django_workflow import Otherwise, To, When
-from django_workflow.definition.declare import FlowOptions, StepDraft, compile_flow
-from django_workflow.definition.language import Native
+from django_workflow.definition.declare import compile_flow
+from django_workflow.definition.expressions.language import Native
 from django_workflow.definition.registry import registry
+from django_workflow.definition.written.steps import FlowOptions, StepDraft
 from django_workflow.statuses import FAILED, SKIPPED, SUCCEEDED
 from tests.engine.interpreter import CASCADES, FAILS, SKIPS, Play
 

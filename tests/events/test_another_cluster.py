@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from django_workflow import WorkflowError, db, follow, listen, recent_messages, send_with_notify
-from django_workflow.engine import diagnosis
 from django_workflow.events import renumbering
 from django_workflow.ids import uuid7
 from django_workflow.models import Event, Message, Renumbering
-from django_workflow.worker.keeper import Keeper
+from django_workflow.read import doctor
+from django_workflow.worker.loops.keeper import Keeper
 from tests.events.test_stored import tell
 
 #: How far the old cluster was ahead of the new one.
@@ -92,10 +92,10 @@ def test_without_a_repair_nothing_is_heard_and_doctor_says_so(run_id):
     with listen("news", after=(0, 0), timeout=0) as listener:
         send_with_notify("news", "new")
         assert texts(listener) == ["new"]
-    told = [finding for finding in diagnosis.examine() if "another cluster" in finding.text]
+    told = [finding for finding in doctor.examine() if "another cluster" in finding.text]
     assert [finding.text[:25] for finding in told] == ["3 events and 1 messages h"]
     assert renumbering.repair() == 2
-    assert not [finding for finding in diagnosis.examine() if "another cluster" in finding.text]
+    assert not [finding for finding in doctor.examine() if "another cluster" in finding.text]
     assert renumbering.repair() == 0, "it is done once"
 
 
@@ -177,7 +177,7 @@ def test_rows_of_an_open_transaction_are_never_shifted_and_their_cursors_stay_go
         tell(run_id, "mine.open")
         latest = Event.objects.order_by("-id")[0]
         assert renumbering.repair() == 0
-        assert not [finding for finding in diagnosis.examine() if "another cluster" in finding.text]
+        assert not [finding for finding in doctor.examine() if "another cluster" in finding.text]
         with follow(after=latest.cursor, timeout=0) as events:
             assert list(events) == []
     assert Event.objects.get(pk=latest.pk).xid == latest.xid

@@ -6,8 +6,8 @@ import pytest
 from django.db import transaction
 
 from django_workflow import RunHandle, db, follow, testing
-from django_workflow.engine import records
-from django_workflow.engine.settle import lock_runs
+from django_workflow.engine.stored.locking import lock_runs
+from django_workflow.engine.writing import event_log
 from django_workflow.models import Event, Run
 from tests.events.conftest import cut
 from tests.waiting import eventually
@@ -28,7 +28,7 @@ def types(events):
 def tell(run_id, *kinds):
     """Write events of a run as the verbs do, under its lock."""
     lock_runs([run_id], wait_ms=5_000)
-    log = records.EventLog()
+    log = event_log.EventLog()
     for kind in kinds:
         log.run(run_id, kind)
     log.write()

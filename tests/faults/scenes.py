@@ -19,16 +19,17 @@ from django.db import connections
 
 from django_workflow import Flow, Otherwise, Retry, Skip, To, When, db, queue, testing
 from django_workflow.definition.registry import registry
-from django_workflow.engine import claim, control, outcome
-from django_workflow.engine.settle import settle
+from django_workflow.engine.settling.settle import settle
+from django_workflow.engine.tasks import claim, outcome
+from django_workflow.engine.verbs import cancel
 from django_workflow.models import Attempt, Event, FlowDefinition, Run, StepRun, Task, TaskLog
 from django_workflow.runs import handle
 from django_workflow.worker import registration
-from django_workflow.worker.capture import LogLine
-from django_workflow.worker.dispatcher import Dispatcher
-from django_workflow.worker.heart import Heart
-from django_workflow.worker.keeper import Keeper
-from django_workflow.worker.logs import LogWriter
+from django_workflow.worker.dispatching.dispatcher import Dispatcher
+from django_workflow.worker.logs.capture import LogLine
+from django_workflow.worker.logs.writer import LogWriter
+from django_workflow.worker.loops.heartbeats import Heartbeats
+from django_workflow.worker.loops.keeper import Keeper
 from django_workflow.worker.options import WorkerOptions
 from tests.waiting import eventually
 
@@ -97,7 +98,7 @@ class Work(Dispatcher):
 
     def cycle(self) -> None:
         """Do a round; what is in nobody's hand has a lease that ends."""
-        if not (self.hand.jobs or self._pile or self._finished or self._forgotten.has_unseen()):
+        if not (self.in_flight.jobs or self._unsettled or self._finished or self._lost_claims.has_unseen()):
             db.on_own_connection(expire_leases)
         super().cycle()
 
@@ -227,10 +228,10 @@ def stop(unique: Callable[..., str]) -> Iterator[Story]:
     story.expect(*flow.start_many(range(3)))
     yield story
     with Work(concurrency=1) as worker:
-        worker.hand._average = 0.001  # it claims ahead, as if its handlers had been quick
-        eventually(lambda: worker.hand.running() and len(worker.hand.jobs) == 3, "the tasks are claimed")
+        worker.in_flight._average = 0.001  # it claims ahead, as if its handlers had been quick
+        eventually(lambda: worker.in_flight.running() and len(worker.in_flight.jobs) == 3, "the tasks are claimed")
         worker.stop()
-        eventually(lambda: len(worker.hand.jobs) == 1, "what waits is handed back")
+        eventually(lambda: len(worker.in_flight.jobs) == 1, "what waits is handed back")
         gate.set()
     with Work(drain=True):
         pass
@@ -284,18 +285,18 @@ def beat(unique: Callable[..., str]) -> Iterator[Story]:
     dispatcher = Dispatcher(WorkerOptions(lease=LEASE))
     dispatcher.worker_id = registration.register(dispatcher.options)
     for task in claim.claim("default", 2, slots=2, lease=1.0):
-        job = dispatcher.hand.add(task, registry.handler(task.step.handler))
+        job = dispatcher.in_flight.add(task, registry.handler(task.step.handler))
         job.begin()
         job.context.progress = 0.5
     gone.cancel()
     yield story
-    Thread(lambda: Heart(dispatcher).beat() > 1.0).finish()
+    Thread(lambda: Heartbeats(dispatcher).beat() > 1.0).finish()
     task = Task.objects.get(run_id=held.id)
     assert (task.status, task.progress) == ("running", 0.5)
     assert {item.run_id for item, _ in dispatcher._ended_elsewhere} == {gone.id}
     queue.advance("default", LEASE / 2)
     assert queue.depth("default")[:2] == (0, 1)
-    settle([outcome.succeeded(job.task, "1") for job in dispatcher.hand.jobs.values()], wait_ms=1_000)
+    settle([outcome.succeeded(job.task, "1") for job in dispatcher.in_flight.jobs.values()], wait_ms=1_000)
     story.expect(held)
     story.expect(gone, status="cancelled")
     story.check()
@@ -333,7 +334,7 @@ def keep(unique: Callable[..., str]) -> Iterator[Story]:
     live = [delayed, arriving, later, silent, held]
     queued = Task.objects.filter(run_id__in=[run.id for run in live], status="queued")
     assert queue.depth("default")[:2] == (queued.count(), queued.count()) == (4, 4)
-    control.cancel([run.id for run in live])
+    cancel.cancel([run.id for run in live])
     story.expect(*live, status="cancelled")
     story.expect(overdue, status="timed_out")
     story.expect(lost, status="failed")

@@ -18,7 +18,8 @@ from django.db import connection
 from django.db.backends.postgresql.base import DatabaseWrapper
 
 from django_workflow import testing
-from django_workflow.worker import dispatcher, forgotten, invoke, pile
+from django_workflow.worker.dispatching import dispatcher, lost_claims, unsettled
+from django_workflow.worker.jobs import invoke
 from tests.faults.proxy import CANCEL, CUT_AFTER, CUT_BEFORE, FAULTS, Choice, Proxy, Step, nothing, proxied
 from tests.faults.scenes import SCENES
 
@@ -53,9 +54,9 @@ def proxy(transactional_db, monkeypatch, settings) -> Iterator[Proxy]:
 
         monkeypatch.setattr(DatabaseWrapper, "get_connection_params", of_workers)
         monkeypatch.setattr(dispatcher, "RECOVER_AFTER", 0.01)
-        monkeypatch.setattr(forgotten, "LOOK_EVERY", 0.01)
+        monkeypatch.setattr(lost_claims, "LOOK_EVERY", 0.01)
         monkeypatch.setattr(invoke, "AGAIN", (0.0, 0.0))
-        monkeypatch.setattr(pile, "RETRIES", (0.01, 0.01))
+        monkeypatch.setattr(unsettled, "RETRIES", (0.01, 0.01))
         testing.clean_queues()
         yield made
         testing.clean_queues()

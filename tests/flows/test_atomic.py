@@ -10,7 +10,7 @@ from django.db import connection
 
 from django_workflow import Fail, Retry, RetryAfter, Skip, cancel, db, testing
 from django_workflow.models import Attempt, Run, Task
-from django_workflow.worker import invoke
+from django_workflow.worker.jobs import invoke
 
 SOON = timedelta(milliseconds=1)
 

@@ -22,7 +22,7 @@ from django_workflow import (
     handler,
     testing,
 )
-from django_workflow.engine import publish
+from django_workflow.engine.stored import versions
 from django_workflow.models import FlowDefinition, FlowVersion
 from tests.definition.documents.mutations import texts
 
@@ -370,10 +370,10 @@ def test_a_flow_in_code_does_not_take_over_a_stored_one(make_flow, unique, db, c
     declared.step(name="one")(lambda: "code")
     told = rf"flow '{slug}' is declared twice: .*test_builder, line \d+, and stored as data in the database 'default'"
     for verb in (declared.start, declared.execute, stored.start):
-        publish.published.forget()
+        versions.published.forget()
         with pytest.raises(DefinitionError, match=told):
             verb()
-    publish.publish_declared()
+    versions.publish_declared()
     assert re.search(told, caplog.text)
     (error,) = checks.run_checks(databases=["default"], tags=["database"])
     assert (error.id, error.msg.startswith(f"flow '{slug}' is declared twice")) == ("django_workflow.E020", True)

@@ -12,8 +12,8 @@ from django.contrib.auth.models import Group
 from django.db import connection, transaction
 
 from django_workflow import Retry, WaitTimeout, cancel, db, queue, testing
-from django_workflow.engine import timers
-from django_workflow.engine.start import StartRequest, start
+from django_workflow.engine.due import lost_local_runs
+from django_workflow.engine.verbs.start import StartRequest, start
 from django_workflow.models import Attempt, Run, Task
 from tests.flows.test_failure import spin_until_stopped
 
@@ -254,10 +254,10 @@ def test_execute_with_the_key_of_a_started_run_leaves_it_to_the_workers(flow, wo
 def test_run_whose_process_vanished_is_ended_as_lost(flow, workflow_queues):
     flow.step(name="only")(lambda: None)
     lost = start(flow.current_spec(), [StartRequest(is_local=True)])[0]
-    assert timers.end_lost_local_runs() == 1
+    assert lost_local_runs.end_lost_local_runs() == 1
     run = testing.assert_settled(lost, "failed", steps={"only": "cancelled"}).run
     assert "lost" in run.error["message"]
-    assert timers.end_lost_local_runs() == 0
+    assert lost_local_runs.end_lost_local_runs() == 0
 
 
 def test_run_whose_process_lives_is_not_taken_for_lost(flow, workflow_queues):
@@ -265,7 +265,7 @@ def test_run_whose_process_lives_is_not_taken_for_lost(flow, workflow_queues):
 
     @flow.step
     def only():
-        ended.append(db.on_own_connection(timers.end_lost_local_runs))
+        ended.append(db.on_own_connection(lost_local_runs.end_lost_local_runs))
 
     assert flow.execute().is_success
     assert ended == [0]

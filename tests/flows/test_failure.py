@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from django_workflow import Fail, Retry, RetryAfter, RunFailed, Skip, condition, queue, testing
-from django_workflow.engine import claim, outcome
-from django_workflow.engine.settle import settle
+from django_workflow.engine.settling.settle import settle
+from django_workflow.engine.tasks import claim, outcome
 from django_workflow.models import Attempt, Run, StepRun, Task
 
 SOON = timedelta(milliseconds=1)

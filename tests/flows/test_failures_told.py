@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from django_workflow import DefinitionError, Fail, Flow, Retry, Skip, To, run_ended, run_failed, skip_step, testing
 from django_workflow.definition.registry import registry
-from django_workflow.engine.failures import StoredFailure
+from django_workflow.engine.reporting.failure_log import StoredFailure
 from django_workflow.models import Run
 
 SOON = timedelta(milliseconds=1)

@@ -13,9 +13,10 @@ from django.db import transaction
 
 import django_workflow
 from django_workflow import AlreadySettled, RetryAfter, RunHandle, RunNotFound, WaitTimeout, cancel, db, testing, wait
-from django_workflow.engine import claim
-from django_workflow.engine.settle import RUN_CHANNEL, settle
+from django_workflow.engine.settling.settle import settle
+from django_workflow.engine.tasks import claim
 from django_workflow.models import Attempt, Event, StepRun, Task
+from django_workflow.notifications import RUN_CHANNEL
 from tests.waiting import eventually
 
 HOUR = timedelta(hours=1)
@@ -83,7 +84,7 @@ def test_wait_past_its_timeout_raises_and_the_run_goes_on(simple, workflow_queue
 
 
 def test_notification_wakes_a_waiter(simple, workflow_queues, monkeypatch):
-    monkeypatch.setattr("django_workflow.engine.waiting.POLL", 60.0)
+    monkeypatch.setattr("django_workflow.read.waiting.POLL", 60.0)
     handle = simple.start()
     answers = []
     waiter = threading.Thread(target=lambda: answers.append(db.on_own_connection(lambda: handle.wait(20))))
@@ -104,7 +105,7 @@ def wait_for_listeners(count):
 
 
 def test_wait_notices_the_end_without_a_notification(simple, workflow_queues, monkeypatch):
-    monkeypatch.setattr("django_workflow.engine.waiting.POLL", 0.02)
+    monkeypatch.setattr("django_workflow.read.waiting.POLL", 0.02)
     handle = simple.start()
     answers = []
     waiter = threading.Thread(target=lambda: answers.append(db.on_own_connection(lambda: handle.wait(20))))

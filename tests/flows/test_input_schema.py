@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 
 from django_workflow import DefinitionError, FlowBuilder, PayloadError, Retry, handler, retry, testing
 from django_workflow.builder import compile_draft
-from django_workflow.engine import overrides
+from django_workflow.engine.stored import overrides
 from django_workflow.models import FlowDefinition, FlowVersion, Run
 from tests.commands.shell import workflow
 
@@ -91,7 +91,7 @@ def test_the_schema_is_part_of_the_version(orders, make_flow, db):
 
 def test_the_schema_is_compiled_once(orders, db, monkeypatch):
     orders.start({"quantity": 1})
-    monkeypatch.setattr("django_workflow.definition.schema.compiled", None)
+    monkeypatch.setattr("django_workflow.definition.schemas.schema.compiled", None)
     orders.start({"quantity": 2})
 
 

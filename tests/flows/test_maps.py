@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from django_workflow import Fail, Retry, RetryAfter, Skip, testing
-from django_workflow.engine import claim
+from django_workflow.engine.tasks import claim
 from django_workflow.models import StepRun, Task
 
 ONCE = Retry(max_attempts=1)
@@ -275,7 +275,7 @@ def test_more_tasks_than_a_run_may_have_fail_it_before_any_is_made(make_flow, ru
 
 
 def test_items_are_written_in_chunks_and_stay_in_order(flow, db, monkeypatch):
-    monkeypatch.setattr("django_workflow.engine.advance.CHUNK", 7)
+    monkeypatch.setattr("django_workflow.engine.writing.advance.CHUNK", 7)
     flow.map(name="each", over="input")(lambda item, index: [item, index])
     handle = flow.start(list(range(20)))
     testing.run_until_idle()

@@ -21,7 +21,7 @@ from django_workflow import (
     resume_flow,
     testing,
 )
-from django_workflow.engine import claim
+from django_workflow.engine.tasks import claim
 
 HOUR = timedelta(hours=1)
 

@@ -21,7 +21,7 @@ from django_workflow import (
     testing,
     wait,
 )
-from django_workflow.engine import overrides, publish
+from django_workflow.engine.stored import overrides, versions
 from django_workflow.models import FlowDefinition, FlowVersion, Run
 
 pytestmark = [pytest.mark.usefixtures("workflow_queues"), pytest.mark.timeout(20)]
@@ -126,7 +126,7 @@ def retry_with_the_latest_version(unique, declared, stored):
 
 def pause_queue_and_start(unique, declared, stored):
     pause_queue("default")
-    publish.published.forget()
+    versions.published.forget()
     return declared.start()
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from django_workflow import DefinitionError, Flow, Retry, testing
 from django_workflow.definition.registry import registry
-from django_workflow.engine import overrides, publish
+from django_workflow.engine.stored import overrides
+from django_workflow.engine.stored import versions as stored_versions
 from django_workflow.models import FlowDefinition, FlowVersion, Run
 
 
@@ -113,7 +114,7 @@ def test_overrides_reach_a_running_process_within_a_second(workflow_queues, flow
 
 def test_versions_are_published_for_all_declared_flows_after_migrating(transactional_db, flow):
     flow.step(name="only", queue="of_its_own")(lambda: None)
-    publish.publish_declared()
+    stored_versions.publish_declared()
     assert versions(flow.slug) == [1]
-    assert "of_its_own" in publish.queue.existing()
+    assert "of_its_own" in stored_versions.queue.existing()
     assert flow in registry.flows()

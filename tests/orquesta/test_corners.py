@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from django_workflow import Flow, cancel
-from django_workflow.orquesta import ActionFailed
+from django_workflow.contrib.orquesta import ActionFailed
 
 
 def echo(**inputs):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from django_workflow.definition.orquesta import expressions
+from django_workflow.contrib.orquesta.expressions import texts
 from django_workflow.exceptions import ExpressionError
 
 NAMES = {
@@ -105,7 +105,7 @@ TWICE_IN_YAQL = [
     ],
 )
 def test_text_comes_to_its_value(text, value):
-    assert expressions.evaluate(text, NAMES) == value
+    assert texts.evaluate(text, NAMES) == value
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_text_comes_to_its_value(text, value):
 )
 def test_an_error_names_the_expression_and_the_reason(text, reason):
     with pytest.raises(ExpressionError) as caught:
-        expressions.evaluate(text, NAMES)
+        texts.evaluate(text, NAMES)
     assert caught.value.expression == text
     assert repr(text) in caught.value.message or text in caught.value.message
     assert reason in caught.value.message
@@ -132,14 +132,14 @@ def test_an_error_names_the_expression_and_the_reason(text, reason):
 
 def test_what_belongs_to_a_task_that_ended_can_be_asked_only_there():
     with pytest.raises(ExpressionError, match=r"result\(\) can be asked only after a task, in next and retry"):
-        expressions.evaluate("<% result() %>", {"vars": {}})
+        texts.evaluate("<% result() %>", {"vars": {}})
 
 
 def test_result_of_a_failure_is_its_message_or_what_the_action_failed_with():
     failed = {"status": "failed", "result": None, "error": {"class": "ValueError", "message": "no luck"}}
-    assert expressions.evaluate("<% result() %>", failed) == "no luck"
-    failed["error"] = {"class": "django_workflow.orquesta.ActionFailed", "message": '{"code": 3}'}
-    assert expressions.evaluate("<% result().code %>", failed) == 3
+    assert texts.evaluate("<% result() %>", failed) == "no luck"
+    failed["error"] = {"class": "django_workflow.contrib.orquesta.ActionFailed", "message": '{"code": 3}'}
+    assert texts.evaluate("<% result().code %>", failed) == 3
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_result_of_a_failure_is_its_message_or_what_the_action_failed_with():
 def test_what_an_expression_cannot_do(text):
     before, begin = copy.deepcopy(NAMES), time.thread_time()
     with pytest.raises(ExpressionError):
-        expressions.evaluate(text, NAMES)
+        texts.evaluate(text, NAMES)
     assert time.thread_time() - begin < 5
     assert before == NAMES
 
@@ -234,21 +234,21 @@ def test_what_an_expression_cannot_do(text):
 @pytest.mark.parametrize("text", ["<%" * 50_000, "{{" * 50_000, "{%x{{%}" * 15_000, "{{{%" * 25_000])
 def test_signs_that_nothing_closes_are_looked_at_once(text):
     begin = time.thread_time()
-    expressions.is_expression(text)
-    expressions.problems(text)
+    texts.is_expression(text)
+    texts.problems(text)
     with contextlib.suppress(ExpressionError):
-        expressions.evaluate(text, NAMES)
+        texts.evaluate(text, NAMES)
     assert time.thread_time() - begin < 3
 
 
 @pytest.mark.parametrize("text", ["{{%x%}", "{%{{}}", "<%<% 1 %>", "<%%>"])
 def test_an_expression_may_begin_within_what_begins_none(text):
-    assert expressions.is_expression(text)
+    assert texts.is_expression(text)
 
 
 def test_a_text_without_expressions_may_be_long():
-    assert expressions.problems("a" * 30_000) == []
-    assert expressions.problems("<% 1 %>" + "a" * 30_000) == [
+    assert texts.problems("a" * 30_000) == []
+    assert texts.problems("<% 1 %>" + "a" * 30_000) == [
         "a text with expressions has at most 20,000 characters, not 30,007"
     ]
 
@@ -266,7 +266,7 @@ def test_a_text_without_expressions_may_be_long():
     ],
 )
 def test_variables_that_a_text_reads(text, names):
-    assert expressions.variables(text) == names
+    assert texts.variables(text) == names
 
 
 SIGNS = st.sampled_from(
@@ -280,7 +280,7 @@ SIGNS = st.sampled_from(
 def test_any_text_gives_json_or_an_expression_error(source, marks):
     text = marks.format(source) if marks != "{}" else source
     before = copy.deepcopy(NAMES)
-    expressions.problems(text)
+    texts.problems(text)
     with contextlib.suppress(ExpressionError):
-        json.dumps(expressions.evaluate(text, NAMES), allow_nan=False)
+        json.dumps(texts.evaluate(text, NAMES), allow_nan=False)
     assert before == NAMES

@@ -7,10 +7,10 @@ import time
 import pytest
 
 from django_workflow import DefinitionError, Flow, testing
+from django_workflow.contrib.orquesta import ActionFailed
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.models import FlowDefinition
-from django_workflow.orquesta import ActionFailed
 
 TEXT = """
 version: 1.0

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from django_workflow.definition.orquesta import inline
+from django_workflow.contrib.orquesta import inline
 
 
 @pytest.mark.parametrize(

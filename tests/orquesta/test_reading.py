@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from django_workflow import DefinitionError
-from django_workflow.definition.orquesta.compiling import compile_text
+from django_workflow.contrib.orquesta.compiling import compile_text
 from tests.conformance.cases import cases
 
 TEXTS = [case.text for case in cases("orquesta")]

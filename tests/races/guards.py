@@ -65,7 +65,7 @@ def reading_hides(put: Put) -> None:
 @guard("claim: queue.read and TAKE are two statements, so that TAKE's snapshot is the younger one", "TAKE reads itself")
 def read_before_take(put: Put) -> None:
     from django_workflow import queue
-    from django_workflow.engine import claim
+    from django_workflow.engine.tasks import claim
 
     merged, count = re.subn(
         r"WITH locked(.*?)unnest\((.*?)\) AS w\(message_id, task_id, begins\)",
@@ -82,35 +82,35 @@ def read_before_take(put: Put) -> None:
 
 @guard("claim.TAKE: SKIP LOCKED", "dropped")
 def take_skips_locked(put: Put) -> None:
-    from django_workflow.engine import claim
+    from django_workflow.engine.tasks import claim
 
     put(claim, "TAKE", without(claim.TAKE, " SKIP LOCKED"))
 
 
 @guard("claim.READ_UNTAKEN reads without a lock: a locked row is not an absent one", "FOR NO KEY UPDATE SKIP LOCKED")
 def dropping_reads_unlocked(put: Put) -> None:
-    from django_workflow.engine import claim
+    from django_workflow.engine.tasks import claim
 
     put(claim, "READ_UNTAKEN", claim.READ_UNTAKEN + " FOR NO KEY UPDATE SKIP LOCKED")
 
 
 @guard("claim.TAKE: the task's message_id is the message's", "dropped")
 def one_valid_message(put: Put) -> None:
-    from django_workflow.engine import claim
+    from django_workflow.engine.tasks import claim
 
     put(claim, "TAKE", without(claim.TAKE, " AND t.message_id = w.message_id"))
 
 
 @guard("claim.TAKE takes running tasks whose message reappeared", "queued ones only")
 def running_tasks_are_taken(put: Put) -> None:
-    from django_workflow.engine import claim
+    from django_workflow.engine.tasks import claim
 
     put(claim, "TAKE", without(claim.TAKE, "t.status = 'running' OR ", ""))
 
 
 @guard("claim.TAKE keeps the begin mark of a lost attempt, and marks only what finds a free slot", "all are marked")
 def begin_marks_tell(put: Put) -> None:
-    from django_workflow.engine import claim
+    from django_workflow.engine.tasks import claim
 
     merged, count = re.subn(r"begun_at = CASE.*?END\n", "begun_at = clock_timestamp()\n", claim.TAKE, flags=re.DOTALL)
     assert count == 1, "TAKE has changed"
@@ -119,7 +119,7 @@ def begin_marks_tell(put: Put) -> None:
 
 @guard("outcome.lost counts an attempt that had begun", "never counted")
 def losses_are_counted(put: Put) -> None:
-    from django_workflow.engine import outcome
+    from django_workflow.engine.tasks import outcome
 
     lost = outcome.lost
 
@@ -131,96 +131,99 @@ def losses_are_counted(put: Put) -> None:
     put(outcome, "lost", uncounted)
 
 
-@guard("claim.BEGIN_IF_LEASED skips rows that others hold: only the holder of a run's lock waits for tasks", "it waits")
+@guard(
+    "leases.BEGIN_IF_LEASED skips rows that others hold: only the holder of a run's lock waits for tasks", "it waits"
+)
 def begin_skips_locked(put: Put) -> None:
-    from django_workflow.engine import claim
+    from django_workflow.engine.tasks import leases
 
-    put(claim, "BEGIN_IF_LEASED", without(claim.BEGIN_IF_LEASED, " SKIP LOCKED"))
+    put(leases, "BEGIN_IF_LEASED", without(leases.BEGIN_IF_LEASED, " SKIP LOCKED"))
 
 
 # the fence
 
 
-@guard("ends.END_IF_LEASED: lease_id", "dropped from the WHERE")
+@guard("task_ends.END_IF_LEASED: lease_id", "dropped from the WHERE")
 def end_is_fenced(put: Put) -> None:
-    from django_workflow.engine import ends
+    from django_workflow.engine.settling import task_ends
 
-    put(ends, "END_IF_LEASED", without(ends.END_IF_LEASED, " AND t.lease_id = e.lease_id"))
+    put(task_ends, "END_IF_LEASED", without(task_ends.END_IF_LEASED, " AND t.lease_id = e.lease_id"))
 
 
 @guard("claim: lease ids are random, for numbers repeat after a crash", "the lease id is a number that repeats")
 def leases_are_random(put: Put) -> None:
-    from django_workflow.engine import claim
+    from django_workflow.engine.tasks import claim
 
     put(claim, "new_lease_id", lambda: 1)
 
 
-@guard("ends: END_IF_LEASED, REQUEUE_IF_LEASED: status = 'running'", "dropped from both")
+@guard("task_ends: END_IF_LEASED, REQUEUE_IF_LEASED: status = 'running'", "dropped from both")
 def ended_is_ended(put: Put) -> None:
-    from django_workflow.engine import ends
+    from django_workflow.engine.settling import task_ends
 
-    put(ends, "END_IF_LEASED", without(ends.END_IF_LEASED, " AND t.status = 'running'"))
-    put(ends, "REQUEUE_IF_LEASED", without(ends.REQUEUE_IF_LEASED, " AND t.status = 'running'"))
+    put(task_ends, "END_IF_LEASED", without(task_ends.END_IF_LEASED, " AND t.status = 'running'"))
+    put(task_ends, "REQUEUE_IF_LEASED", without(task_ends.REQUEUE_IF_LEASED, " AND t.status = 'running'"))
 
 
-@guard("ends.end_tasks tells what it applied by task and lease", "by task alone")
+@guard("task_ends.end_tasks tells what it applied by task and lease", "by task alone")
 def fence_is_per_lease(put: Put) -> None:
-    from django_workflow.engine import ends
+    from django_workflow.engine.settling import task_ends
 
-    end_tasks = ends.end_tasks
+    end_tasks = task_ends.end_tasks
 
     def by_task(endings: Any) -> Any:
         tasks = {task_id for task_id, _ in end_tasks(endings)}
         return {item.outcome.task.fence for item in endings if item.outcome.task.id in tasks}
 
-    put(ends, "end_tasks", by_task)
+    put(task_ends, "end_tasks", by_task)
 
 
-@guard("ends.first_of_each: of two outcomes of one attempt the first counts", "both go on")
+@guard("task_ends.first_of_each: of two outcomes of one attempt the first counts", "both go on")
 def first_outcome_counts(put: Put) -> None:
-    from django_workflow.engine import ends
+    from django_workflow.engine.settling import task_ends
 
-    put(ends, "first_of_each", lambda endings: (list(endings), []))
+    put(task_ends, "first_of_each", lambda endings: (list(endings), []))
 
 
-@guard("ends.INSERT_ATTEMPTS: NOT EXISTS", "dropped")
+@guard("attempts.INSERT_ATTEMPTS: NOT EXISTS", "dropped")
 def one_row_per_attempt(put: Put) -> None:
-    from django_workflow.engine import ends
+    from django_workflow.engine.settling import attempts
 
-    put(ends, "INSERT_ATTEMPTS", without(ends.INSERT_ATTEMPTS, "NOT EXISTS", "true OR EXISTS"))
+    put(attempts, "INSERT_ATTEMPTS", without(attempts.INSERT_ATTEMPTS, "NOT EXISTS", "true OR EXISTS"))
 
 
-@guard("claim.BEGIN_IF_LEASED: lease_id", "dropped from the WHERE")
+@guard("leases.BEGIN_IF_LEASED: lease_id", "dropped from the WHERE")
 def begin_is_fenced(put: Put) -> None:
-    from django_workflow.engine import claim
+    from django_workflow.engine.tasks import leases
 
-    put(claim, "BEGIN_IF_LEASED", without(claim.BEGIN_IF_LEASED, " AND t.lease_id = b.lease_id"))
+    put(leases, "BEGIN_IF_LEASED", without(leases.BEGIN_IF_LEASED, " AND t.lease_id = b.lease_id"))
 
 
-@guard("elsewhere.BEGIN_ONCE_IF_LEASED: begun_lease_id", "dropped from the WHERE")
+@guard("external.BEGIN_ONCE_IF_LEASED: begun_lease_id", "dropped from the WHERE")
 def an_attempt_begins_once(put: Put) -> None:
-    from django_workflow.engine import elsewhere
+    from django_workflow.engine.tasks import external
 
     once = " AND begun_lease_id IS DISTINCT FROM lease_id"
-    put(elsewhere, "BEGIN_ONCE_IF_LEASED", without(elsewhere.BEGIN_ONCE_IF_LEASED, once))
+    put(external, "BEGIN_ONCE_IF_LEASED", without(external.BEGIN_ONCE_IF_LEASED, once))
 
 
-@guard("elsewhere.WITHDRAW_IF_LEASED takes the begin", "it changes nothing")
+@guard("external.WITHDRAW_IF_LEASED takes the begin", "it changes nothing")
 def what_was_withdrawn_never_begins(put: Put) -> None:
-    from django_workflow.engine import elsewhere
+    from django_workflow.engine.tasks import external
 
-    plain = without(elsewhere.WITHDRAW_IF_LEASED, "begun_lease_id = leased.lease_id", "queue = t.queue")
-    put(elsewhere, "WITHDRAW_IF_LEASED", plain)
+    plain = without(external.WITHDRAW_IF_LEASED, "begun_lease_id = leased.lease_id", "queue = t.queue")
+    put(external, "WITHDRAW_IF_LEASED", plain)
 
 
 # locks of runs
 
 
-@guard("settle.LOCK_RUNS: FOR NO KEY UPDATE, in a statement before anything is read", "a read without a lock")
+@guard("locking.LOCK_RUNS: FOR NO KEY UPDATE, in a statement before anything is read", "a read without a lock")
 def run_is_locked_first(put: Put) -> None:
-    from django_workflow.engine import settle
+    from django_workflow.engine.settling import settle
+    from django_workflow.engine.stored import locking
 
-    put(settle, "LOCK_RUNS", without(settle.LOCK_RUNS, "FOR NO KEY UPDATE", "OFFSET 0"))
+    put(locking, "LOCK_RUNS", without(locking.LOCK_RUNS, "FOR NO KEY UPDATE", "OFFSET 0"))
     lock_runs = settle.lock_runs
     # SKIP LOCKED belongs to the lock
     put(settle, "lock_runs", lambda run_ids, wait_ms=None: lock_runs(run_ids, wait_ms=wait_ms or 1_000))
@@ -231,32 +234,32 @@ def own_transactions_are_read_committed(put: Put) -> None:
     from contextlib import nullcontext
 
     from django_workflow.db import statements
-    from django_workflow.engine import settle
+    from django_workflow.engine.stored import locking
 
     put(statements, "read_committed", nullcontext)
-    put(settle, "READ_COMMITTED", "repeatable read")
+    put(locking, "READ_COMMITTED", "repeatable read")
 
 
 @guard("settle: counters are read after the run's lock, in a younger snapshot", "before it")
 def counters_are_read_under_the_lock(put: Put) -> None:
     from django_workflow import db
-    from django_workflow.engine import ends, settle
+    from django_workflow.engine.settling import settle, step_ends
 
     lock_runs, early = settle.lock_runs, threading.local()
 
     def read_then_lock(run_ids: Any, wait_ms: int | None = None) -> Any:
         sql = "SELECT id FROM django_workflow_steprun WHERE run_id = ANY(%s::uuid[])"
         ids = [row[0] for row in db.rows(sql, [list(run_ids)])]
-        early.counts = {row[0]: ends._Count(*row[1:]) for row in db.rows(ends.READ_STEP_RUNS, [ids])}
+        early.counts = {row[0]: step_ends._Count(*row[1:]) for row in db.rows(step_ends.READ_STEP_RUNS, [ids])}
         return lock_runs(run_ids, wait_ms=wait_ms)
 
     put(settle, "lock_runs", read_then_lock)
-    put(ends, "_read_counts", lambda over: early.counts)
+    put(step_ends, "_read_counts", lambda over: early.counts)
 
 
 @guard("settle.lock_runs: SKIP LOCKED where nobody waits", "it waits for every run")
 def settle_skips_locked_runs(put: Put) -> None:
-    from django_workflow.engine import settle
+    from django_workflow.engine.settling import settle
 
     lock_runs = settle.lock_runs
     put(settle, "lock_runs", lambda run_ids, wait_ms=None: lock_runs(run_ids, wait_ms=wait_ms or 60_000))
@@ -264,7 +267,7 @@ def settle_skips_locked_runs(put: Put) -> None:
 
 @guard("settle._settle_apart splits a pile that is refused", "the error is raised")
 def piles_are_split(put: Put) -> None:
-    from django_workflow.engine import settle
+    from django_workflow.engine.settling import settle
 
     def refuse(outcomes: Any, wait_ms: Any, error: Exception) -> None:
         raise error
@@ -274,14 +277,14 @@ def piles_are_split(put: Put) -> None:
 
 @guard("start.INSERT_RUNS: ON CONFLICT DO NOTHING", "dropped")
 def second_start_finds_the_first(put: Put) -> None:
-    from django_workflow.engine import start
+    from django_workflow.engine.verbs import start
 
     put(start, "INSERT_RUNS", without(start.INSERT_RUNS, "ON CONFLICT DO NOTHING"))
 
 
 @guard("start.INSERT_RUNS: ORDER BY the idempotency key", "dropped")
 def keys_are_inserted_in_order(put: Put) -> None:
-    from django_workflow.engine import start
+    from django_workflow.engine.verbs import start
 
     put(start, "INSERT_RUNS", without(start.INSERT_RUNS, "ORDER BY n.key, n.place"))
 
@@ -295,7 +298,7 @@ def drawn_ids_end_with_their_session(put: Put) -> None:
 
 @guard("state._generation: a join that waits no more has fired, whoever ended it", "it is taken for open")
 def ended_joins_have_fired(put: Put) -> None:
-    from django_workflow.engine import state
+    from django_workflow.engine.stored import state
 
     read = state._generation
 
@@ -310,45 +313,45 @@ def ended_joins_have_fired(put: Put) -> None:
 # heartbeats
 
 
-@guard("heart: heartbeats extend leases", "the heart does not beat")
+@guard("heartbeats extend leases", "the heart does not beat")
 def heart_beats(put: Put) -> None:
-    from django_workflow.worker.heart import Heart
+    from django_workflow.worker.loops.heartbeats import Heartbeats
 
-    put(Heart, "beat", lambda self: 3_600.0)
+    put(Heartbeats, "beat", lambda self: 3_600.0)
 
 
-@guard("claim._judge_unlocked: a skipped row is read without a lock", "what is skipped counts as lost")
+@guard("leases._judge_unlocked: a skipped row is read without a lock", "what is skipped counts as lost")
 def skipped_is_not_lost(put: Put) -> None:
-    from django_workflow.engine import claim
+    from django_workflow.engine.tasks import leases
 
     def judge(rest: Any, pulse: Any) -> None:
         pulse.ended |= {task.id: "lost" for task in rest}
 
-    put(claim, "_judge_unlocked", judge)
+    put(leases, "_judge_unlocked", judge)
 
 
-@guard("claim.LOCK_LEASED: lease_id", "dropped from the JOIN")
+@guard("leases.LOCK_LEASED: lease_id", "dropped from the JOIN")
 def heartbeat_is_fenced(put: Put) -> None:
-    from django_workflow.engine import claim
+    from django_workflow.engine.tasks import leases
 
-    put(claim, "LOCK_LEASED", without(claim.LOCK_LEASED, " AND t.lease_id = h.lease_id"))
+    put(leases, "LOCK_LEASED", without(leases.LOCK_LEASED, " AND t.lease_id = h.lease_id"))
 
 
-@guard("claim.heartbeat extends the message that the row names", "none: the claimed one is gone")
+@guard("leases.heartbeat extends the message that the row names", "none: the claimed one is gone")
 def heartbeat_follows_the_row(put: Put) -> None:
-    from django_workflow.engine import claim
+    from django_workflow.engine.tasks import leases
 
-    put(claim, "LOCK_LEASED", without(claim.LOCK_LEASED, "t.message_id", "NULL::bigint"))
+    put(leases, "LOCK_LEASED", without(leases.LOCK_LEASED, "t.message_id", "NULL::bigint"))
 
 
 # the keeper
 
 
-@guard("timers.reconcile looks again under the lock (LOOK_AGAIN)", "it believes what it saw before")
+@guard("lost_messages.reconcile looks again under the lock (LOOK_AGAIN)", "it believes what it saw before")
 def keeper_looks_again(put: Put) -> None:
-    from django_workflow.engine import timers
+    from django_workflow.engine.due import lost_messages
 
-    missing = timers._without_message
+    missing = lost_messages._without_message
     believed: list[int] = []
 
     def believe(name: str, tasks: Any) -> list[int]:
@@ -356,57 +359,57 @@ def keeper_looks_again(put: Put) -> None:
             believed.extend(missing(name, tasks))
         return believed
 
-    put(timers, "_without_message", believe)
+    put(lost_messages, "_without_message", believe)
 
 
-@guard("timers.reconcile hides a running task's new message for a lease", "it is visible at once")
+@guard("lost_messages.reconcile hides a running task's new message for a lease", "it is visible at once")
 def running_tasks_stay_hidden(put: Put) -> None:
-    from django_workflow.engine import timers
+    from django_workflow.engine.due import lost_messages
 
-    send_for = timers._send_for
-    put(timers, "_send_for", lambda tasks: send_for([(task_id, name, 0.0) for task_id, name, _ in tasks]))
+    send_for = lost_messages.send_for
+    put(lost_messages, "send_for", lambda tasks: send_for([(task_id, name, 0.0) for task_id, name, _ in tasks]))
 
 
-@guard("timers.reconcile sends anew for tasks whose message is gone", "it does not")
+@guard("lost_messages.reconcile sends anew for tasks whose message is gone", "it does not")
 def keeper_sends_again(put: Put) -> None:
-    from django_workflow.engine import timers
+    from django_workflow.engine.due import lost_messages
 
-    put(timers, "_send_for", lambda tasks: set())
+    put(lost_messages, "send_for", lambda tasks: set())
 
 
-@guard("flow.execute holds a local run's lease before the run can be seen", "only afterwards")
+@guard("startable.execute holds a local run's lease before the run can be seen", "only afterwards")
 def local_lease_comes_first(put: Put) -> None:
     from contextlib import nullcontext
 
-    from django_workflow import flow
+    from django_workflow import startable
 
-    put(flow, "local_lease", lambda run_id: nullcontext())
+    put(startable, "local_lease", lambda run_id: nullcontext())
 
 
-@guard("timers.LOCK_SUSPECTS: SKIP LOCKED", "dropped")
+@guard("lost_messages.LOCK_SUSPECTS: SKIP LOCKED", "dropped")
 def keeper_skips_locked(put: Put) -> None:
-    from django_workflow.engine import timers
+    from django_workflow.engine.due import lost_messages
 
-    put(timers, "LOCK_SUSPECTS", without(timers.LOCK_SUSPECTS, " SKIP LOCKED"))
+    put(lost_messages, "LOCK_SUSPECTS", without(lost_messages.LOCK_SUSPECTS, " SKIP LOCKED"))
 
 
-@guard("timers.LOCK_DUE_TASKS: FOR NO KEY UPDATE SKIP LOCKED", "a read without a lock")
+@guard("delayed_tasks.LOCK_DUE_TASKS: FOR NO KEY UPDATE SKIP LOCKED", "a read without a lock")
 def due_tasks_are_locked(put: Put) -> None:
-    from django_workflow.engine import timers
+    from django_workflow.engine.due import delayed_tasks
 
-    put(timers, "LOCK_DUE_TASKS", without(timers.LOCK_DUE_TASKS, "FOR NO KEY UPDATE OF t SKIP LOCKED"))
+    put(delayed_tasks, "LOCK_DUE_TASKS", without(delayed_tasks.LOCK_DUE_TASKS, "FOR NO KEY UPDATE OF t SKIP LOCKED"))
 
 
-@guard("pausing.LOCK_PAUSED_FLOWS: FOR SHARE SKIP LOCKED", "a read without a lock")
+@guard("pause.LOCK_PAUSED_FLOWS: FOR SHARE SKIP LOCKED", "a read without a lock")
 def paused_flows_are_locked(put: Put) -> None:
-    from django_workflow.engine import pausing
+    from django_workflow.engine.verbs import pause
 
-    put(pausing, "LOCK_PAUSED_FLOWS", without(pausing.LOCK_PAUSED_FLOWS, "FOR SHARE SKIP LOCKED"))
+    put(pause, "LOCK_PAUSED_FLOWS", without(pause.LOCK_PAUSED_FLOWS, "FOR SHARE SKIP LOCKED"))
 
 
 @guard("leadership.TAKE_TERM: only the holder renews a term", "whoever asks gets it")
 def one_keeper(put: Put) -> None:
-    from django_workflow.engine import leadership
+    from django_workflow.engine.due import leadership
 
     condition = "WHERE leader.holder = EXCLUDED.holder OR leader.until < clock_timestamp()"
     put(leadership, "TAKE_TERM", without(leadership.TAKE_TERM, condition))
@@ -414,7 +417,7 @@ def one_keeper(put: Put) -> None:
 
 @guard("leadership.TAKE_TERM: a term ends", "it is kept for ever")
 def keeper_has_a_term(put: Put) -> None:
-    from django_workflow.engine import leadership
+    from django_workflow.engine.due import leadership
 
     put(leadership, "TAKE_TERM", without(leadership.TAKE_TERM, "OR leader.until < clock_timestamp()"))
 
@@ -424,7 +427,7 @@ def keeper_has_a_term(put: Put) -> None:
 
 @guard("dispatcher._recover: errors of the database end a round, not the worker", "they end the worker")
 def worker_recovers(put: Put) -> None:
-    from django_workflow.worker.dispatcher import Dispatcher
+    from django_workflow.worker.dispatching.dispatcher import Dispatcher
 
     def give_up(self: Any, error: Exception) -> None:
         raise error
@@ -434,7 +437,7 @@ def worker_recovers(put: Put) -> None:
 
 @guard("dispatcher._release_unbegun: a stopping worker hands back what has not begun", "it keeps it")
 def stopping_releases(put: Put) -> None:
-    from django_workflow.worker.dispatcher import Dispatcher
+    from django_workflow.worker.dispatching.dispatcher import Dispatcher
 
     put(Dispatcher, "_release_unbegun", lambda self, older_than, reason: None)
 
@@ -448,20 +451,20 @@ def sigterm_is_graceful(put: Put) -> None:
     put(WorkerProcess, "stopped_by_signals", lambda self, **_: nullcontext())
 
 
-@guard("unknown.judge puts a task aside whose code this process does not have", "the task fails")
+@guard("missing_code.judge puts a task aside whose code this process does not have", "the task fails")
 def unknown_code_is_put_aside(put: Put) -> None:
-    from django_workflow.engine import outcome
-    from django_workflow.worker import unknown
+    from django_workflow.engine.tasks import outcome
+    from django_workflow.worker.jobs import missing_code
 
     error = outcome.ErrorRecord("UnregisteredHandler", "no such handler")
-    put(unknown, "judge", lambda task: outcome.failed(task, error, is_retryable=False))
+    put(missing_code, "judge", lambda task: outcome.failed(task, error, is_retryable=False))
 
 
-@guard("pile.settle_one_stuck: who was waited for in vain goes to the end of the pile", "it stays the first")
+@guard("unsettled.settle_one_stuck: who was waited for in vain goes to the end of the pile", "it stays the first")
 def stuck_runs_take_turns(put: Put) -> None:
-    from django_workflow.worker.pile import Pile
+    from django_workflow.worker.dispatching.unsettled import UnsettledOutcomes
 
-    settle_one = Pile.settle_one_stuck
+    settle_one = UnsettledOutcomes.settle_one_stuck
 
     def same_again(self: Any) -> Any:
         before = list(self._outcomes)
@@ -469,40 +472,40 @@ def stuck_runs_take_turns(put: Put) -> None:
         self._outcomes.sort(key=before.index)
         return settled
 
-    put(Pile, "settle_one_stuck", same_again)
+    put(UnsettledOutcomes, "settle_one_stuck", same_again)
 
 
-@guard("source.claim forgets hints before the claim, not after it", "after it")
+@guard("queue_reader.claim forgets hints before the claim, not after it", "after it")
 def hint_outlives_the_claim(put: Put) -> None:
-    from django_workflow.worker.source import Source
+    from django_workflow.worker.dispatching.queue_reader import QueueReader
 
-    claim = Source.claim
+    claim = QueueReader.claim
 
     def forget(self: Any, *args: Any, **kwargs: Any) -> Any:
         tasks = claim(self, *args, **kwargs)
         self.may_hold_more = self._has_passed = False
         return tasks
 
-    put(Source, "claim", forget)
+    put(QueueReader, "claim", forget)
 
 
-@guard("hand.let_go_of stops an older attempt of a task in this process", "it goes on unnoticed")
+@guard("in_flight.let_go_of stops an older attempt of a task in this process", "it goes on unnoticed")
 def older_attempts_are_let_go(put: Put) -> None:
-    from django_workflow.worker.hand import Hand
+    from django_workflow.worker.dispatching.in_flight import InFlight
 
-    put(Hand, "let_go_of", lambda self, task_id: None)
+    put(InFlight, "let_go_of", lambda self, task_id: None)
 
 
 @guard("connections.close_ended before each handler", "the handler finds out")
 def ended_connections_are_replaced(put: Put) -> None:
-    from django_workflow.worker import connections
+    from django_workflow.worker.jobs import connections
 
     put(connections, "close_ended", lambda: None)
 
 
 @guard("dispatcher.run recovers from errors of its end as from those of a round", "only of a round")
 def stopping_survives_the_database(put: Put) -> None:
-    from django_workflow.worker.dispatcher import Dispatcher
+    from django_workflow.worker.dispatching.dispatcher import Dispatcher
 
     is_over, recover = Dispatcher._is_over, Dispatcher._recover
 
@@ -523,7 +526,7 @@ def stopping_survives_the_database(put: Put) -> None:
 
 @guard("invoke.call_atomic rolls back where settle made a failure of its success", "it commits")
 def refused_writes_go_too(put: Put) -> None:
-    from django_workflow.worker import invoke
+    from django_workflow.worker.jobs import invoke
 
     settle = invoke.settle
 
@@ -537,17 +540,17 @@ def refused_writes_go_too(put: Put) -> None:
 
 @guard("dispatcher._leave_to_lease forgets what cannot be settled", "it is tried again for ever")
 def unsettled_is_left_to_its_lease(put: Put) -> None:
-    from django_workflow.worker.dispatcher import Dispatcher
+    from django_workflow.worker.dispatching.dispatcher import Dispatcher
 
     def keep(self: Any, item: Any) -> None:
-        self._pile.add(item)
+        self._unsettled.add(item)
 
     put(Dispatcher, "_leave_to_lease", keep)
 
 
 @guard("settle._end_its_run fails the run in which not even a failure can be settled", "the error is raised")
 def what_cannot_be_settled_ends_its_run(put: Put) -> None:
-    from django_workflow.engine import settle
+    from django_workflow.engine.settling import settle
 
     def refuse(outcome: Any, wait_ms: Any, error: Exception) -> None:
         raise error
@@ -557,7 +560,7 @@ def what_cannot_be_settled_ends_its_run(put: Put) -> None:
 
 @guard("settle._settle_apart goes on with the other half where one outcome is refused for good", "it raises")
 def others_go_on_beside_what_is_refused(put: Put) -> None:
-    from django_workflow.engine import settle
+    from django_workflow.engine.settling import settle
 
     def first_half_first(outcomes: Any, wait_ms: Any, error: Exception) -> Any:
         if len(outcomes) == 1:
@@ -572,11 +575,11 @@ def others_go_on_beside_what_is_refused(put: Put) -> None:
     put(settle, "_settle_apart", first_half_first)
 
 
-@guard("start.begin_due leaves runs alone whose conditions this process does not have", "it begins all")
+@guard("scheduled_runs.begin_due leaves runs alone whose conditions this process does not have", "it begins all")
 def unknown_conditions_wait(put: Put) -> None:
-    from django_workflow.engine import publish
+    from django_workflow.engine.stored import versions
 
-    put(publish, "can_decide", lambda version_id: True)
+    put(versions, "can_decide", lambda version_id: True)
 
 
 @guard("process.stopped_by_signals: a handler only puts into a SimpleQueue", "it sets the event itself")
@@ -610,16 +613,16 @@ def stopped_supervisors_start_nobody(put: Put) -> None:
     put(Supervisor, "__init__", make)
 
 
-@guard("forgotten.look finds by its lease what a claim took whose answer was lost", "it is left to its lease")
+@guard("lost_claims.look finds by its lease what a claim took whose answer was lost", "it is left to its lease")
 def lost_claims_are_looked_for(put: Put) -> None:
-    from django_workflow.worker.forgotten import Forgotten
+    from django_workflow.worker.dispatching.lost_claims import LostClaims
 
-    put(Forgotten, "look", lambda self: [])
+    put(LostClaims, "look", lambda self: [])
 
 
 @guard("claim._readable leaves out tasks of versions that this release cannot read", "the claim raises")
 def unreadable_versions_are_left_out(put: Put) -> None:
-    from django_workflow.engine import claim
+    from django_workflow.engine.tasks import claim
 
     put(claim, "_readable", lambda found, lease_id: found)
 
@@ -671,8 +674,8 @@ def open_transactions_keep_events_back(put: Put) -> None:
     put(stored, "READ_EVENTS", without(stored.READ_EVENTS, "e.xid < horizon.xid AS is_ripe", "true AS is_ripe"))
 
 
-@guard("records.INSERT_EVENTS: the transaction id is never lower than that of the event before", "it is its own")
+@guard("event_log.INSERT_EVENTS: the transaction id is never lower than that of the event before", "it is its own")
 def events_of_a_run_climb(put: Put) -> None:
-    from django_workflow.engine import records
+    from django_workflow.engine.writing import event_log
 
-    put(records, "INSERT_EVENTS", without(records.INSERT_EVENTS, ", last.xid)", ", 0)"))
+    put(event_log, "INSERT_EVENTS", without(event_log.INSERT_EVENTS, ", last.xid)", ", 0)"))

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from django_workflow import Retry, db, queue
-from django_workflow.engine import claim, elsewhere
-from django_workflow.engine.start import StartRequest, start
+from django_workflow.engine.tasks import external, leases
+from django_workflow.engine.verbs.start import StartRequest, start
 from django_workflow.models import Task
 from tests.races.sessions import SECONDS
 from tests.races.verbs import (
@@ -126,7 +126,7 @@ def test_tasks_of_a_vanished_worker_run_again_after_their_lease(single, session)
     assert found.is_lost
     assert found.lease_id != lost.lease_id
     assert settle_losses([found]).may_begin
-    assert claim.begin([found]) == {found.id}
+    assert leases.begin([found]) == {found.id}
     succeed(found)
     assert run.status == "succeeded"
     (attempt,) = attempts_of(found.id)
@@ -146,7 +146,7 @@ def test_a_crash_loop_ends_after_max_attempts(flow):
         for task in take():
             if settle_losses([task]).may_begin:
                 task.is_lost = False
-                claim.begin([task])
+                leases.begin([task])
     assert run.status == "failed"
     assert [attempt.outcome for attempt in attempts_of(task_of(run).id) if attempt.is_counted] == ["lost"] * 3
     assert_nothing_is_left_open()
@@ -174,7 +174,7 @@ def test_a_worker_that_marks_begins_never_waits_for_whoever_ends_the_tasks(singl
     ending.begin()
     ending.do(succeed, tasks[second.id])
     # a begin that waited here, holding the first task, could meet a cancel that waits for the first
-    assert session().do(claim.begin, [tasks[first.id], tasks[second.id]]) == {tasks[first.id].id}
+    assert session().do(leases.begin, [tasks[first.id], tasks[second.id]]) == {tasks[first.id].id}
     ending.commit()
 
 
@@ -203,8 +203,8 @@ def test_an_attempt_that_is_executed_twice_at_once_begins_once(single, session):
     (task,) = take()
     first, second = session(), session()
     first.begin()
-    assert first.do(elsewhere.begin_once, task.fence)
-    waiting = second.start(elsewhere.begin_once, task.fence)
+    assert first.do(external.begin_once, task.fence)
+    waiting = second.start(external.begin_once, task.fence)
     eventually(second.waits_for_a_lock, "the second begin")
     first.commit()
     assert not waiting.result(SECONDS)
@@ -216,8 +216,8 @@ def test_what_is_withdrawn_from_an_engine_at_its_begin_does_not_begin(single, se
     (task,) = take()
     withdrawing, beginning = session(), session()
     withdrawing.begin()
-    assert withdrawing.do(elsewhere.withdraw, [task]) == {task.fence}
-    waiting = beginning.start(elsewhere.begin_once, task.fence)
+    assert withdrawing.do(external.withdraw, [task]) == {task.fence}
+    waiting = beginning.start(external.begin_once, task.fence)
     eventually(beginning.waits_for_a_lock, "the begin")
     withdrawing.commit()
     assert not waiting.result(SECONDS)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from django_workflow import db, follow, listen, send_with_notify
-from django_workflow.engine import records
-from django_workflow.engine.settle import lock_runs
+from django_workflow.engine.stored.locking import lock_runs
+from django_workflow.engine.writing import event_log
 from django_workflow.events.following import Read
 from django_workflow.events.messages import MESSAGE_CHANNEL
 from tests.races import sessions
@@ -22,7 +22,7 @@ def texts(received):
 def tell(run_id, *kinds):
     """Write events of a run as the verbs do, under its lock."""
     lock_runs([run_id], wait_ms=5_000)
-    log = records.EventLog()
+    log = event_log.EventLog()
     for kind in kinds:
         log.run(run_id, kind)
     log.write()

@@ -7,13 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from django_workflow import db, queue
-from django_workflow import flow as flow_module
+from django_workflow import db, queue, startable
 from django_workflow.definition.registry import registry
-from django_workflow.engine import pausing, start, timers
+from django_workflow.engine.due import agenda, delayed_tasks, lost_local_runs, lost_messages, scheduled_runs
+from django_workflow.engine.verbs import pause
 from django_workflow.models import Task
-from django_workflow.worker import keeper
-from django_workflow.worker.keeper import Keeper
+from django_workflow.worker.loops import keeper
+from django_workflow.worker.loops.keeper import Keeper
 from tests.races.verbs import QUEUE, assert_nothing_is_left_open, lock_task, messages, succeed, take, task_of
 
 TERM_IS_OVER = "UPDATE django_workflow_leader SET until = clock_timestamp() - interval '1 second'"
@@ -36,8 +36,8 @@ def test_after_a_purge_the_keeper_sends_again_and_each_effect_comes_once(single,
     runs = single.start_many(range(10))
     running = take(4)
     queue.purge(QUEUE)
-    session().do(timers.reconcile)
-    session().do(timers.reconcile)
+    session().do(lost_messages.reconcile)
+    session().do(lost_messages.reconcile)
     rest = take()
     assert {task.id for task in rest} == set(Task.objects.values_list("id", flat=True)) - {task.id for task in running}
     succeed(*running, *rest)
@@ -52,8 +52,8 @@ def test_a_task_that_got_its_message_while_the_keeper_looked_is_not_sent_for_twi
     repairing, late = session(), session()
     repairing.begin()
     repairing.do(db.execute, LOCK_TASKS)  # others read, and wait to lock a row
-    looking = late.start_and_block(timers.reconcile)
-    repairing.do(timers.reconcile)
+    looking = late.start_and_block(lost_messages.reconcile)
+    repairing.do(lost_messages.reconcile)
     repairing.commit()
     looking.result(5)
     assert messages() == 1
@@ -70,10 +70,10 @@ def test_the_keeper_does_not_wait_for_a_task_that_somebody_holds(single, session
     holder = session()
     holder.begin()
     holder.do(lock_task, task_of(held).id)
-    session().do(timers.reconcile)
+    session().do(lost_messages.reconcile)
     assert [task.run_id for task in take()] == [other.id]
     holder.commit()
-    session().do(timers.reconcile)
+    session().do(lost_messages.reconcile)
     assert [task.run_id for task in take()] == [held.id]
 
 
@@ -111,7 +111,7 @@ def test_a_keeper_that_hangs_loses_its_lead_while_its_session_lives(single, sess
     assert other.do(second.round) == 0.0
     assert run.status == "running"
     # two may lead at once until the first one asks again, and then only one does
-    hanging.do(timers.what_is_due)
+    hanging.do(agenda.what_is_due)
     first._leadership._renew_at = 0.0
     assert hanging.do(first.round) == keeper.CANDIDATE_EVERY
     assert other.do(second.round) != keeper.CANDIDATE_EVERY
@@ -124,10 +124,10 @@ def test_two_keepers_send_a_delayed_task_once(single, session):
     queue.purge(QUEUE)
     one, two = session(), session()
     one.begin()
-    assert one.do(timers.send_due_tasks) == 5
-    assert two.do(timers.send_due_tasks) == 0
+    assert one.do(delayed_tasks.send_due_tasks) == 5
+    assert two.do(delayed_tasks.send_due_tasks) == 0
     one.commit()
-    assert two.do(timers.send_due_tasks) == 0
+    assert two.do(delayed_tasks.send_due_tasks) == 0
     assert messages() == 5
 
 
@@ -135,7 +135,7 @@ def test_two_keepers_send_a_delayed_task_once(single, session):
 def into_a_pause(single):
     """A run that was started into the paused flow, not marked yet."""
     single.start()
-    pausing.pause_flow(single.slug)
+    pause.pause_flow(single.slug)
     return single.start()
 
 
@@ -143,8 +143,8 @@ def into_a_pause(single):
 def test_resuming_a_flow_waits_for_a_keeper_that_marks_its_runs(single, into_a_pause, session):
     marking, resuming = session(), session()
     marking.begin()
-    assert marking.do(pausing.pause_with_flow) == 1
-    resumed = resuming.start_and_block(pausing.resume_flow, single.slug)
+    assert marking.do(pause.pause_with_flow) == 1
+    resumed = resuming.start_and_block(pause.resume_flow, single.slug)
     marking.commit()
     resumed.result(5)
     assert into_a_pause.status == "running"
@@ -154,21 +154,21 @@ def test_resuming_a_flow_waits_for_a_keeper_that_marks_its_runs(single, into_a_p
 def test_a_keeper_leaves_the_runs_of_a_flow_alone_that_is_being_resumed(single, into_a_pause, session):
     resuming = session()
     resuming.begin()
-    resuming.do(pausing.resume_flow, single.slug)
-    assert session().do(pausing.pause_with_flow) == 0
+    resuming.do(pause.resume_flow, single.slug)
+    assert session().do(pause.pause_with_flow) == 0
     resuming.commit()
     assert into_a_pause.status == "running"
 
 
 @pytest.mark.guard("local_lease_comes_first")
 def test_a_keeper_that_meets_a_local_run_at_its_start_does_not_take_it_for_lost(single, session, monkeypatch):
-    keeping, execute_now = session(), flow_module.execute_run
+    keeping, execute_now = session(), startable.execute_run
 
     def execute_after_the_keeper(run_id, **options):
-        keeping.do(timers.end_lost_local_runs)
+        keeping.do(lost_local_runs.end_lost_local_runs)
         execute_now(run_id, **options)
 
-    monkeypatch.setattr(flow_module, "execute_run", execute_after_the_keeper)
+    monkeypatch.setattr(startable, "execute_run", execute_after_the_keeper)
     assert single.execute().status == "succeeded"
 
 
@@ -181,10 +181,10 @@ def test_a_keeper_of_an_old_release_leaves_a_new_ones_scheduled_run_alone(flow, 
     run = flow.start(delay=timedelta(0))
     condition = flow.spec.steps["only"].when.callable
     code = registry._callables.pop(condition)  # as if this process were of the old release
-    session().do(start.begin_due)
+    session().do(scheduled_runs.begin_due)
     assert run.status == "scheduled"
     registry.add_callable(condition, code)
-    session().do(start.begin_due)
+    session().do(scheduled_runs.begin_due)
     (task,) = take()
     succeed(task)
     assert run.status == "succeeded"

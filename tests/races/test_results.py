@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from django_workflow import Retry, db
-from django_workflow.engine import claim, outcome
-from django_workflow.engine.settle import settle
+from django_workflow.engine.settling.settle import settle
+from django_workflow.engine.tasks import leases, outcome
 from django_workflow.models import Attempt, Run, Task
 from tests.races.verbs import (
     assert_nothing_is_left_open,
@@ -208,5 +208,5 @@ def test_a_run_that_a_request_holds_does_not_keep_the_others_from_settling(singl
 def test_an_attempt_whose_lease_is_over_does_not_begin(single, session):
     single.start()
     old, new = taken_over(session)
-    assert session().do(claim.begin, [old]) == set()
-    assert claim.begin([new]) == {new.id}
+    assert session().do(leases.begin, [old]) == set()
+    assert leases.begin([new]) == {new.id}

@@ -8,7 +8,7 @@ import pytest
 from django.db.utils import OperationalError
 
 from django_workflow import AlreadySettled, db
-from django_workflow.engine.start import StartRequest, start
+from django_workflow.engine.verbs.start import StartRequest, start
 from django_workflow.models import Run, StepRun, Task
 from tests.races.verbs import assert_nothing_is_left_open, assert_nothing_was_refused, succeed, take
 

@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from django_workflow import AlreadySettled, Retry, complete_step, skip_step
-from django_workflow.engine import outcome
-from django_workflow.engine.settle import settle
+from django_workflow.engine.settling.settle import settle
+from django_workflow.engine.tasks import outcome
 from django_workflow.models import Run, StepRun, Task
 from tests.races.verbs import assert_nothing_is_left_open, attempts_of, succeed, take
 

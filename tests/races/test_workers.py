@@ -14,10 +14,11 @@ import pytest
 from django.db import connections
 
 from django_workflow import Retry, db, queue
-from django_workflow.engine import advance, claim
+from django_workflow.engine.tasks import claim
+from django_workflow.engine.writing import advance
 from django_workflow.models import Attempt, Run, Task
-from django_workflow.worker.context import Cancelled
-from django_workflow.worker.heart import Heart
+from django_workflow.worker.jobs.context import Cancelled
+from django_workflow.worker.loops.heartbeats import Heartbeats
 from tests.chaos.site.workflows import GATE, deploy, gated, quick, record
 from tests.races import sessions as sessions_module
 from tests.races.verbs import assert_nothing_is_left_open, expire_leases, is_settled, lock_run, messages, task_of
@@ -148,7 +149,7 @@ def test_of_two_runs_that_are_held_the_first_does_not_keep_the_second_waiting(wo
         requests[run.id].do(lock_run, run.id)
     worker = workers.thread().dispatcher
     tried = []
-    soon(lambda: len(worker._pile) == 2, "both outcomes wait")
+    soon(lambda: len(worker._unsettled) == 2, "both outcomes wait")
     soon(lambda: tried.append(waited_for(worker)) or {first.id, second.id} <= set(tried), "both are waited for")
     for request in requests.values():
         request.commit()
@@ -157,7 +158,7 @@ def test_of_two_runs_that_are_held_the_first_does_not_keep_the_second_waiting(wo
 
 def waited_for(worker):
     """Return the run that a worker would wait for next."""
-    return worker._pile._outcomes[0].task.run_id if worker._pile else None
+    return worker._unsettled._outcomes[0].task.run_id if worker._unsettled else None
 
 
 @pytest.mark.guard("reading_hides")
@@ -287,7 +288,7 @@ def test_a_worker_that_claims_its_own_task_anew_stops_its_older_attempt(workers,
         return ctx.attempt
 
     gave_up = threading.Event()
-    monkeypatch.setattr(Heart, "beat", lambda self: 3_600.0)  # as if the machine had slept
+    monkeypatch.setattr(Heartbeats, "beat", lambda self: 3_600.0)  # as if the machine had slept
     workers.thread(concurrency=4)
     run = flow.start()
     assert entered.acquire(timeout=10)

@@ -10,9 +10,9 @@ from uuid import UUID
 import pytest
 
 from django_workflow import db, queue
-from django_workflow.engine import claim, outcome
-from django_workflow.engine.claim import ClaimedTask
-from django_workflow.engine.settle import Settled, settle
+from django_workflow.engine.settling.settle import Settled, settle
+from django_workflow.engine.tasks import claim, outcome
+from django_workflow.engine.tasks.claimed import ClaimedTask
 from django_workflow.models import Attempt, Run, StepRun, Task
 from django_workflow.statuses import RUN_TERMINAL
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from django_workflow.definition import options, validate
 from django_workflow.definition.declare import FlowDeclaration
+from django_workflow.definition.validation import validate
+from django_workflow.definition.written import options
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import connection
 
-from django_workflow.engine import publish
+from django_workflow.engine.stored import versions as stored_versions
 from django_workflow.models import FlowDefinition, FlowVersion
 
 #: Flows by their share of the runs in percent; the one without a share has a handful of old runs.
@@ -100,7 +100,7 @@ def flows() -> dict[str, tuple[FlowDefinition, FlowVersion]]:
 
 def fill(count: int) -> dict[str, FlowDefinition]:
     """Fill the tables with `count` runs of the last 30 days; returns the flows by slug."""
-    publish.ensure_queues(["default", *SPECIAL_QUEUE.values()])
+    stored_versions.ensure_queues(["default", *SPECIAL_QUEUE.values()])
     made = flows()
     lows, highs, low = [], [], 0
     for share in SHARES.values():

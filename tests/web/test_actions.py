@@ -27,11 +27,12 @@ from django_workflow import (  # fmt: skip
     retry,
     testing,
 )
-from django_workflow.engine import claim
-from django_workflow.engine.settle import settle
+from django_workflow.engine.settling.settle import settle
+from django_workflow.engine.tasks import claim
 from django_workflow.models import Dismissal, Event, FlowDefinition, FlowVersion, Queue, Run, StepRun, Task
 from django_workflow.permissions import PAUSE, RETRY, START, VIEW
-from django_workflow.web import actions, previews, verbs
+from django_workflow.web.acting import pages as acting_pages
+from django_workflow.web.acting import previews, verbs
 from django_workflow.worker.local import perform
 from tests.trouble import trouble
 from tests.web.conftest import user_with
@@ -220,15 +221,15 @@ class TestOneRun:
             raise OperationalError from Timeout()
 
         run = flow.start({})
-        monkeypatch.setitem(actions.performing._ACTS, "cancel", busy)
+        monkeypatch.setitem(acting_pages.perform._ACTS, "cancel", busy)
         answer = client.post(url_of(run, "cancel"), {"confirm": "yes"})
-        assert told(answer) == [actions.performing.BUSY]
+        assert told(answer) == [acting_pages.perform.BUSY]
 
     def test_what_the_database_cannot_finish_now_is_told_as_such(self, client, flow):
         run = flow.start({})
         with trouble("57014", "new.status = 'cancelled'", table="django_workflow_run"):
             answer = client.post(url_of(run, "cancel"), {"confirm": "yes"})
-        assert told(answer) == [actions.performing.CUT_SHORT]
+        assert told(answer) == [acting_pages.perform.CUT_SHORT]
         assert run.status == "running"
 
 
@@ -354,7 +355,7 @@ class TestRetry:
         run = failed_run(flow)
         for query in ({}, {"mode": "all"}, {"from_step": "each"}, {"from_step": "last"}):
             preview = previews.of_run(
-                verbs.RUN_VERBS["retry"], run.run, request=actions.forms.RetryRequest(**query)
+                verbs.RUN_VERBS["retry"], run.run, request=acting_pages.forms.RetryRequest(**query)
             ).rehearsal
             new = retry(run, **query)
             testing.run_until_idle()
@@ -627,7 +628,7 @@ class TestSelections:
 
     def test_as_many_as_may_be_chosen_can_be_confirmed(self, client, flow):
         run = flow.start({})
-        ids = [str(run.id), *(str(uuid.uuid4()) for _ in range(actions.MAX_SELECTED - 1))]
+        ids = [str(run.id), *(str(uuid.uuid4()) for _ in range(acting_pages.MAX_SELECTED - 1))]
         url = reverse("django_workflow:runs_action", args=["cancel"])
         page = client.post(url, {"ids": ",".join(ids)})
         fields = re.findall(r'<(?:input|button|textarea)[^>]* name="(\w+)"', page.content.decode())
@@ -639,7 +640,7 @@ class TestSelections:
     def test_what_is_no_id_or_too_much_is_not_found(self, client, db):
         url = reverse("django_workflow:runs_action", args=["cancel"])
         assert client.get(url, {"ids": "x"}).status_code == 404
-        many = ",".join(str(uuid.uuid4()) for _ in range(actions.MAX_SELECTED + 1))
+        many = ",".join(str(uuid.uuid4()) for _ in range(acting_pages.MAX_SELECTED + 1))
         assert client.post(url, {"ids": many}).status_code == 404
         assert "0 of 0" in text_of(client.get(url))
         assert client.get(reverse("django_workflow:runs_action", args=["skip_step"])).status_code == 404
@@ -823,7 +824,7 @@ class TestStart:
 
 class TestButtons:
     def names(self, user, run):
-        return [button.name for button in actions.buttons(user, Run.objects.select_related("flow").get(pk=run.id))]
+        return [button.name for button in acting_pages.buttons(user, Run.objects.select_related("flow").get(pk=run.id))]
 
     def test_only_what_makes_sense(self, operator, flow):
         run = flow.start({})
@@ -847,37 +848,37 @@ class TestButtons:
     def test_they_lead_to_pages_that_answer(self, client, operator, flow):
         runs = [flow.start({}), failed_run(flow)]
         for run in runs:
-            for button in actions.buttons(operator, run.run):
+            for button in acting_pages.buttons(operator, run.run):
                 assert client.get(button.url).status_code == 200
 
     def test_they_cost_no_statement(self, operator, flow, django_assert_num_queries):
         run = Run.objects.select_related("flow").get(pk=flow.start({}).id)
         operator.has_perm("django_workflow.view_run")
         with django_assert_num_queries(0):
-            assert actions.buttons(operator, run)
-            assert actions.step_buttons(operator, run, "first", "running")
+            assert acting_pages.buttons(operator, run)
+            assert acting_pages.step_buttons(operator, run, "first", "running")
 
     def test_buttons_of_steps(self, operator, viewer, flow):
         run = flow.start({}).run
-        assert [item.name for item in actions.step_buttons(operator, run, "first", "running")] == [
+        assert [item.name for item in acting_pages.step_buttons(operator, run, "first", "running")] == [
             "skip_step", "complete_step",
         ]  # fmt: skip
-        assert actions.step_buttons(operator, run, "last", None) == []
-        assert actions.step_buttons(viewer, run, "first", "running") == []
+        assert acting_pages.step_buttons(operator, run, "last", None) == []
+        assert acting_pages.step_buttons(viewer, run, "first", "running") == []
         settled = failed_run(flow).run
-        assert [item.label for item in actions.step_buttons(operator, settled, "first", "succeeded")] == [
+        assert [item.label for item in acting_pages.step_buttons(operator, settled, "first", "succeeded")] == [
             "Run again from here"
         ]
 
     def test_buttons_of_flows_and_queues(self, operator, viewer, flow):
         flow.start({})
         row = FlowDefinition.objects.get(slug=flow.slug)
-        assert [item.name for item in actions.flow_buttons(operator, row)] == ["start", "pause"]
-        assert actions.flow_buttons(viewer, row) == []
+        assert [item.name for item in acting_pages.flow_buttons(operator, row)] == ["start", "pause"]
+        assert acting_pages.flow_buttons(viewer, row) == []
         pause_queue("default")
         queue = Queue.objects.get(name="default")
-        assert [item.name for item in actions.queue_buttons(operator, queue)] == ["resume"]
-        assert actions.queue_buttons(viewer, queue) == []
+        assert [item.name for item in acting_pages.queue_buttons(operator, queue)] == ["resume"]
+        assert acting_pages.queue_buttons(viewer, queue) == []
 
 
 class TestMalice:
@@ -940,7 +941,7 @@ def test_each_action_has_a_permission_of_its_own(client_of, flow, db):
 
 
 def test_a_site_without_the_admin_keeps_no_log_entries(client, flow, monkeypatch):
-    monkeypatch.setattr(actions.performing.apps, "is_installed", lambda name: False)
+    monkeypatch.setattr(acting_pages.perform.apps, "is_installed", lambda name: False)
     run = flow.start({})
     assert client.post(url_of(run, "cancel"), {"confirm": "yes"}).status_code == 302
     assert not LogEntry.objects.exists()

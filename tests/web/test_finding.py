@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from django_workflow.ids import uuid7
 from django_workflow.models import Attempt, FlowVersion, Run
-from django_workflow.web import counting, finding, lists
+from django_workflow.web.runs import query_string, run_counts, search
 from tests.web.filling import fill
 
 COUNT = 2_000
@@ -32,11 +32,11 @@ def flows(db):
 @pytest.fixture
 def _small(monkeypatch):
     """Windows so small that searches reach their ends."""
-    monkeypatch.setattr(finding, "WINDOW", 120)
-    monkeypatch.setattr(finding, "SPARSE_WINDOW", 60)
-    monkeypatch.setattr(finding, "FEW", 10)
-    monkeypatch.setattr(finding, "ERRONEOUS", 8)
-    monkeypatch.setattr(finding, "PAGE", 7)
+    monkeypatch.setattr(search, "WINDOW", 120)
+    monkeypatch.setattr(search, "SPARSE_WINDOW", 60)
+    monkeypatch.setattr(search, "FEW", 10)
+    monkeypatch.setattr(search, "ERRONEOUS", 8)
+    monkeypatch.setattr(search, "PAGE", 7)
 
 
 def expected(filters, visible):
@@ -81,7 +81,7 @@ def turn_pages(query, flows, visible, *, backwards=False):
     found, cursor = [], {"after": str(UUID(int=0))} if backwards else {}
     for _ in range(2 * COUNT):
         data = QueryDict(f"{query}&{urlencode(cursor)}")
-        page = finding.find(lists.read(data, list(flows.values()), ["default", "slow"]), visible)
+        page = search.find(query_string.read(data, list(flows.values()), ["default", "slow"]), visible)
         found += reversed(page.ids) if backwards else page.ids
         end = page.ids[0 if backwards else -1] if page.has_more else page.horizon
         if end is None:
@@ -108,7 +108,7 @@ QUERIES = [
 def test_pages_hold_every_run_that_matches_once_in_order(query, flows):
     everybody = list(flows.values())
     for visible in (None, [flows["imports"].pk, flows["rare"].pk]):
-        filters = lists.read(QueryDict(query), everybody, ["default", "slow"])
+        filters = query_string.read(QueryDict(query), everybody, ["default", "slow"])
         wanted = expected(filters, visible)
         assert turn_pages(query, flows, visible) == wanted
         assert turn_pages(query, flows, visible, backwards=True) == wanted
@@ -137,7 +137,7 @@ def test_nothing_is_lost_or_shown_twice_while_runs_are_added(flows):
     before = set(Run.objects.values_list("pk", flat=True))
     seen, cursor = [], ""
     while True:
-        page = finding.find(lists.read(QueryDict(cursor), [], []), None)
+        page = search.find(query_string.read(QueryDict(cursor), [], []), None)
         seen += page.ids
         add()
         if not page.has_more:
@@ -149,23 +149,23 @@ def test_nothing_is_lost_or_shown_twice_while_runs_are_added(flows):
 
 def test_a_search_takes_two_statements_at_most(flows):
     for query in QUERIES:
-        filters = lists.read(QueryDict(query), list(flows.values()), ["default", "slow"])
+        filters = query_string.read(QueryDict(query), list(flows.values()), ["default", "slow"])
         for visible in (None, [flows["rare"].pk]):
             with CaptureQueriesContext(connection) as captured:
-                finding.find(filters, visible)
+                search.find(filters, visible)
             assert len(captured) <= 2, query
 
 
 def test_who_sees_no_flow_finds_nothing_without_asking(flows):
     with CaptureQueriesContext(connection) as captured:
-        assert finding.find(lists.Filters(), []).ids == []
+        assert search.find(query_string.Filters(), []).ids == []
     assert len(captured) == 0
 
 
 def test_ids_of_other_kinds_have_no_time():
-    assert finding.made_at(UUID(int=7)) is None
+    assert search.made_at(UUID(int=7)) is None
     run_id = uuid7()
-    assert finding.lowest_at(finding.made_at(run_id)) <= run_id.int
+    assert search.lowest_at(search.made_at(run_id)) <= run_id.int
 
 
 def test_a_label_with_signs_of_json_is_only_a_text(flows):
@@ -177,11 +177,11 @@ def test_a_label_with_signs_of_json_is_only_a_text(flows):
 
 class TestCounts:
     def counts(self, flows):
-        return {name: str(count) for name, count in counting.count(flows).items()}
+        return {name: str(count) for name, count in run_counts.count(flows).items()}
 
     def test_few_runs_are_counted_exactly(self, db):
         fill(900)
-        by_status = {name: str(Run.objects.filter(status=name).count()) for name in lists.RUN_STATUSES}
+        by_status = {name: str(Run.objects.filter(status=name).count()) for name in query_string.RUN_STATUSES}
         assert self.counts(None) == {"all": str(Run.objects.count()), **by_status}
 
     def test_no_runs_are_none(self, db):
@@ -195,13 +195,13 @@ class TestCounts:
         assert self.counts([flows["rare"].pk])["succeeded"] == str(rare.filter(status="succeeded").count())
 
     def test_those_of_a_large_flow_stop_at_a_thousand(self, flows, monkeypatch):
-        monkeypatch.setattr(counting, "CAP", 100)
+        monkeypatch.setattr(run_counts, "CAP", 100)
         assert self.counts([flows["shopping"].pk])["succeeded"] == "100+"
 
     def test_what_was_not_seen_to_the_end_is_at_least_so_much(self, flows, monkeypatch):
-        monkeypatch.setattr(counting, "WINDOW", 10)
-        counts = counting.count([flows["shopping"].pk])
-        for name in lists.RUN_STATUSES:
+        monkeypatch.setattr(run_counts, "WINDOW", 10)
+        counts = run_counts.count([flows["shopping"].pk])
+        for name in query_string.RUN_STATUSES:
             real = Run.objects.filter(flow=flows["shopping"], status=name).count()
             assert counts[name].number == real or (counts[name].is_more and counts[name].number < real), name
 
@@ -213,11 +213,11 @@ class TestCounts:
     @pytest.mark.parametrize(
         ("count", "text"),
         [
-            (counting.Count(0), "0"),
-            (counting.Count(1_000, is_more=True), "1,000+"),
-            (counting.Count(0, is_more=True), ""),
-            (counting.Count(998_237, is_about=True), "≈ 998,000"),
-            (counting.Count(1_234_567, is_about=True), "≈ 1,230,000"),
+            (run_counts.Count(0), "0"),
+            (run_counts.Count(1_000, is_more=True), "1,000+"),
+            (run_counts.Count(0, is_more=True), ""),
+            (run_counts.Count(998_237, is_about=True), "≈ 998,000"),
+            (run_counts.Count(1_234_567, is_about=True), "≈ 1,230,000"),
         ],
     )
     def test_counts_say_how_sure_they_are(self, count, text):
@@ -226,7 +226,7 @@ class TestCounts:
 
 def test_with_many_runs_the_succeeded_are_estimated(transactional_db):
     fill(COUNT)
-    counts = counting.count(None)
+    counts = run_counts.count(None)
     assert str(counts["succeeded"]).startswith("≈ 1,9")
     assert str(counts["all"]) == f"≈ {COUNT:,}"
     assert str(counts["failed"]) == str(Run.objects.filter(status="failed").count())

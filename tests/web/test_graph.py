@@ -7,11 +7,11 @@ from datetime import timedelta
 import pytest
 
 from django_workflow import Retry, RetryAfter, pause, testing
-from django_workflow.engine import claim
-from django_workflow.engine.settle import settle
+from django_workflow.engine.settling.settle import settle
+from django_workflow.engine.tasks import claim
 from django_workflow.models import StepRun
-from django_workflow.web.fitting import fitted
-from django_workflow.web.signs import SIGNS
+from django_workflow.web.drawing.fit_text import fitted
+from django_workflow.web.drawing.signs import SIGNS
 from django_workflow.worker.local import perform
 from tests.web.markup import read
 from tests.web.stories import ONCE, order_flow, rich_run

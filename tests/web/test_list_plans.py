@@ -15,15 +15,16 @@ from django.http import QueryDict
 from django_workflow import db
 from django_workflow.db.statements import _text
 from django_workflow.db.wire import numbered
-from django_workflow.engine import standing
 from django_workflow.models import Run
-from django_workflow.web import board, counting, finding, lists, places
+from django_workflow.read import durations
+from django_workflow.web.overview import board, workers_and_queues
+from django_workflow.web.runs import query_string, run_counts, search
 from tests.web.filling import fill
 from tests.web.test_finding import QUERIES
 
 COUNT = 40_000
 #: Rows that a statement may touch: a window, and what is read besides.
-MOST = finding.WINDOW + finding.FEW + 500
+MOST = search.WINDOW + search.FEW + 500
 
 
 STEPS = """
@@ -89,7 +90,7 @@ def test_searches_touch_a_window_of_runs(many, touched):
     everybody = list(many.values())
     for visible in (None, [many["imports"].pk, many["rare"].pk]):
         for query in QUERIES:
-            finding.find(lists.read(QueryDict(query), everybody, ["default", "slow"]), visible)
+            search.find(query_string.read(QueryDict(query), everybody, ["default", "slow"]), visible)
             for sql, rows in touched().items():
                 assert rows <= MOST, f"{query}: {rows} rows: {sql}"
 
@@ -97,17 +98,17 @@ def test_searches_touch_a_window_of_runs(many, touched):
 def test_counts_and_the_board_touch_some_runs(many, touched):
     everybody = list(many.values())
     for visible in (None, [many["imports"].pk, many["rare"].pk]):
-        counting.count(visible)
+        run_counts.count(visible)
         board._figures(visible)
         board._running(everybody, visible)
         board._latest(everybody, visible)
-        queues, _ = places.read()
-        places.read_depths(queues)
+        queues, _ = workers_and_queues.read()
+        workers_and_queues.read_depths(queues)
         for sql, rows in touched().items():
             assert rows <= MOST, f"{rows} rows: {sql}"
 
 
 def test_how_the_runs_of_a_page_stand_touches_what_is_theirs(many, touched):
-    standing.read(list(Run.objects.order_by("-id")[: lists.PAGE]))
+    durations.read(list(Run.objects.order_by("-id")[: query_string.PAGE]))
     for sql, rows in touched().items():
-        assert rows <= 10 * lists.PAGE, f"{rows} rows: {sql}"
+        assert rows <= 10 * query_string.PAGE, f"{rows} rows: {sql}"

@@ -9,13 +9,13 @@ from django.http import QueryDict
 from django.utils import timezone
 
 from django_workflow.models import FlowDefinition
-from django_workflow.web import lists
+from django_workflow.web.runs import query_string
 
 FLOWS = [FlowDefinition(pk=1, slug="orders"), FlowDefinition(pk=2, slug="mails")]
 
 
 def read(query):
-    return lists.read(QueryDict(query), FLOWS, ["default", "slow"])
+    return query_string.read(QueryDict(query), FLOWS, ["default", "slow"])
 
 
 def test_nothing_asked_is_all_runs():
@@ -47,7 +47,7 @@ def test_times_are_those_of_the_viewer(settings):
         assert read("from=2026-01-31 14:05").since == datetime(2026, 1, 31, 13, 5, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(("name", "reach"), [(name, reach) for name, (reach, _) in lists.PERIODS.items()])
+@pytest.mark.parametrize(("name", "reach"), [(name, reach) for name, (reach, _) in query_string.PERIODS.items()])
 def test_within_counts_back_from_now(name, reach):
     assert abs(timezone.now() - read(f"within={name}").since - reach) < timedelta(seconds=5)
 
@@ -92,6 +92,6 @@ def test_a_broken_cursor_is_the_first_page(query):
 
 def test_an_address_keeps_other_filters_and_begins_anew():
     query = QueryDict("flow=orders&status=failed&before=0198&label=a&label=b")
-    assert lists.address(query, status="running") == "?flow=orders&status=running&label=a&label=b"
-    assert lists.address(query, status=None, flow=None, label=["x"]) == "?label=x"
-    assert lists.address(QueryDict("q=%26%3D"), status="failed") == "?q=%26%3D&status=failed"
+    assert query_string.address(query, status="running") == "?flow=orders&status=running&label=a&label=b"
+    assert query_string.address(query, status=None, flow=None, label=["x"]) == "?label=x"
+    assert query_string.address(QueryDict("q=%26%3D"), status="failed") == "?q=%26%3D&status=failed"

@@ -9,8 +9,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from django_workflow import Retry, To, When, permissions
-from django_workflow.engine import claim
-from django_workflow.engine.settle import settle
+from django_workflow.engine.settling.settle import settle
+from django_workflow.engine.tasks import claim
 from django_workflow.models import Run, StepRun
 from django_workflow.worker.local import perform
 from tests.web.conftest import user_with

@@ -39,7 +39,7 @@ from django_workflow.models import (
     Task,
     Worker,
 )
-from django_workflow.web import verbs
+from django_workflow.web.acting import verbs
 from tests.live.conftest import _threads_end  # noqa: F401
 from tests.live.sockets import Socket
 from tests.live.visitors import session_of

@@ -8,9 +8,9 @@ import pytest
 from django.utils import timezone
 
 from django_workflow import Flow, pause_queue, queue
-from django_workflow.engine import publish
+from django_workflow.engine.stored import versions
 from django_workflow.models import Queue, Worker
-from django_workflow.web import places
+from django_workflow.web.overview import workers_and_queues
 from tests.web.pages import fragment, statements, text_of
 
 QUEUES, WORKERS = "/workflow/queues/", "/workflow/workers/"
@@ -42,7 +42,7 @@ def worker(db):
 def line(unique, db):
     """A queue of this test's own."""
     name = unique("line")
-    publish.ensure_queues([name])
+    versions.ensure_queues([name])
     return name
 
 
@@ -71,12 +71,12 @@ class TestQueues:
         assert (str(state.visible), str(state.hidden), str(state.total)) == ("2", "1", "3")
 
     def states(self):
-        found, _ = places.read()
-        places.read_depths(found)
+        found, _ = workers_and_queues.read()
+        workers_and_queues.read_depths(found)
         return found
 
     def test_deep_queues_are_not_counted_to_the_end(self, held, line, monkeypatch):
-        monkeypatch.setattr(places, "MOST", 2)
+        monkeypatch.setattr(workers_and_queues, "MOST", 2)
         held(5)
         state = next(state for state in self.states() if state.name == line)
         assert (str(state.visible), str(state.total)) == ("2+", "2+")

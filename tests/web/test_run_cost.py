@@ -7,10 +7,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from django_workflow import testing
-from django_workflow.engine import claim
-from django_workflow.engine.settle import settle
+from django_workflow.engine.settling.settle import settle
+from django_workflow.engine.tasks import claim
 from django_workflow.models import Worker
-from django_workflow.web import narrative, passes, payloads, run_facts, task_panel
+from django_workflow.web.run import events, payloads, reads, step_runs, task_panel
 from django_workflow.worker.local import perform
 from tests.web.stories import rich_run
 
@@ -74,16 +74,16 @@ def test_statements_find_by_index(make_flow, db):
         cursor.execute("SET LOCAL enable_seqscan = off")
         run = handle.run
         statements = [
-            (run_facts.READ_STEPS, [run.pk, True, run.pk]),
-            (run_facts.READ_WAYS, [run.pk, "{pack}", run.pk]),
-            (run_facts.READ_PASSES, ["{pack,ship}", "{0,0}", "{t,f}", run.pk, True, 9, 0, run.pk, False, 9, 0]),
-            (passes.READ_ACTIVATION, [3, run.pk]),
-            (passes.READ_NEIGHBOURS, [1, False, run.pk, "x", 0, 3, 9, run.pk, 3, "{ship}", 9, run.pk, 3, 9]),
-            (run_facts.READ_TASKS, ["{1,2}", 3, "", "", 50, 0, True, 5]),
+            (reads.READ_STEPS, [run.pk, True, run.pk]),
+            (reads.READ_WAYS, [run.pk, "{pack}", run.pk]),
+            (reads.READ_PASSES, ["{pack,ship}", "{0,0}", "{t,f}", run.pk, True, 9, 0, run.pk, False, 9, 0]),
+            (step_runs.READ_ACTIVATION, [3, run.pk]),
+            (step_runs.READ_NEIGHBOURS, [1, False, run.pk, "x", 0, 3, 9, run.pk, 3, "{ship}", 9, run.pk, 3, 9]),
+            (reads.READ_TASKS, ["{1,2}", 3, "", "", 50, 0, True, 5]),
             (task_panel.READ_TASK, [True, 9, True, 9, True, 9, True, 9, 5, run.pk, None, 3, None, None]),
             (task_panel.READ_LINES, [1, 9, 9]),
             (payloads.READ_OUTPUTS, [9, "{1,2}", 9, 9]),
-            (narrative.READ_EVENTS, [True, True, run.pk, 99, "", "", "", "", 9]),
+            (events.READ_EVENTS, [True, True, run.pk, 99, "", "", "", "", 9]),
         ]
         for sql, params in statements:
             cursor.execute(f"EXPLAIN {sql}", params)

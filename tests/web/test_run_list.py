@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from django_workflow import db
 from django_workflow.models import FlowDefinition, FlowVersion, Run
-from django_workflow.web import finding
+from django_workflow.web.runs import search
 from tests.web.filling import fill
 from tests.web.markup import read
 from tests.web.pages import fragment, shown_runs, statements, text_of
@@ -171,8 +171,8 @@ class TestStatuses:
 
 class TestHonesty:
     def test_a_search_that_stops_early_says_so_and_goes_on(self, flows, viewing, monkeypatch):
-        monkeypatch.setattr(finding, "WINDOW", 500)
-        monkeypatch.setattr(finding, "FEW", 0)
+        monkeypatch.setattr(search, "WINDOW", 500)
+        monkeypatch.setattr(search, "FEW", 0)
         response = viewing.get(URL + "?label=rare%3Dneedle")
         for _ in range(3):
             assert "No run matches so far The search stopped at runs created before" in text_of(response)

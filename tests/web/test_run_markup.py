@@ -9,7 +9,7 @@ import pytest
 
 from django_workflow import Retry, Skip, pause, testing
 from django_workflow.models import Task
-from django_workflow.worker import capture, logs
+from django_workflow.worker.logs import capture, writer
 from tests.web.markup import read
 
 EVIL = (
@@ -66,7 +66,7 @@ def evil_run(make_flow, db):
         testing.run_until_idle()
         pause(handle, reason=EVIL, by=EVIL[:150])
     capture.sinks.remove(captured.append)
-    logs.store(captured)
+    writer.store(captured)
     return handle
 
 

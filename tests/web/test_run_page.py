@@ -12,7 +12,7 @@ import pytest
 from django_workflow import Skip, pause, pause_flow, testing
 from django_workflow.models import Run, StepRun, Task, TaskLog
 from django_workflow.statuses import SKIP_REASONS
-from django_workflow.web import payloads
+from django_workflow.web.run import payloads
 from tests.web.ids import raise_ids
 from tests.web.markup import read
 from tests.web.pages import shown_runs

@@ -11,7 +11,7 @@ import django_workflow
 from django_workflow import statuses
 from django_workflow.definition.names import COMMANDS
 from django_workflow.templatetags.django_workflow import sign, status
-from django_workflow.web.signs import SIGNS
+from django_workflow.web.drawing.signs import SIGNS
 
 FOLDER = Path(django_workflow.__file__).parent
 PAGES = [

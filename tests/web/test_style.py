@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import django_workflow
-from django_workflow.web.signs import STATUS_SIGNS
+from django_workflow.web.drawing.signs import STATUS_SIGNS
 
 FOLDER = Path(django_workflow.__file__).parent / "static" / "django_workflow"
 SHEETS = {path.name: path.read_text() for path in FOLDER.glob("*.css")}

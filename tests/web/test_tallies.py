@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from django_workflow.engine import claim
-from django_workflow.engine.settle import settle
-from django_workflow.web import tallies as module
-from django_workflow.web.tallies import Tally, tallies
+from django_workflow.engine.settling.settle import settle
+from django_workflow.engine.tasks import claim
+from django_workflow.web.run import task_counts as module
+from django_workflow.web.run.task_counts import Tally, tallies
 from django_workflow.worker.local import perform
 
 

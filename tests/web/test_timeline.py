@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from django_workflow import testing
-from django_workflow.engine import claim
+from django_workflow.engine.tasks import claim
 from django_workflow.models import Run, StepRun, Task
-from django_workflow.web import timeline
 from django_workflow.web.address import Address
-from django_workflow.web.axis import Axis, label_of
-from django_workflow.web.run_facts import Facts, ItemPage, TaskFacts, Try, read_around, read_steps, read_tasks
+from django_workflow.web.drawing.axis import Axis, label_of
+from django_workflow.web.run import timeline
+from django_workflow.web.run.facts import Facts, TaskFacts, Try
+from django_workflow.web.run.reads import ItemPage, read_around, read_steps, read_tasks
 from tests.web.markup import read
 from tests.web.stories import rich_run
 

@@ -8,11 +8,12 @@ import pytest
 
 from django_workflow import RetryAfter, pause, pause_flow, pause_queue, testing
 from django_workflow.conf import conf
-from django_workflow.engine import claim
+from django_workflow.engine.tasks import claim
 from django_workflow.models import Run, Worker
-from django_workflow.web import run_page, task_panel, waiting
 from django_workflow.web.address import Address
-from django_workflow.web.run_facts import Facts, ItemPage, read_around, read_steps, read_tasks
+from django_workflow.web.run import run_page, task_panel, wait_reasons
+from django_workflow.web.run.facts import Facts
+from django_workflow.web.run.reads import ItemPage, read_around, read_steps, read_tasks
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def facts_of(handle):
 
 def why(handle, step):
     facts = facts_of(handle)
-    return waiting.of_step(facts, facts.steps[step])
+    return wait_reasons.of_step(facts, facts.steps[step])
 
 
 def why_task(handle, step, item=None):
@@ -70,12 +71,12 @@ def test_many_steps_before_it_are_counted(flow, db):
 def test_a_step_that_the_run_did_not_reach(handle):
     handle.cancel()
     assert why(handle, "after") == "The run ended before it was reached."
-    assert waiting.of_run(facts_of(handle)) == ""
+    assert wait_reasons.of_run(facts_of(handle)) == ""
 
 
 def test_no_worker_serves_the_queue(handle):
     assert why(handle, "first") == "No live worker serves queue default."
-    assert waiting.of_run(facts_of(handle)) == "Step first: no live worker serves queue default."
+    assert wait_reasons.of_run(facts_of(handle)) == "Step first: no live worker serves queue default."
 
 
 def test_a_worker_that_is_silent_for_a_lease_serves_nothing(handle, worker):
@@ -98,14 +99,14 @@ def test_place_in_the_queue(flow, worker):
 
 
 def test_long_queues_are_not_counted_to_their_end(flow, worker, monkeypatch):
-    monkeypatch.setattr(waiting, "MOST_AHEAD", 3)
+    monkeypatch.setattr(wait_reasons, "MOST_AHEAD", 3)
     flow.map(name="each", count=9)(lambda index: index)
     assert why_task(flow.start(), "each", 8) == "Queued behind 3 or more others on queue default."
 
 
 def test_paused_run_tells_by_whom_since_when_and_why(handle, worker):
     pause(handle, reason="the warehouse is closed.", by="ann")
-    sentence = waiting.of_run(facts_of(handle))
+    sentence = wait_reasons.of_run(facts_of(handle))
     assert sentence.startswith("Held because the run is paused by ann since ")
     assert sentence.endswith(": the warehouse is closed.")
     assert why(handle, "first") == sentence
@@ -115,14 +116,14 @@ def test_last_pause_counts(handle, worker):
     pause(handle, reason="one", by="ann")
     handle.resume()
     pause(handle, reason="two", by="bob")
-    assert "bob" in waiting.of_run(facts_of(handle))
-    assert waiting.of_run(facts_of(handle)).endswith(": two.")
+    assert "bob" in wait_reasons.of_run(facts_of(handle))
+    assert wait_reasons.of_run(facts_of(handle)).endswith(": two.")
 
 
 def test_run_paused_with_its_flow_tells_who_paused_the_flow(handle, worker):
     slug = handle.run.flow.slug
     pause_flow(slug, reason="maintenance", by="bob")
-    assert f"flow {slug} is paused by bob" in waiting.of_run(facts_of(handle))
+    assert f"flow {slug} is paused by bob" in wait_reasons.of_run(facts_of(handle))
 
 
 def test_paused_queue(handle, worker):
@@ -158,7 +159,7 @@ def test_items_that_are_not_due(flow, worker):
 
 def test_scheduled_run_tells_when_it_starts(flow, db):
     flow.step(name="only")(lambda: 1)
-    assert waiting.of_run(facts_of(flow.start(delay=timedelta(days=2)))).startswith("Starts ")
+    assert wait_reasons.of_run(facts_of(flow.start(delay=timedelta(days=2)))).startswith("Starts ")
 
 
 def test_running_task_names_its_worker_and_the_age_of_its_heartbeat(handle, worker):
@@ -172,8 +173,8 @@ def test_running_task_names_its_worker_and_the_age_of_its_heartbeat(handle, work
 def test_what_has_ended_waits_for_nothing(handle, worker):
     testing.run_until_idle()
     facts = facts_of(handle)
-    assert waiting.of_run(facts) == ""
-    assert [waiting.of_step(facts, step) for step in facts.steps.values()] == ["", "", ""]
+    assert wait_reasons.of_run(facts) == ""
+    assert [wait_reasons.of_step(facts, step) for step in facts.steps.values()] == ["", "", ""]
     assert why_task(handle, "first") == ""
 
 

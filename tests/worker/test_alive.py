@@ -17,7 +17,7 @@ from django.contrib.auth.models import Group
 
 from django_workflow import Retry, testing
 from django_workflow.models import Attempt, Worker
-from django_workflow.worker.job import Job
+from django_workflow.worker.jobs.job import Job
 from tests.waiting import eventually
 from tests.worker.site import alive, workflows
 from tests.worker.site.telling import told
@@ -44,7 +44,7 @@ def test_handlers_that_log_all_the_time_are_stopped_and_leave_nobody_waiting(com
 COLLECTED = """
 import faulthandler, gc, sys, threading
 faulthandler.dump_traceback_later(10, exit=True)
-from django_workflow.worker import interruption
+from django_workflow.worker.jobs import interruption
 
 class Stopped(BaseException):
     pass
@@ -361,7 +361,7 @@ def test_heartbeats_stop_where_the_loop_stands_still_and_go_on_with_it(flow, wor
     def heartbeat():
         return row.values_list("heartbeat_at", flat=True).get()
 
-    eventually(lambda: worker.process.heart._is_stalled(0.0), "a heart that notices")
+    eventually(lambda: worker.process.heartbeats._is_stalled(0.0), "a heart that notices")
     before = heartbeat()
     may_go_on.set()
     eventually(lambda: heartbeat() > before, "heartbeats, once the loop goes on")

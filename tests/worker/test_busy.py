@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from django_workflow.definition.registry import registry
-from django_workflow.engine import claim
+from django_workflow.engine.tasks import claim
 from django_workflow.models import Worker
 from django_workflow.worker import registration
-from django_workflow.worker.dispatcher import Dispatcher
-from django_workflow.worker.heart import Heart
+from django_workflow.worker.dispatching.dispatcher import Dispatcher
+from django_workflow.worker.loops.heartbeats import Heartbeats
 from django_workflow.worker.options import WorkerOptions
 
 
@@ -21,12 +21,12 @@ def dispatcher(flow):
     made = Dispatcher(WorkerOptions(concurrency=4))
     made.worker_id = registration.register(made.options)
     for task in claim.claim("default", 3, slots=3, lease=60.0, worker_id=made.worker_id):
-        made.hand.add(task, registry.handler(task.step.handler))
+        made.in_flight.add(task, registry.handler(task.step.handler))
     return made
 
 
 def test_busy_are_the_slots_that_execute_a_handler(dispatcher):
-    hand = dispatcher.hand
+    hand = dispatcher.in_flight
     one, two, _ = hand.jobs.values()
     assert (len(hand.jobs), hand.busy()) == (3, 0)
     one.begin()
@@ -39,6 +39,6 @@ def test_busy_are_the_slots_that_execute_a_handler(dispatcher):
 
 
 def test_a_heartbeat_tells_how_many_slots_are_busy(dispatcher):
-    next(iter(dispatcher.hand.jobs.values())).begin()
-    Heart(dispatcher).beat()
+    next(iter(dispatcher.in_flight.jobs.values())).begin()
+    Heartbeats(dispatcher).beat()
     assert Worker.objects.get(pk=dispatcher.worker_id).running_count == 1

@@ -142,7 +142,7 @@ def test_thread_inside_a_long_call_ends_at_its_next_bytecode(flow, worker, spy):
     started = worker()
     spy.wait_until_begun()
     cancel(handle)
-    (job,) = started.dispatcher.hand.jobs.values()
+    (job,) = started.dispatcher.in_flight.jobs.values()
     eventually(lambda: job.context.cancelled, "a context that says so")
     assert spy.ended == []
     call_ended_at = time.monotonic()

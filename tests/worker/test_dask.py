@@ -6,9 +6,9 @@ import pytest
 
 from django_workflow import testing
 from django_workflow.contrib.dask import DaskExecutor
-from django_workflow.engine import publish
+from django_workflow.engine.stored import versions
 from django_workflow.models import Attempt, FlowDefinition, Task
-from django_workflow.worker import elsewhere
+from django_workflow.worker.dispatching import external_jobs
 from example_project.audit.flow import audit
 from tests.waiting import eventually
 from tests.worker.dask_cluster import DaskCluster
@@ -82,7 +82,7 @@ def test_sigterm_ends_with_zero_and_hands_back_what_runs_and_what_waits(cluster,
 def test_dask_worker_that_dies_loses_the_attempt_and_nothing_begins_twice(
     cluster, engine, work, monkeypatch, look_every
 ):
-    monkeypatch.setattr(elsewhere, "LOOK_EVERY", look_every)
+    monkeypatch.setattr(external_jobs, "LOOK_EVERY", look_every)
     handle = heavy.slow.start([0, 1])
     work(queues=["heavy"])
     eventually(lambda: begins("waits") == 2, "handlers that begin")
@@ -103,9 +103,9 @@ def test_time_counts_from_the_begin_and_not_from_the_hand_over(cluster, engine, 
     worker = work(queues=["heavy"])
     eventually(lambda: begins("waits") == 2, "handlers that begin")
     tasks = Task.objects.filter(run_id=handle.id, status="running")
-    eventually(lambda: len(worker.dispatcher.hand.running()) == 2, "the begins, told to the worker")
+    eventually(lambda: len(worker.dispatcher.in_flight.running()) == 2, "the begins, told to the worker")
     assert sorted(task.begun_at is not None for task in tasks) == [False, True, True]
-    (waiting,) = worker.dispatcher.hand.elsewhere()
+    (waiting,) = worker.dispatcher.in_flight.elsewhere()
     assert waiting.deadline is None
     go()
     eventually(lambda: handle.status == "succeeded", "the end of the run")
@@ -126,8 +126,8 @@ def test_timeout_of_a_handler_in_c_code_is_told_at_once_and_its_slot_stays_taken
     worker = work(queues=["heavy"])
     eventually(lambda: handle.status == "failed", "the timeout")
     assert handle.result().error["class"] == "TimedOut"
-    assert worker.dispatcher.hand.count_elsewhere("dask") == 1
-    eventually(lambda: worker.dispatcher.hand.count_elsewhere("dask") == 0, "the end of the handler")
+    assert worker.dispatcher.in_flight.count_elsewhere("dask") == 1
+    eventually(lambda: worker.dispatcher.in_flight.count_elsewhere("dask") == 0, "the end of the handler")
     assert begins("woke") == 0
 
 
@@ -163,7 +163,7 @@ def test_two_workers_share_a_cluster_and_neither_hoards(cluster, engine, work):
 
     def is_done():
         nonlocal most
-        most = max(most, *(worker.dispatcher.hand.count_elsewhere("dask") for worker in workers))
+        most = max(most, *(worker.dispatcher.in_flight.count_elsewhere("dask") for worker in workers))
         return handle.status == "succeeded"
 
     eventually(is_done, "the end of the run", seconds=120)
@@ -197,7 +197,7 @@ def test_handler_that_the_cluster_does_not_know_is_put_back_uncounted(cluster, e
 
 
 def test_audit_measures_packages_on_the_cluster_where_an_operator_says_so(cluster, engine, work):
-    publish.publish_declared()
+    versions.publish_declared()
     FlowDefinition.objects.filter(slug="audit").update(overrides={"measure": {"executor": "dask", "queue": "heavy"}})
     names = ["Django", "psycopg", "distributed"]
     handle = audit.start({"packages": names})

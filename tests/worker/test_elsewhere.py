@@ -10,9 +10,9 @@ from django.core.management import call_command
 from django.db import OperationalError
 
 from django_workflow import Retry, testing
-from django_workflow.engine import claim, elsewhere
+from django_workflow.engine.tasks import claim, external
 from django_workflow.models import Attempt, Task
-from django_workflow.worker.foreign import TaskExecutor
+from django_workflow.worker.runners.futures import TaskExecutor
 from tests.waiting import eventually
 
 TWICE = Retry(max_attempts=2, base=timedelta(milliseconds=10))
@@ -82,7 +82,7 @@ def test_a_begin_that_cannot_be_recorded_puts_the_task_back_uncounted(flow, work
         raise OperationalError("no way to the database")
 
     with monkeypatch.context() as patch:
-        patch.setattr(elsewhere, "begin_once", refuse)
+        patch.setattr(external, "begin_once", refuse)
         handle = flow.start()
         work()
         attempts = Attempt.objects.filter(run_id=handle.id)
@@ -105,13 +105,13 @@ def test_what_waits_in_an_engine_is_withdrawn_by_a_pause_and_never_begins(flow, 
     assert [(task.status, task.begun_at) for task in tasks] == [("running", None)] * 2
     handle.pause()
     eventually(lambda: {task.status for task in tasks.all()} == {"held"}, "withdrawn tasks")
-    from django_workflow.worker import apart
+    from django_workflow.worker.runners import child_main
 
     with ThreadPoolExecutor(1) as pool:
-        answers = list(pool.map(apart.perform, [text for text, _ in holding.given]))
+        answers = list(pool.map(child_main.perform, [text for text, _ in holding.given]))
     assert all("already_begun" in answer for answer in answers)
     assert not begun
-    assert worker.dispatcher.hand.count_elsewhere("engine") == 0
+    assert worker.dispatcher.in_flight.count_elsewhere("engine") == 0
 
 
 def test_an_engine_gets_no_more_than_it_has_slots_for(flow, work, engine):
@@ -122,14 +122,14 @@ def test_an_engine_gets_no_more_than_it_has_slots_for(flow, work, engine):
     tasks = Task.objects.filter(run_id=handle.id)
     eventually(lambda: tasks.filter(status="queued").count() == 38, "tasks that wait in the queue")
     eventually(lambda: len(holding.given) == 2, "as many as there are slots")
-    assert worker.dispatcher.hand.count_elsewhere("engine") == 2
+    assert worker.dispatcher.in_flight.count_elsewhere("engine") == 2
     for _, future in holding.given:
         future.set_result('{"kind": "already_begun"}')
     eventually(lambda: len(holding.given) == 4, "two more")
 
 
 def test_a_full_engine_keeps_no_task_of_its_queue_from_the_worker_itself(make_flow, work, engine, monkeypatch):
-    monkeypatch.setattr("django_workflow.worker.elsewhere.READ_ANYWAY_AFTER", 0.1)
+    monkeypatch.setattr("django_workflow.worker.dispatching.external_jobs.READ_ANYWAY_AFTER", 0.1)
     holding = engine(Holding())
     heavy = make_flow("heavy")
     heavy.map(name="each", count=6, executor="engine", queue="engines")(lambda: None)
@@ -148,14 +148,14 @@ def test_a_task_that_is_handed_over_has_not_begun_until_its_process_takes_the_on
     flow.start()
     (task,) = claim.claim("default", 1, slots=1, lease=30)
     assert Task.objects.get().begun_at is not None
-    elsewhere.hand_over([task])
+    external.hand_over([task])
     assert Task.objects.get().begun_at is None
-    assert elsewhere.begin_once(task.fence)
-    assert not elsewhere.begin_once(task.fence)
-    elsewhere.hand_over([task])
+    assert external.begin_once(task.fence)
+    assert not external.begin_once(task.fence)
+    external.hand_over([task])
     assert Task.objects.get().begun_at is not None
-    assert elsewhere.withdraw([task]) == set()
-    assert elsewhere.read_begun([task]).keys() == elsewhere.watch({task.fence: 0.5}) == {task.fence}
+    assert external.withdraw([task]) == set()
+    assert external.read_begun([task]).keys() == external.watch({task.fence: 0.5}) == {task.fence}
     assert Task.objects.get().progress == 0.5
 
 

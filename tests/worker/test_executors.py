@@ -155,7 +155,7 @@ def test_children_end_with_their_worker(site, drain):
     workflows.apart.start(1)
     drain(executor="process", concurrency=2)
     ours = psutil.Process().children(recursive=True)
-    assert not [child for child in ours if "django_workflow.worker.apart" in " ".join(child.cmdline())]
+    assert not [child for child in ours if "django_workflow.worker.runners.child_main" in " ".join(child.cmdline())]
 
 
 @pytest.mark.parametrize("pool", ["threads", "processes"])

@@ -13,8 +13,8 @@ from django.core.mail import mail_admins
 from django.db import transaction
 
 from django_workflow import Retry, run_ended, run_failed
-from django_workflow.engine import failures
-from django_workflow.engine.failures import StoredFailure
+from django_workflow.engine.reporting import failure_log
+from django_workflow.engine.reporting.failure_log import StoredFailure
 from django_workflow.models import Run
 from tests.waiting import eventually
 from tests.worker.site import workflows
@@ -149,7 +149,7 @@ def test_an_atomic_steps_failure_is_told_once(flow, drain, records):
 
 
 def test_a_lost_attempt_has_its_own_number(flow, drain, records, caplog, db):
-    from django_workflow.engine import claim
+    from django_workflow.engine.tasks import claim
 
     flow.step(name="only", retry=Retry(max_attempts=2, base=timedelta(milliseconds=1)))(lambda: 1)
     flow.start()
@@ -168,7 +168,7 @@ def test_folding_ends_with_the_worker(flow, drain, records):
     flow.execute()
     flow.execute()
     assert len(records()) == 3
-    assert not failures.folding._users
+    assert not failure_log.folding._users
 
 
 @pytest.mark.slow

@@ -7,9 +7,10 @@ import itertools
 import pytest
 
 from django_workflow import Retry
-from django_workflow.engine import advance, claim, open_claims, outcome
-from django_workflow.engine.claim import OpenClaim
-from django_workflow.engine.settle import settle
+from django_workflow.engine.settling.settle import settle
+from django_workflow.engine.tasks import claim, open_claims, outcome
+from django_workflow.engine.tasks.claimed import OpenClaim
+from django_workflow.engine.writing import advance
 from django_workflow.models import Attempt, Task
 
 #: Much less than a lease: whoever waits for one waits longer.

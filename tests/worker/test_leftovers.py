@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.utils import translation
 
 from django_workflow import Retry, testing
-from django_workflow.worker.session_watch import changes_session
+from django_workflow.worker.jobs.session_watch import changes_session
 from tests.worker.site import workflows
 from tests.worker.site.leaving import FRESH, leave, seen
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from django_workflow import Retry, pause_queue, resume_queue
-from django_workflow.engine import publish
+from django_workflow.engine.stored import versions
 
 KEYS = {"run_id", "flow", "step", "queue", "task", "attempt", "outcome", "duration_ms", "error_class", "fingerprint"}
 
@@ -34,7 +34,7 @@ def test_record_of_a_failed_attempt_has_the_stable_keys_and_no_payload_but_in_it
 
 def test_record_of_a_paused_queue_is_one_line(db, caplog):
     caplog.set_level(logging.INFO, "django_workflow")
-    publish.ensure_queues(["default"])
+    versions.ensure_queues(["default"])
     pause_queue("default", reason="why\n2026-01-01 INFO forged \x1b[2K", by="some\rbody")
     resume_queue("default", reason="\u2028new line")
     told = [record.message for record in caplog.records if "queue default" in record.message]

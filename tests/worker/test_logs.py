@@ -15,7 +15,8 @@ from django.db import OperationalError
 
 from django_workflow import Retry, RunHandle, db, testing
 from django_workflow.models import Task, TaskLog
-from django_workflow.worker import capture, logs
+from django_workflow.worker.logs import capture
+from django_workflow.worker.logs import writer as log_writer
 from tests.waiting import eventually
 from tests.worker.site import workflows
 
@@ -102,13 +103,13 @@ def test_lines_that_come_after_the_end_of_a_run_are_told_to_whoever_looks_at_it(
     task = Task.objects.get(step_run__run=run)
     late = [capture.LogLine(run.pk, task.pk, 1, logging.INFO, time.time(), "shop", text) for text in ("one", "two")]
     with db.listen([db.RUN_CHANNEL]) as listener:
-        logs.store(late)
+        log_writer.store(late)
         assert listener.notifications(10) == [(db.RUN_CHANNEL, str(run.pk))]
     assert run.logs.count() == 2
 
 
 def test_rows_of_a_task_are_in_order_over_batches_and_attempts(flow, drain, monkeypatch):
-    monkeypatch.setattr(logs, "BATCH", 7)
+    monkeypatch.setattr(log_writer, "BATCH", 7)
 
     @flow.map(count=8, retry=Retry(max_attempts=2, base=timedelta(seconds=1), jitter=False))
     def each(index, ctx):
@@ -156,7 +157,7 @@ def test_time_of_a_line_is_the_databases_when_it_was_logged(flow):
     run = flow.start()
     task = Task.objects.get(run_id=run.id)
     before = database_time()
-    logs.store([capture.LogLine(run.id, task.pk, 1, logging.INFO, time.time() - 60, "shop", "a minute ago")])
+    log_writer.store([capture.LogLine(run.id, task.pk, 1, logging.INFO, time.time() - 60, "shop", "a minute ago")])
     after = database_time()
     minute = timedelta(minutes=1)
     assert before <= TaskLog.objects.get(run_id=run.id).created_at + minute <= after
@@ -360,7 +361,7 @@ def test_lines_wait_in_memory_while_the_database_is_away():
             raise OperationalError("the connection is lost")
         written.extend(batch)
 
-    writer = logs.LogWriter(write, every=0.01)
+    writer = log_writer.LogWriter(write, every=0.01)
     writer.start()
     for number in range(5):
         writer.put(number)
@@ -376,7 +377,7 @@ def test_batch_that_cannot_be_stored_does_not_stop_the_others():
             raise ValueError("no")
         written.extend(batch)
 
-    writer = logs.LogWriter(write, every=0.01)
+    writer = log_writer.LogWriter(write, every=0.01)
     writer.start()
     writer.put("bad")
     writer.flush()
@@ -386,9 +387,9 @@ def test_batch_that_cannot_be_stored_does_not_stop_the_others():
 
 
 def test_more_lines_than_fit_into_memory_are_dropped(monkeypatch, caplog):
-    monkeypatch.setattr(logs, "MOST", 3)
+    monkeypatch.setattr(log_writer, "MOST", 3)
     written = []
-    writer = logs.LogWriter(written.extend, every=0.01)
+    writer = log_writer.LogWriter(written.extend, every=0.01)
     for number in range(5):
         writer.put(number)
     writer.flush()

@@ -9,10 +9,10 @@ import pytest
 
 from django_workflow import testing
 from django_workflow.definition.registry import registry
-from django_workflow.engine import missing
 from django_workflow.models import Attempt, Run
-from django_workflow.web import run_page
+from django_workflow.read import needed_code
 from django_workflow.web.address import Address
+from django_workflow.web.run import run_page
 from tests.commands.shell import workflow
 from tests.waiting import eventually
 
@@ -93,7 +93,7 @@ def test_while_another_worker_may_have_it_nobody_is_accused(flow, work, db):
     Worker.objects.create(hostname="other", pid=1, queues=["default"], concurrency=1, lease_seconds=600)
     work()
     put_aside(handle)
-    (found,) = missing.missing_in(handle.id).values()
+    (found,) = needed_code.missing_in(handle.id).values()
     assert not found.is_nobodys
     assert str(found).startswith("The worker that took it does not have handler")
     assert "Another worker may have it." in str(found)
@@ -102,10 +102,16 @@ def test_while_another_worker_may_have_it_nobody_is_accused(flow, work, db):
 @pytest.mark.parametrize(
     ("code", "remedy"),
     [
-        (missing.Code("handler", "shop.charge", "shop", "charge"), "add name='charge' to the step that was renamed"),
-        (missing.Code("handler", "bank.charge", "shop", "charge"), "register it again with @handler('bank.charge')"),
-        (missing.Code("condition", "is_rich", "shop", "charge"), "register it again with @condition('is_rich')"),
-        (missing.Code("executor", "gpu", "shop", "charge"), "add 'gpu' to EXECUTORS"),
+        (
+            needed_code.Code("handler", "shop.charge", "shop", "charge"),
+            "add name='charge' to the step that was renamed",
+        ),
+        (
+            needed_code.Code("handler", "bank.charge", "shop", "charge"),
+            "register it again with @handler('bank.charge')",
+        ),
+        (needed_code.Code("condition", "is_rich", "shop", "charge"), "register it again with @condition('is_rich')"),
+        (needed_code.Code("executor", "gpu", "shop", "charge"), "add 'gpu' to EXECUTORS"),
     ],
 )
 def test_the_remedy_fits_what_is_missing(code, remedy):

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from django_workflow import db, queue
-from django_workflow.engine.close import CONTROL_CHANNEL
+from django_workflow.notifications import CONTROL_CHANNEL
 from tests.waiting import eventually
 
 #: A heartbeat would tell of a cancel as well: here it comes too late.

@@ -10,7 +10,8 @@ from django.db import connection
 
 from django_workflow import Flow
 from django_workflow.definition.registry import registry
-from django_workflow.engine import publish, rights
+from django_workflow.engine.stored import versions
+from django_workflow.read import rights
 from django_workflow.worker import readiness, registration
 
 
@@ -46,7 +47,7 @@ def grants_of(error):
 
 
 def test_a_database_that_serves_a_worker_is_ready(db):
-    publish.ensure_queues(["default"])
+    versions.ensure_queues(["default"])
     readiness.check(["default"])
 
 
@@ -63,7 +64,7 @@ def test_without_pgmq_it_says_how_to_install_it(db):
 
 
 def test_a_role_without_rights_is_told_the_statements_that_are_enough(role):
-    publish.ensure_queues(["default"])
+    versions.ensure_queues(["default"])
     role("shop_app")
     with pytest.raises(readiness.NotReady, match="Role shop_app lacks rights that a worker needs") as refused:
         readiness.check(["default"])
@@ -74,7 +75,7 @@ def test_a_role_without_rights_is_told_the_statements_that_are_enough(role):
 
 
 def test_one_missing_right_is_named_alone(role):
-    publish.ensure_queues(["default"])
+    versions.ensure_queues(["default"])
     role("shop_app")
     with pytest.raises(readiness.NotReady) as refused:
         readiness.check(["default"])
@@ -93,7 +94,7 @@ def _schema():
 
 
 def test_a_queue_that_a_role_may_not_make_is_named(role):
-    publish.ensure_queues(["default"])
+    versions.ensure_queues(["default"])
     role("shop_app")
     with pytest.raises(readiness.NotReady) as refused:
         readiness.check(["default"])

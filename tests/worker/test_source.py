@@ -10,7 +10,7 @@ from django.utils import timezone
 from django_workflow import queue
 from django_workflow.conf import conf
 from django_workflow.models import Task
-from django_workflow.worker.source import FRONT_SHARE, Source
+from django_workflow.worker.dispatching.queue_reader import FRONT_SHARE, QueueReader
 
 
 class Clock:
@@ -33,7 +33,7 @@ def clock(monkeypatch):
         clock.now += clock.read_takes
         return read(*args, **kwargs)
 
-    monkeypatch.setattr("django_workflow.worker.source.time", clock)
+    monkeypatch.setattr("django_workflow.worker.dispatching.queue_reader.time", clock)
     monkeypatch.setattr(queue, "read", slow_read)
     return clock
 
@@ -41,7 +41,7 @@ def clock(monkeypatch):
 @pytest.fixture
 def source(flow, db):
     flow.step(name="only")(lambda: None)
-    return Source("default")
+    return QueueReader("default")
 
 
 def claim(source, limit=10):

@@ -19,8 +19,8 @@ from distributed import Client
 from distributed.utils import LoopRunner
 
 from django_workflow.exceptions import NotSupported
-from django_workflow.worker import apart
-from django_workflow.worker.foreign import FENCES, LostElsewhere, TaskExecutor
+from django_workflow.worker.runners import child_main
+from django_workflow.worker.runners.futures import FENCES, LostElsewhere, TaskExecutor
 
 logger = logging.getLogger("django_workflow.dask")
 
@@ -152,7 +152,7 @@ class DaskExecutor(TaskExecutor):
                     f"{key}={asked[key]:g}" for key in asked
                 )
                 yield "warning", f"no Dask worker has what step {step} asks for ({_told(asked)})", remedy
-        for address, found in self._client.run(apart.examine, list(handlers), on_error="return").items():
+        for address, found in self._client.run(child_main.examine, list(handlers), on_error="return").items():
             if isinstance(found, BaseException):
                 yield "error", f"{address}: django_workflow cannot be imported: {found}", "install it there"
             elif found["error"] and (self.fence != "none" or found["reaches_database"]):
@@ -262,7 +262,7 @@ class DaskExecutor(TaskExecutor):
         self._open[order.key] = order
         try:
             order.dask = self._client.submit(
-                apart.perform, order.text, key=order.key, pure=False, retries=0,
+                child_main.perform, order.text, key=order.key, pure=False, retries=0,
                 resources=dict(order.resources) or None, allow_other_workers=False,
             )  # fmt: skip
             order.dask.add_done_callback(lambda dask: self._take(order, dask))

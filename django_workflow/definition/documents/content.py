@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from django_workflow.definition import schema, spec
-from django_workflow.definition.declare import FlowOptions, StepDraft
+from django_workflow.definition import spec
 from django_workflow.definition.documents import durations
 from django_workflow.definition.documents.problems import Finding, Path
 from django_workflow.definition.drafts import SHARED, FlowDraft
 from django_workflow.definition.retry import Retry
-from django_workflow.definition.transitions import Otherwise, To, Way, When, targets, ways
+from django_workflow.definition.schemas import schema
+from django_workflow.definition.written.steps import FlowOptions, StepDraft
+from django_workflow.definition.written.transitions import Otherwise, To, Way, When, targets, ways
 
 Report = Callable[[Finding], None]
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Final
 
-from django_workflow.definition.declare import FlowOptions
 from django_workflow.definition.documents import content, json_text, nodes, schema, yaml_text
 from django_workflow.definition.documents.nodes import Broken, Builder, Node
 from django_workflow.definition.documents.problems import Finding, Path, Problem, place_of
 from django_workflow.definition.drafts import FlowDraft
 from django_workflow.definition.problems import CYCLE, STEP
 from django_workflow.definition.spec import FlowSpec
+from django_workflow.definition.written.steps import FlowOptions
 from django_workflow.exceptions import DefinitionError, InvalidArgument
 
 SUFFIXES: Final = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}

@@ -9,8 +9,8 @@ from math import inf
 from pathlib import Path as FilePath
 from typing import Any, Final
 
-from django_workflow.definition import schema
 from django_workflow.definition.documents.problems import Finding
+from django_workflow.definition.schemas import schema
 from django_workflow.spelling import nearest
 
 #: The format as a JSON Schema, which editors may use as well.
@@ -46,7 +46,7 @@ def _validator() -> Any:
 
 def findings(document: Any) -> list[Finding]:
     """Return how a document does not have the structure of one, each with its place."""
-    from django_workflow.definition.checking import limited  # noqa: PLC0415  it imports jsonschema
+    from django_workflow.definition.schemas.checking import limited  # noqa: PLC0415  it imports jsonschema
 
     with limited(inf):  # our own schema takes as much as the document is long
         return [finding for error in _validator().iter_errors(document) for finding in _told(error)]

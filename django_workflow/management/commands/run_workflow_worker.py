@@ -14,9 +14,10 @@ from django_workflow import db
 from django_workflow.conf import conf
 from django_workflow.definition.names import QUEUE_RULE, is_queue_name
 from django_workflow.management.interruptions import InterruptibleCommand
-from django_workflow.worker import executors, readiness, status_line
+from django_workflow.worker import readiness, status_line
 from django_workflow.worker.options import WorkerOptions
 from django_workflow.worker.process import WorkerProcess
+from django_workflow.worker.runners import executors
 from django_workflow.worker.supervisor import Supervisor, child_command
 
 

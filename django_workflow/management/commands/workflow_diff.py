@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from django_workflow.definition.differences import differences
+from django_workflow.definition.documents.differences import differences
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.management.workflow import documents
 from django_workflow.management.workflow.refusals import refusals

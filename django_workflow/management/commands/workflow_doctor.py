@@ -11,9 +11,9 @@ from typing import Any
 from django.db.utils import OperationalError
 
 from django_workflow.conf import conf
-from django_workflow.engine.diagnosis import ERROR, OK, WARNING, Finding, examine
 from django_workflow.management.interruptions import InterruptibleCommand
-from django_workflow.worker import examining
+from django_workflow.read.doctor import ERROR, OK, WARNING, Finding, examine
+from django_workflow.worker.runners import examination
 
 
 class Command(InterruptibleCommand):
@@ -25,7 +25,7 @@ class Command(InterruptibleCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            findings = [*examine(), *examining.examine()]
+            findings = [*examine(), *examination.examine()]
         except OperationalError as error:
             remedy = f"start the server, or mend DATABASES[{conf.DATABASE!r}]"
             findings = [Finding(ERROR, f"the database does not answer: {error}".strip(), remedy)]

@@ -10,8 +10,8 @@ from typing import Any
 
 from django_workflow import builder, db
 from django_workflow.builder import FlowBuilder
-from django_workflow.definition import validate
-from django_workflow.definition.differences import Difference
+from django_workflow.definition.documents.differences import Difference
+from django_workflow.definition.validation import validate
 from django_workflow.exceptions import DefinitionError
 from django_workflow.management.workflow import documents
 from django_workflow.management.workflow.console import Console

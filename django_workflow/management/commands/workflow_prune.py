@@ -9,9 +9,9 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from django_workflow.conf import conf
-from django_workflow.engine import erasing, removal
-from django_workflow.engine.erasing import Erased
-from django_workflow.engine.timers import prune
+from django_workflow.engine.removal import erasing, unused
+from django_workflow.engine.removal.erasing import Erased
+from django_workflow.engine.removal.retention import prune
 from django_workflow.exceptions import WorkflowError
 from django_workflow.management.interruptions import InterruptibleCommand
 from django_workflow.management.workflow import arguments
@@ -98,7 +98,7 @@ def _told(erased: Erased, *, payloads_only: bool, is_rehearsal: bool) -> str:
 
 def remove_gone(console: Console, *, is_rehearsal: bool) -> None:
     """Remove what is gone from the code and serves nobody."""
-    removed = removal.remove_gone(dry_run=is_rehearsal)
+    removed = unused.remove_gone(dry_run=is_rehearsal)
     console.document({**removed.as_dict(), "dry_run": is_rehearsal})
     lines = [
         *_named("flow", "removed", removed.flows),

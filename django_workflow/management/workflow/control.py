@@ -8,8 +8,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from django_workflow.engine.pausing import pause_flow, pause_queue, resume_flow, resume_queue
-from django_workflow.engine.retry_request import KEPT
+from django_workflow.engine.retrying.request import KEPT
+from django_workflow.engine.verbs.pause import pause_flow, pause_queue, resume_flow, resume_queue
 from django_workflow.exceptions import WorkflowError
 from django_workflow.management.workflow import arguments, lookup, runs
 from django_workflow.management.workflow.console import Console

@@ -12,10 +12,11 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from django_workflow.conf import conf
-from django_workflow.definition import documents, validate
-from django_workflow.definition.differences import Difference
+from django_workflow.definition import documents
 from django_workflow.definition.documents import Document, Problem
+from django_workflow.definition.documents.differences import Difference
 from django_workflow.definition.spec import FlowSpec
+from django_workflow.definition.validation import validate
 from django_workflow.exceptions import DefinitionError
 from django_workflow.management.interruptions import InterruptibleCommand
 from django_workflow.management.workflow import lookup

@@ -10,10 +10,10 @@ from django.db.models import Q
 
 from django_workflow import statuses
 from django_workflow.conf import conf
-from django_workflow.engine.waiting import status_of
 from django_workflow.events.stored import follow
 from django_workflow.models import Event, Run, TaskLog
-from django_workflow.worker.logs import FLUSH_EVERY
+from django_workflow.read.waiting import status_of
+from django_workflow.worker.logs.writer import FLUSH_EVERY
 
 #: Seconds between two looks whether the run has settled, and for lines: nobody is told of those.
 LOOK = 0.5

@@ -13,9 +13,9 @@ from django_workflow.builder import FlowBuilder
 from django_workflow.conf import conf
 from django_workflow.definition.registry import registry
 from django_workflow.exceptions import UnknownFlow
-from django_workflow.flow import Startable
 from django_workflow.models import FlowDefinition, Queue, Run
 from django_workflow.models.querysets import RunQuerySet
+from django_workflow.startable import Startable
 
 #: A part of an id that is shorter says too little.
 SHORTEST = 4

@@ -14,15 +14,15 @@ from django.db.models import Count, Max, Min, Prefetch, Q, Sum, prefetch_related
 
 from django_workflow import statuses
 from django_workflow.conf import conf
-from django_workflow.engine import standing
-from django_workflow.engine.missing import missing_in
-from django_workflow.engine.overview import list_runs
-from django_workflow.engine.standing import Standing
 from django_workflow.management.workflow import arguments, lookup
 from django_workflow.management.workflow.console import Console, status
 from django_workflow.management.workflow.subcommand import DONE, Subcommand
 from django_workflow.management.workflow.tables import Cell, Column, printable
 from django_workflow.models import Attempt, Event, FlowVersion, Run, StepRun, Task
+from django_workflow.read import durations
+from django_workflow.read.durations import Standing
+from django_workflow.read.needed_code import missing_in
+from django_workflow.read.overview import list_runs
 from django_workflow.runs import RunHandle
 
 UNSETTLED = tuple(status for status in statuses.RUN_STATUSES if status not in statuses.RUN_TERMINAL)
@@ -90,7 +90,7 @@ class List(Subcommand):
             limit=options.limit + 1,
         )
         shown = found[: options.limit]
-        standings = standing.read(shown)
+        standings = durations.read(shown)
         # of what is prefetched Django asks the router
         prefetch_related_objects(shown, Prefetch("version", FlowVersion.objects.using(conf.DATABASE)))
         console.document([as_data(run) | standing_data(standings[run.pk]) for run in shown])
@@ -154,7 +154,7 @@ class Show(Subcommand):
         output = {"output": RunHandle(run.pk).result().output} if options.output else {}
         waits = {step: str(missing) for step, missing in missing_in(run.pk).items()}
         data = {"waits": waits, "steps": steps, "failures": failures, "events": [event_data(event) for event in events]}
-        stands = standing.read([run])[run.pk]
+        stands = durations.read([run])[run.pk]
         console.document(as_data(run) | standing_data(stands) | {"retries": _retries(run)} | data | output)
         if not console.is_json:
             _show_facts(console, run, stands, waits)
@@ -198,7 +198,7 @@ def _newest(activations: Any) -> list[dict[str, Any]]:
     found: list[StepRun] = list(activations.order_by("-id")[:MOST_STEPS])
     # a join is made before it starts
     shown = sorted(found, key=lambda step: (step.started_at or step.ended_at or step.created_at, step.pk))
-    begins = standing.read_begins(shown)
+    begins = durations.read_begins(shown)
     counts: dict[int, dict[str, int]] = defaultdict(dict)
     tasks = Task.objects.using(conf.DATABASE).filter(step_run__in=[step.pk for step in shown])
     for step_run, state, count in tasks.order_by().values_list("step_run", "status").annotate(Count("id")):
@@ -373,7 +373,7 @@ def _show_steps(console: Console, run: Run) -> None:
 
 
 def _row_of_step(console: Console, run: Run, step: dict[str, Any], passes: Passes) -> Sequence[Cell | str]:
-    begun_at, end = step["begun_at"], step["ended_at"] or standing.clock_end(run)
+    begun_at, end = step["begun_at"], step["ended_at"] or durations.clock_end(run)
     had_nothing_to_do = begun_at is None and step["ended_at"] is not None
     return (
         step["step"],
@@ -394,7 +394,7 @@ def _row_of_passes(console: Console, run: Run, name: str, passes: Passes) -> Seq
         f"{passes.tasks:,}" + (f", {passes.failed:,} failed" if passes.failed else ""),
         console.when(passes.started_at),
         "",
-        console.took(passes.started_at, standing.clock_end(run) if is_open else passes.ended_at),
+        console.took(passes.started_at, durations.clock_end(run) if is_open else passes.ended_at),
         passes.remark,
     )
 

@@ -12,11 +12,11 @@ from django.core.management.base import CommandError
 
 from django_workflow import db, statuses
 from django_workflow.management.workflow import arguments, lookup, runs, tables
-from django_workflow.management.workflow.capacity import live_workers
 from django_workflow.management.workflow.console import Console
 from django_workflow.management.workflow.subcommand import DONE, REFUSED, STILL_RUNNING, Subcommand
+from django_workflow.management.workflow.workers_and_queues import live_workers
 from django_workflow.runs import RunHandle, get_run_status
-from django_workflow.worker.endings import INTERRUPTED
+from django_workflow.worker.exit_codes import INTERRUPTED
 
 #: Seconds after which the progress is read again without being told of a change.
 LOOK = 0.5

@@ -11,7 +11,7 @@ import pytest
 from django_workflow import DefinitionError, NotSupported, condition, handler
 from django_workflow.definition import documents
 from django_workflow.definition.documents import nodes
-from django_workflow.definition.transitions import Otherwise, To, When
+from django_workflow.definition.written.transitions import Otherwise, To, When
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,9 @@ import jsonschema
 import pytest
 import yaml
 
-from django_workflow.definition import documents, drafts, validate
+from django_workflow.definition import documents, drafts
 from django_workflow.definition.registry import registry
+from django_workflow.definition.validation import validate
 from tests.definition.documents.conftest import SHIPPED
 from tests.definition.documents.round_trips import check_round_trips
 

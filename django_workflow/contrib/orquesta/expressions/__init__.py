@@ -1,0 +1,1 @@
+"""Expressions of Orquesta documents: YAQL and Jinja, with bounded work."""

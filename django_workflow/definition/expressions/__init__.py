@@ -1,0 +1,1 @@
+"""The expressions of definitions: languages, this package's own, and its functions."""

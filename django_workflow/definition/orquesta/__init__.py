@@ -1,1 +1,0 @@
-"""Orquesta documents: reading them, their expressions, and their compiled form."""

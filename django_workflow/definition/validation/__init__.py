@@ -1,0 +1,1 @@
+"""All problems of a definition, each with its place."""

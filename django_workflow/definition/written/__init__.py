@@ -1,0 +1,1 @@
+"""What an author of a flow writes: options of steps, transitions, times."""

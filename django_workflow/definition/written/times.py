@@ -1,0 +1,37 @@
+"""Times that an author gives in code: a `timedelta`, never a number, for that is read as seconds or as milliseconds.
+
+Where there is only JSON, in documents, stored drafts and overrides, a number is seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django_workflow.definition.retry import Retry
+from django_workflow.definition.written.transitions import Way, ways
+
+OPTIONS = ("timeout", "delay", "max_duration")
+OF_RETRY = ("base", "cap")
+
+
+def given_as_numbers(options: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with times among the options of a flow, of a step and of its transitions."""
+    yield from _numbers(options, OPTIONS, "")
+    retry = options.get("retry")
+    yield from _numbers(vars(retry) if isinstance(retry, Retry) else retry, OF_RETRY, "retry: ")
+    try:
+        found = ways(options.get("next"))
+    except TypeError:
+        return  # validation tells of it
+    for place, way in enumerate(found, start=1):
+        if isinstance(way, Way):
+            yield from _numbers(vars(way), ("delay",), f"next, transition {place}: ")
+
+
+def _numbers(values: Any, names: tuple[str, ...], where: str) -> Iterator[str]:
+    if isinstance(values, Mapping):
+        for name in names:
+            value = values.get(name)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                yield f"{where}{name} must be a timedelta, not {value!r}"

@@ -1,0 +1,82 @@
+"""Delayed arrivals at joins: each waits in its row until it is due, and then counts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from uuid import UUID
+
+from django_workflow import db
+from django_workflow.engine.routing.decide import decide
+from django_workflow.engine.routing.facts import NewArrival
+from django_workflow.engine.settling import isolation
+from django_workflow.engine.stored import versions
+from django_workflow.engine.stored.locking import facts_of, lock_runs
+from django_workflow.engine.stored.outputs import read_inputs
+from django_workflow.engine.stored.state import StoredState
+from django_workflow.engine.writing.advance import Advance
+from django_workflow.notifications import notifications
+from django_workflow.statuses import RUNNING
+
+VERSIONS_ARRIVED_AT = """
+    SELECT DISTINCT r.version_id FROM django_workflow_arrival a JOIN django_workflow_run r ON r.id = a.run_id
+    WHERE a.generation IS NULL AND a.due_at <= clock_timestamp() AND r.status = 'running' AND NOT r.is_local
+"""
+# the version is asked for here, not of what was found: any number of runs that others decide must not fill the limit
+RUNS_ARRIVED_AT = """
+    SELECT DISTINCT r.id FROM django_workflow_arrival a JOIN django_workflow_run r ON r.id = a.run_id
+    WHERE a.generation IS NULL AND a.due_at <= clock_timestamp() AND r.status = 'running' AND NOT r.is_local
+      AND r.version_id = ANY(%s::bigint[])
+    LIMIT %s
+"""
+TAKE_DUE = """
+    DELETE FROM django_workflow_arrival
+    WHERE run_id = ANY(%s::uuid[]) AND generation IS NULL AND due_at <= clock_timestamp()
+    RETURNING run_id, id, step, source, is_cascade, scope, source_run_id, variables_id
+"""
+
+
+def arrive_due(limit: int = 500) -> int:
+    """Count the arrivals whose time has come, and start what they complete; returns how many.
+
+    Runs of versions that this process has no code for are left to others, and those somebody holds to the next time.
+    """
+    version_ids = [version_id for (version_id,) in db.rows(VERSIONS_ARRIVED_AT) if versions.can_decide(version_id)]
+    return arrive_in([run_id for (run_id,) in db.rows(RUNS_ARRIVED_AT, [version_ids, limit])]) if version_ids else 0
+
+
+def arrive_in(run_ids: Sequence[UUID], *, wait_ms: int | None = None) -> int:
+    """Count the due arrivals of some runs; as `arrive_due`. wait_ms: how long to wait for a run that is held.
+
+    A run in which what follows is refused fails for it, alone.
+    """
+
+    def fail(run_id: UUID, error: Exception) -> None:
+        cancelled: set[UUID] = set()
+        with db.atomic():
+            if run_id in lock_runs([run_id], wait_ms=wait_ms):
+                cancelled = isolation.fail_run(run_id, error)
+        db.notify_after_commit(notifications(runs=[run_id], cancelled=cancelled))
+
+    return isolation.each_apart(run_ids, lambda ids: _arrive(ids, wait_ms), fail)
+
+
+def _arrive(run_ids: Sequence[UUID], wait_ms: int | None) -> int:
+    advance = Advance()
+    due: dict[UUID, list[NewArrival]] = defaultdict(list)
+    with db.atomic():
+        runs = {key: run for key, run in lock_runs(run_ids, wait_ms=wait_ms).items() if run.status == RUNNING}
+        for run_id, _, step, source, is_cascade, scope, source_run, variables in sorted(
+            db.rows(TAKE_DUE, [list(runs)]), key=lambda row: row[1]
+        ):
+            due[run_id].append(
+                NewArrival(step, source, is_cascade, scope, None, source_run=source_run, variables=variables)
+            )
+        inputs = read_inputs(due)
+        for run_id, arrivals in due.items():
+            run, spec = runs[run_id], versions.spec_of(runs[run_id].version_id)
+            facts = facts_of(run, spec, StoredState(run_id, spec), inputs[run_id])
+            advance.add(run, spec, decide(spec, facts, arrivals=arrivals))
+        advance.write()
+    db.notify_after_commit(notifications(queues=advance.queues, runs=list(due), cancelled=advance.cancelled))
+    return sum(map(len, due.values()))

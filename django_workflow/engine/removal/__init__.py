@@ -1,0 +1,1 @@
+"""Removing what is old, unused, or must not be kept."""

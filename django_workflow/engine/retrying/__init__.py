@@ -1,0 +1,1 @@
+"""Retrying a settled run by a new one that takes over what succeeded."""

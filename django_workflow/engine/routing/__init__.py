@@ -1,0 +1,1 @@
+"""What follows from what ended: decisions, pure Python without a database."""

@@ -1,0 +1,1 @@
+"""Settling outcomes: each ends its attempt, and what follows becomes true with it."""

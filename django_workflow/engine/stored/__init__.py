@@ -1,0 +1,1 @@
+"""What the database holds of definitions and runs, as decisions need it."""

@@ -1,0 +1,141 @@
+"""A run whose lock this transaction holds: locking it, and what a decision may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import OperationalError
+
+from django_workflow import db, payload
+from django_workflow.conf import conf
+from django_workflow.definition.spec import FlowSpec
+from django_workflow.engine.routing.facts import Error, RunFacts, RunState
+from django_workflow.exceptions import AlreadySettled, NotSupported, RunBusy, RunNotFound
+from django_workflow.statuses import RUN_TERMINAL
+
+
+@dataclass(slots=True)
+class LockedRun:
+    """A run whose lock this transaction holds, with what its row says; `paused_queues` are those of the database.
+
+    is_flow_paused: its flow is paused, while the run itself may not have been marked yet.
+    """
+
+    id: UUID
+    status: str
+    version_id: int
+    open_steps: int
+    task_count: int
+    is_local: bool
+    variables_id: int | None = None
+    failing: Error | None = None
+    paused_queues: Sequence[str] | None = None
+    is_flow_paused: bool = False
+
+    def may_take(self, queue_name: str) -> bool:
+        """Say whether tasks of a queue may begin at once: as they are made, or again where they were lost."""
+        return not (self.is_local or self.is_flow_paused or queue_name in (self.paused_queues or ()))
+
+
+READ_COMMITTED = "read committed"
+# own statement, before anything is read: what the runs' other tasks did is visible only to a
+# snapshot taken after this lock was got
+LOCK_RUNS = """
+    SELECT id, status, version_id, open_steps, task_count, is_local, variables_id, error,
+           (SELECT array_agg(name) FROM django_workflow_queue WHERE paused_at IS NOT NULL),
+           flow_id IN (SELECT id FROM django_workflow_flowdefinition WHERE paused_at IS NOT NULL),
+           current_setting('transaction_isolation')
+    FROM django_workflow_run WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
+"""
+
+
+def lock_runs(run_ids: Iterable[UUID], *, wait_ms: int | None = None) -> dict[UUID, LockedRun]:
+    """Lock runs in id order and return them; None as `wait_ms` skips those that somebody else holds.
+
+    Raises `NotSupported` in a transaction of the caller's that would go on to see what was there before the locks.
+    """
+    wanted = [list(run_ids)]
+    if wait_ms is None:
+        found = db.rows(LOCK_RUNS + " SKIP LOCKED", wanted)
+    else:
+        with db.lock_timeout(wait_ms):
+            found = db.rows(LOCK_RUNS, wanted)
+    if found:
+        check_isolation(found[0][-1])
+    return {row[0]: _locked(row) for row in found}
+
+
+def check_isolation(level: str) -> None:
+    """Raise `NotSupported` for a caller's transaction that sees what was there before its locks; tests are alone."""
+    if level != READ_COMMITTED and not db.in_test_transaction():
+        raise NotSupported(
+            f"This transaction is {level.upper()}, in which runs can be started but not changed: what other sessions "
+            "did would not be seen. Do it outside of the transaction, or begin that with SET TRANSACTION ISOLATION "
+            "LEVEL READ COMMITTED."
+        )
+
+
+def _locked(row: db.Row) -> LockedRun:
+    key, status, version_id, open_steps, task_count, is_local, variables_id, error, queues, is_flow_paused, _ = row
+    return LockedRun(
+        key, status, version_id, open_steps, task_count, is_local, variables_id, payload.loads(error), queues,
+        is_flow_paused,
+    )  # fmt: skip
+
+
+def facts_of(run: LockedRun, spec: FlowSpec, state: RunState, text: str | None) -> RunFacts:
+    """Return what a decision about a locked run may look at.
+
+    text: the run's input, where the definition has routing read it.
+    """
+    return RunFacts(
+        input=payload.loads(text),
+        state=state,
+        open_steps=run.open_steps,
+        task_count=run.task_count,
+        max_tasks=spec.max_tasks or conf.MAX_TASKS,
+        max_iterations=spec.max_iterations or conf.MAX_ITERATIONS,
+        variables=run.variables_id,
+        failing=run.failing,
+        max_output=conf.MAX_OUTPUT_BYTES,
+    )
+
+
+#: How long a verb waits for a run that a settle holds.
+WAIT_MS = 10_000
+
+
+def lock_patiently(run_ids: Iterable[UUID]) -> dict[UUID, LockedRun]:
+    """Lock the runs that a verb is about; raises `RunBusy` where somebody else holds one for too long."""
+    try:
+        return lock_runs(run_ids, wait_ms=WAIT_MS)
+    except OperationalError as error:
+        if not db.is_lock_timeout(error):
+            raise
+        raise RunBusy(
+            f"Another transaction has held the run for {WAIT_MS // 1000} s. Nothing was changed; try again when it has "
+            "ended."
+        ) from error
+
+
+def lock_unsettled(run_ids: Sequence[UUID], *, unless: str = "") -> dict[UUID, LockedRun]:
+    """Lock the runs that a verb is about.
+
+    unless: a terminal status that is no objection, for the verb has taken effect.
+    Raises `RunNotFound`, and `AlreadySettled` for a run that has ended.
+    """
+    runs = lock_patiently(run_ids)
+    for run_id in run_ids:
+        if run_id not in runs:
+            raise RunNotFound(f"There is no run {run_id}.", run_id=run_id)
+        status = runs[run_id].status
+        if status in RUN_TERMINAL and status != unless:
+            raise AlreadySettled(f"Run {run_id} has already ended {status}.", run_id=run_id, status=status)
+    return runs
+
+
+def local_lease_key(run_id: UUID) -> int:
+    """Return the advisory lock that the process which executes a local run holds; a copied site has the same runs."""
+    return int.from_bytes(run_id.bytes[8:], "big", signed=True) ^ db.number_of_schema()

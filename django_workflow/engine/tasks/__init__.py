@@ -1,0 +1,1 @@
+"""A task at a worker: claimed, held by a lease, ended with an outcome."""

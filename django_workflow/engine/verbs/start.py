@@ -1,0 +1,232 @@
+"""Starting runs: `start` inserts them, many at once, in the caller's transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import DatabaseError
+
+from django_workflow import arguments, db, payload, text, times
+from django_workflow.conf import conf
+from django_workflow.definition.schemas import schema
+from django_workflow.definition.spec import FlowSpec
+from django_workflow.engine.routing.decide import decide
+from django_workflow.engine.routing.facts import Decision, RunFacts
+from django_workflow.engine.stored import versions
+from django_workflow.engine.stored.locking import LockedRun, facts_of
+from django_workflow.engine.stored.state import FreshState
+from django_workflow.engine.writing.advance import Advance
+from django_workflow.engine.writing.event_log import EventLog
+from django_workflow.exceptions import InvalidArgument, NotSupported, PayloadError
+from django_workflow.ids import uuid7
+from django_workflow.notifications import notifications
+from django_workflow.statuses import RUNNING, SCHEDULED
+
+#: Longest idempotency key, and longest name and value of a label, in characters.
+MAX_KEY = MAX_LABEL = 200
+
+
+@dataclass(slots=True)
+class StartRequest:
+    """One run to be started.
+
+    input: any JSON value. run_id: chosen by the caller. delay: seconds; at: a time; at most one of them.
+    """
+
+    input: Any = None
+    idempotency_key: str | None = None
+    run_id: UUID | None = None
+    delay: float | None = None
+    at: datetime | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    title: str = ""
+    by: str = ""
+    is_local: bool = False
+
+    def __post_init__(self) -> None:
+        if self.idempotency_key is not None:
+            self.idempotency_key = text.exact(self.idempotency_key, "an idempotency key", MAX_KEY, least=1)
+        if self.run_id is not None:
+            self.run_id = arguments.uuid(self.run_id, "run_id=")
+        self.title = text.said(self.title, "title=", text.TITLE)
+        self.by = text.said(self.by, "by=", text.AUTHOR)
+
+
+def checked_labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Return labels as texts by name; raises `InvalidArgument` for what is none, and for texts that cannot be kept."""
+    if labels is None:
+        return {}
+    if not isinstance(labels, Mapping):
+        raise InvalidArgument(f"labels are texts by name, not {text.shown(labels)}")
+    checked = {}
+    for name, value in labels.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise InvalidArgument(f"labels are texts by name, not {text.shown(name)}: {text.shown(value)}")
+        key = text.exact(name, "The name of a label", MAX_LABEL, least=1)
+        checked[key] = text.exact(value, f"The label {key!r}", MAX_LABEL)
+    return checked
+
+
+# Whoever inserts second waits for the first one's end and then finds its run below. A version that this process
+# remembers and the database does not have (it was restored or emptied) is null here, which is refused.
+INSERT_RUNS = """
+    INSERT INTO django_workflow_run
+        (id, flow_id, version_id, status, is_local, open_steps, task_count, input, error, idempotency_key, labels,
+         title, started_by, variables_id, output, created_at, due_at, deadline_at, started_at, ended_at)
+    SELECT n.id, %s, (SELECT id FROM django_workflow_flowversion WHERE id = %s::bigint), n.status, n.is_local,
+           n.open_steps, n.task_count, n.input::jsonb, n.error::jsonb, n.key,
+           n.labels::jsonb, n.title, n.by, n.variables, n.output::jsonb,
+           n.now, n.due_at, greatest(n.due_at, n.now) + make_interval(secs => %s::float8),
+           CASE WHEN n.status <> 'scheduled' THEN n.now END,
+           CASE WHEN n.status NOT IN ('scheduled', 'running') THEN n.now END
+    FROM (
+        SELECT *, CASE WHEN at IS NOT NULL THEN at
+                       WHEN delay IS NOT NULL THEN now + make_interval(secs => delay) END AS due_at
+        FROM (SELECT statement_timestamp() AS now) clock,
+             unnest(%s::uuid[], %s::text[], %s::bool[], %s::int[], %s::int[], %s::text[], %s::text[], %s::text[],
+                    %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::float8[], %s::timestamptz[])
+             WITH ORDINALITY
+             AS u(id, status, is_local, open_steps, task_count, input, error, key, labels, title, by, variables, output,
+                  delay, at, place)
+    ) n
+    ORDER BY n.key, n.place
+    ON CONFLICT DO NOTHING
+"""
+FIND_EXISTING = """
+    SELECT w.place, r.id, r.flow_id FROM unnest(%s::int[], %s::text[], %s::uuid[]) AS w(place, key, id)
+    JOIN django_workflow_run r ON r.id = w.id OR (r.flow_id = %s AND r.idempotency_key = w.key)
+"""
+
+
+def start(spec: FlowSpec, requests: Sequence[StartRequest]) -> list[UUID]:
+    """Insert runs and activate their entry steps, in the caller's transaction: no commit, no run.
+
+    spec: the definition they are pinned to; it is published first where it is new.
+    Returns the runs' ids in the order of the requests; where the idempotency key or the run id was
+    used before, the existing run's id.
+    Raises `PayloadError` for an input that is not JSON, too large, or unlike the flow's schema, and `NotSupported`
+    for a run id that another flow's run has; then no run is made.
+    """
+    if not requests:
+        return []
+    try:
+        return db.with_fresh_ids(lambda: _start(spec, requests))
+    except DatabaseError as error:
+        if not db.is_of_memory(error):
+            raise
+        versions.published.forget()
+    return _start(spec, requests)
+
+
+def _start(spec: FlowSpec, requests: Sequence[StartRequest]) -> list[UUID]:
+    flow_id, version_id = versions.version_of(spec)
+    runs = [_NewRun.of(spec, version_id, request) for request in requests]
+    advance = Advance(EventLog(are_first=True))
+    with db.together():
+        ids, made = _insert(runs, spec, flow_id)
+        for run in made:
+            run.activate(advance, spec)
+        advance.write()
+        # the runs' own notification is left to their first change: nobody can watch what was not there
+        db.notify_after_commit(notifications(queues=advance.queues))
+    return ids
+
+
+@dataclass(slots=True)
+class _NewRun:
+    """A run about to be inserted, with the decision about its entry steps."""
+
+    row: LockedRun
+    request: StartRequest
+    input: str
+    facts: RunFacts
+    decision: Decision | None
+
+    @classmethod
+    def of(cls, spec: FlowSpec, version_id: int, request: StartRequest) -> _NewRun:
+        written = payload.dump_input(request.input, flow=spec.slug)
+        # routing sees what is stored, as it will later: a tuple is a list then, a date a text
+        stored = payload.loads(written) if spec.reads_input or spec.input_schema is not None else None
+        check_input(spec, stored)
+        row = LockedRun(request.run_id or uuid7(), RUNNING, version_id, 0, 0, request.is_local)
+        facts = entry_facts(row, spec, stored)
+        if request.delay is not None or request.at is not None:
+            row.status = SCHEDULED
+            return cls(row, request, written, facts, None)
+        decision = decide(spec, facts, is_start=True)
+        row.status = decision.status or RUNNING
+        row.open_steps, row.task_count = decision.open_steps, decision.task_count
+        row.variables_id, row.failing = decision.final_variables, decision.failing
+        return cls(row, request, written, facts, decision)
+
+    def columns(self) -> tuple[Any, ...]:
+        row, request = self.row, self.request
+        error = (self.decision.error or self.decision.failing) if self.decision else None
+        output = self.decision.output if self.decision else None
+        return (
+            row.id, row.status, row.is_local, row.open_steps, row.task_count, self.input,
+            json.dumps(error) if error else None, request.idempotency_key, json.dumps(dict(request.labels)),
+            request.title, request.by, row.variables_id,
+            None if output is None else payload.dump_output(output, step="output"), request.delay,
+            None if request.at is None else times.with_zone(request.at),
+        )  # fmt: skip
+
+    def activate(self, advance: Advance, spec: FlowSpec) -> None:
+        data = {"by": self.request.by} if self.request.by else None
+        if self.decision is None:
+            advance.events.run(self.row.id, "run.scheduled", data)
+        else:
+            advance.events.run(self.row.id, "run.started", data)
+            advance.add(self.row, spec, self.decision)
+
+
+def check_input(spec: FlowSpec, value: Any) -> None:
+    """Raise `PayloadError` for a stored value that does not fit the flow's schema, where it declares one."""
+    if spec.input_schema is None:
+        return
+    found = schema.violations(spec.input_validator, value)
+    if found:
+        told = f" {found[0]}" if len(found) == 1 else ":" + "".join(f"\n  - {item}" for item in found)
+        raise PayloadError(
+            f"The input of flow {spec.slug!r} does not fit its schema{told}", path=found[0].path, violations=found
+        )
+
+
+def entry_facts(run: LockedRun, spec: FlowSpec, run_input: Any) -> RunFacts:
+    """Return what is known of a run that begins."""
+    facts = facts_of(run, spec, FreshState(), None)
+    facts.input = run_input
+    return facts
+
+
+def _insert(runs: Sequence[_NewRun], spec: FlowSpec, flow_id: int) -> tuple[list[UUID], list[_NewRun]]:
+    """Insert runs; return the id for each, of an earlier run where it was refused, and those that were made."""
+    duration = spec.max_duration or conf.MAX_DURATION.total_seconds()
+    columns = [list(column) for column in zip(*(run.columns() for run in runs), strict=True)]
+    params = [flow_id, runs[0].row.version_id, duration, *columns]
+    ids = [run.row.id for run in runs]
+    if all(run.request.run_id is None and run.request.idempotency_key is None for run in runs):
+        db.execute(INSERT_RUNS, params)  # fresh ids cannot be refused
+        return ids, list(runs)
+    inserted = {row[0] for row in db.rows(INSERT_RUNS + " RETURNING id", params)}
+    made: list[_NewRun] = []
+    refused: list[int] = []
+    for place, run in enumerate(runs):
+        if run.row.id in inserted:
+            inserted.remove(run.row.id)  # the same id twice in one call is made once
+            made.append(run)
+        else:
+            refused.append(place)
+    if refused:
+        keys = [runs[place].request.idempotency_key for place in refused]
+        found = db.rows(FIND_EXISTING, [refused, keys, [ids[place] for place in refused], flow_id])
+        for place, run_id, found_flow in found:
+            if found_flow != flow_id:
+                raise NotSupported(f"Run {run_id} exists and is not of flow {spec.slug!r}; choose another run_id.")
+            ids[place] = run_id
+    return ids, made

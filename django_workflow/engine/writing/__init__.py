@@ -1,0 +1,1 @@
+"""Writing what was decided: step runs, tasks, events, ends of runs."""

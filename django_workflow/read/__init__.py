@@ -1,0 +1,1 @@
+"""Reading what the engine wrote, for every interface."""

@@ -1,0 +1,110 @@
+"""Code that a run needs and that no worker has: what it is, who lacks it, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from django_workflow import db
+from django_workflow.engine.tasks.handed_back import ANY_UNKNOWN
+
+#: Kinds of code that a step names.
+HANDLER, CONDITION, EXECUTOR = "handler", "condition", "executor"
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A piece of code that a step of a flow names."""
+
+    kind: str
+    name: str
+    flow: str
+    step: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name!r}"
+
+    @property
+    def cause(self) -> str:
+        """Why a worker may lack it."""
+        if self.kind == EXECUTOR:
+            return "its settings do not name it in EXECUTORS"
+        what = "its step was renamed" if self._is_of_step else "it was renamed"
+        return f"{what}, or its app is not installed there"
+
+    @property
+    def remedy(self) -> str:
+        """What to do, as the end of a sentence."""
+        older = "start a worker with the older code"
+        if self.kind == EXECUTOR:
+            return f"add {self.name!r} to EXECUTORS, or {older}"
+        if self._is_of_step:
+            return f"add name={self.step!r} to the step that was renamed, or {older}"
+        decorator = HANDLER if self.kind == HANDLER else CONDITION
+        return f"register it again with @{decorator}({self.name!r}), or {older}"
+
+    @property
+    def _is_of_step(self) -> bool:
+        return self.kind == HANDLER and self.name == f"{self.flow}.{self.step}"
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Code for which tasks of a step were put aside.
+
+    is_nobodys: no live worker that serves the queue has it; else it is not known of all of them.
+    """
+
+    code: Code
+    queue: str
+    is_nobodys: bool
+
+    def __str__(self) -> str:
+        who = "No live worker has" if self.is_nobodys else "The worker that took it does not have"
+        hope = "" if self.is_nobodys else " Another worker may have it."
+        return f"{who} {self.code}: {self.code.cause}.{hope} To mend it, {self.code.remedy}."
+
+
+SAID = re.compile(r"no (handler|condition|executor) '(.+)' in this process")
+# a task of each step is looked at, one that was put aside if there is any; one in each running activation, of at most
+# a thousand. Workers that serve its queue and have not handed it back for this reason may have the code
+MISSING_IN = """
+    SELECT DISTINCT ON (s.step) s.step, f.slug, t.queue, a.message, NOT EXISTS (
+        SELECT 1 FROM django_workflow_worker w
+        WHERE w.stopped_at IS NULL AND w.heartbeat_at > clock_timestamp() - make_interval(secs => w.lease_seconds)
+          AND jsonb_exists(w.queues, t.queue) AND NOT EXISTS (
+            SELECT 1 FROM django_workflow_attempt x
+            WHERE x.task_id = t.id AND x.worker_id = w.id AND x.outcome = 'released' AND x.message = a.message))
+    FROM (SELECT id, step, run_id FROM django_workflow_steprun
+          WHERE run_id = %s::uuid AND status = 'running' ORDER BY id DESC LIMIT 1000) s
+    JOIN django_workflow_run r ON r.id = s.run_id
+    JOIN django_workflow_flowdefinition f ON f.id = r.flow_id
+    CROSS JOIN LATERAL (
+        SELECT id, queue FROM django_workflow_task
+        WHERE step_run_id = s.id AND status = 'queued' AND due_at IS NOT NULL LIMIT 1) t
+    CROSS JOIN LATERAL (
+        SELECT outcome, message FROM django_workflow_attempt WHERE task_id = t.id ORDER BY id DESC LIMIT 1) a
+    WHERE a.outcome = 'released' AND a.message LIKE %s
+    ORDER BY s.step, s.id
+"""
+
+
+def missing_in(run_id: UUID) -> dict[str, Missing]:
+    """Return what the steps of a run wait for because a worker did not have it, by step."""
+    found: dict[str, Missing] = {}
+    for step, slug, queue, message, is_nobodys in db.rows(MISSING_IN, [run_id, ANY_UNKNOWN]):
+        said = SAID.fullmatch(message)
+        if said is not None:
+            found[step] = Missing(Code(said[1], said[2], slug, step), queue, is_nobodys)
+    return found
+
+
+def in_words(time: timedelta) -> str:
+    """Return a limit of the settings as people say it."""
+    seconds = time.total_seconds()
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:,.0f} {unit}"
+    return f"{seconds:,g} s"

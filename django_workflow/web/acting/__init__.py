@@ -1,0 +1,1 @@
+"""Pages that act: forms, previews, and the verbs behind them."""

@@ -1,0 +1,1 @@
+"""Pictures of graphs and timelines: positions, routes, words and signs, without the database."""

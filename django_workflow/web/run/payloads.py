@@ -1,0 +1,138 @@
+"""Inputs, items and outputs as the run page shows them: cut to size, and hidden from who may not see them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django_workflow import db
+from django_workflow.payload import readable
+from django_workflow.statuses import SKIP_REASONS
+from django_workflow.web.address import Address
+from django_workflow.web.run.facts import Facts, StepFacts
+
+#: Characters of a value that are shown, and shown when all of it is asked for.
+SHORT: Final = 6_000
+LONG: Final = 2_000_000
+#: Items of a map's output that are shown.
+MOST_ITEMS: Final = 20
+#: Steps whose outputs are shown together.
+MOST_STEPS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A JSON value to show.
+
+    text: indented; None where there is none. is_masked: the viewer may not see it.
+    note: what was left out. whole: the address at which all of it is shown.
+    """
+
+    label: str
+    text: str | None = None
+    is_masked: bool = False
+    note: str = ""
+    whole: str = ""
+    href: str = ""
+
+
+def value_of(label: str, value: Any, name: str, address: Address) -> Value:
+    """Return a value that is at hand."""
+    text = readable(value)
+    limit = LONG if address.whole == name else SHORT
+    if len(text) <= limit:
+        return Value(label, text)
+    return Value(label, text[:limit] + "…", note=_cut(limit, len(text)), whole=address.to(whole=name))
+
+
+def value_of_text(label: str, text: str | None, size: int | None, name: str, address: Address) -> Value:
+    """Return a value of which the database gave the text, perhaps cut.
+
+    size: how long it really is.
+    """
+    if text is None or size is None:
+        return Value(label)
+    if len(text) >= size:
+        return Value(label, indented(text))
+    return Value(label, text + "…", note=_cut(len(text), size), whole=address.to(whole=name))
+
+
+def indented(text: str) -> str:
+    """Return JSON text with indentation."""
+    try:
+        return readable(json.loads(text))
+    except RecursionError:
+        return text
+
+
+def _cut(shown: int, size: int) -> str:
+    return f"the first {shown:,} of {size:,} characters"
+
+
+def limit_for(address: Address, name: str) -> int:
+    """Return how many characters of a value are to be read."""
+    return LONG if address.whole == name else SHORT
+
+
+#: What is shown instead of what a handler said when it skipped.
+HIDDEN_REASON: Final = "Its handler said why: hidden, needs the permission to view payloads."
+
+
+def reason_of_skip(reason: str) -> str:
+    """Return why a step was skipped as all may read it: the engine's reasons, and no handler's words."""
+    return reason if not reason or reason in SKIP_REASONS else HIDDEN_REASON
+
+
+# of many long items only as much is sent as will be shown: together they may be larger than a process
+READ_OUTPUTS = """
+    SELECT s.step, t.index, left(t.output::text, (%s::bigint - t.before)::int), t.size
+    FROM unnest(%s::bigint[]) AS w(id)
+    JOIN django_workflow_steprun s ON s.id = w.id
+    CROSS JOIN LATERAL (
+        SELECT *, sum(size) OVER (ORDER BY index) - size AS before FROM (
+            SELECT index, output, length(output::text) AS size FROM django_workflow_task
+            WHERE step_run_id = s.id AND status = 'succeeded' ORDER BY index LIMIT %s::int
+        ) o
+    ) t
+    WHERE t.before < %s::bigint
+    ORDER BY s.id, t.index
+"""
+WHOLE_OUTPUT: Final = "output"
+
+
+def read_outputs(facts: Facts, names: Iterable[str], address: Address) -> dict[str, Value]:
+    """Read what steps gave, as far as it is shown, with one statement; steps that gave nothing are left out.
+
+    Of a step that ran several times it is what its last activation gave, in the outermost scope: as the run's output.
+    """
+    steps = [facts.steps[name] for name in dict.fromkeys(names) if facts.steps[name].outer_status == "succeeded"]
+    steps = steps[:MOST_STEPS]
+    if not steps:
+        return {}
+    limit = limit_for(address, WHOLE_OUTPUT)
+    items = LONG if limit == LONG else MOST_ITEMS
+    parts: dict[str, list[tuple[int, str, int]]] = {step.step: [] for step in steps}
+    for name, index, text, size in db.rows(READ_OUTPUTS, [limit, [step.outer_id for step in steps], items, limit]):
+        parts[name].append((index, text, size))
+    return {step.step: _output(step, parts[step.step], address) for step in steps}
+
+
+def _output(step: StepFacts, parts: Sequence[tuple[int, str, int]], address: Address) -> Value:
+    if not step.is_map or (parts and parts[0][0] < 0):
+        # what an operator gave stands for the whole step
+        _, text, size = parts[0] if parts else (0, "null", 4)
+        return value_of_text(step.step, text, size, WHOLE_OUTPUT, address)
+    left = step.task_count - len(parts) if step.id == step.outer_id else 0
+    note = f"{left:,} more items, listed with the step" if left > 0 else ""
+    if all(len(text) >= size for _, text, size in parts):
+        text = indented(f"[{','.join(text for _, text, _ in parts)}]")
+    else:
+        text = "[\n" + ",\n".join(f"  {text}{'…' if len(text) < size else ''}" for _, text, size in parts) + "\n]"
+        note = note or "long items are cut"
+    limit = limit_for(address, WHOLE_OUTPUT)
+    if len(text) > limit:
+        text, note = text[:limit] + "…", note or "cut"
+    whole = address.to(whole=WHOLE_OUTPUT) if note and limit < LONG else ""
+    return Value(step.step, text, note=note, whole=whole)

@@ -1,0 +1,339 @@
+"""The panel of the run page: all about one step, and about one of its tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+
+from django_workflow import db, payload, queue
+from django_workflow.conf import conf
+from django_workflow.definition.retry import RetryPolicy
+from django_workflow.definition.spec import MATCH_FIRST, FlowSpec, StepSpec
+from django_workflow.models import Run
+from django_workflow.statuses import CANCELLED, FAILED, LOST, QUEUED, SUCCEEDED, TASK_TERMINAL, TIMED_OUT
+from django_workflow.web.address import NOTHING_CHOSEN, Address
+from django_workflow.web.drawing import edge_text
+from django_workflow.web.run import spans, wait_reasons
+from django_workflow.web.run.facts import MOST_ATTEMPTS, Facts, StepFacts, TaskFacts, Try
+from django_workflow.web.run.payloads import Value, limit_for, value_of_text
+from django_workflow.web.run.reads import count_by_status, moment
+from django_workflow.web.run.spans import Span
+from django_workflow.web.run.step_runs import Turns
+
+#: Items on a page, and log lines shown at once.
+ITEMS: Final = 50
+LINES: Final = 200
+#: Characters of a traceback and of a message.
+MOST_TRACEBACK: Final = 20_000
+
+READ_TASK = """
+    SELECT s.step, s.iteration, t.id, t.step_run_id, t.index, t.status, t.hold_reason, t.origin, t.queue, t.attempt,
+           t.failure_count, t.progress, t.created_at, t.due_at, t.begun_at, t.ended_at, t.message_id, NULL,
+           w.hostname || ':' || w.pid, extract(epoch FROM clock_timestamp() - w.heartbeat_at)::float8,
+           CASE WHEN %s::bool THEN left(t.item::text, %s::int) END, length(t.item::text),
+           CASE WHEN %s::bool THEN left(t.output::text, %s::int) END, length(t.output::text),
+           (SELECT jsonb_agg(jsonb_build_array(
+                       a.number, a.outcome, extract(epoch FROM a.begun_at), extract(epoch FROM a.ended_at),
+                       a.error_class, CASE WHEN %s::bool THEN left(a.message, %s::int) END,
+                       CASE WHEN %s::bool THEN left(a.traceback, %s::int) END, a.is_counted, a.late_outcome,
+                       a.fingerprint, aw.hostname || ':' || aw.pid) ORDER BY a.number, a.id)
+            FROM (SELECT * FROM django_workflow_attempt WHERE task_id = t.id
+                  ORDER BY number DESC, id DESC LIMIT %s::int) a
+            LEFT JOIN django_workflow_worker aw ON aw.id = a.worker_id)
+    FROM django_workflow_task t
+    JOIN django_workflow_steprun s ON s.id = t.step_run_id
+    LEFT JOIN django_workflow_worker w ON w.id = t.worker_id
+    WHERE t.run_id = %s::uuid AND t.id = coalesce(%s::bigint, (
+        SELECT id FROM django_workflow_task
+        WHERE step_run_id = %s::bigint AND (%s::int IS NULL OR index = %s::int) ORDER BY index LIMIT 1
+    ))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFacts:
+    """An attempt that did not succeed, in full.
+
+    fingerprint: equal for errors that differ in numbers and quoted values only; "" where there was none.
+    place: which of the attempts that count it was; None for one that does not.
+    """
+
+    number: int
+    outcome: str
+    begun_at: datetime | None
+    ended_at: datetime | None
+    error_class: str
+    message: str | None
+    traceback: str | None
+    is_counted: bool
+    late_outcome: str
+    fingerprint: str
+    worker: str | None
+    place: int | None = None
+
+
+@dataclass(slots=True)
+class TaskDetail:
+    """A task with what is read for it alone."""
+
+    task: TaskFacts
+    step: str
+    iteration: int
+    item: Value
+    output: Value
+    attempts: list[AttemptFacts]
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line that a handler logged."""
+
+    id: int
+    attempt: int
+    level: int
+    level_name: str
+    created_at: datetime
+    logger: str
+    message: str
+
+
+@dataclass(slots=True)
+class Logs:
+    """The newest lines, oldest first; is_visible: whether the viewer may see them."""
+
+    is_visible: bool
+    lines: list[LogLine] = field(default_factory=list)
+    older: str = ""
+    newest: str = ""
+
+
+def read_task(run: Run, step: StepFacts | None, address: Address, *, has_payload: bool) -> TaskDetail | None:
+    """Read the task that the address names; of a step without items the only one. None where there is none.
+
+    step: the chosen step, if the address names one.
+    """
+    index = address.item
+    if address.task is None and (step is None or step.id is None or (step.is_map and index is None)):
+        return None
+    if index is not None and not -1 <= index < 2**31:
+        return None
+    step_run_id = step.id if step is not None else None
+    params = [
+        has_payload, limit_for(address, "item"), has_payload, limit_for(address, "output"),
+        has_payload, MOST_TRACEBACK, has_payload, MOST_TRACEBACK, MOST_ATTEMPTS,
+        run.pk, address.task, step_run_id, index, index,
+    ]  # fmt: skip
+    found = db.rows(READ_TASK, params)
+    if not found:
+        return None
+    name, iteration, *columns, item, item_size, output, output_size, attempts = found[0]
+    task = TaskFacts(*columns)
+    told = _placed([_attempt(*values) for values in payload.loads(attempts) or ()], task.failure_count)
+    task.tries = [Try(a.number, a.outcome, a.begun_at, a.ended_at, a.error_class) for a in told]
+    task.step = name
+    values = []
+    for label, text, size in (("item", item, item_size), ("output", output, output_size)):
+        values.append(value_of_text(label.title(), text, size, label, address))
+        if not has_payload and size is not None:
+            values[-1] = Value(label.title(), is_masked=True)
+    return TaskDetail(task, name, iteration, values[0], values[1], told)
+
+
+def _attempt(number: int, outcome: str, begun: float | None, ended: float | None, *rest: Any) -> AttemptFacts:
+    return AttemptFacts(number, outcome, moment(begun), moment(ended), *rest)
+
+
+def _placed(attempts: list[AttemptFacts], failures: int) -> list[AttemptFacts]:
+    """Number the attempts that count; only the last ones are here, so the numbers come from the end."""
+    found = []
+    for attempt in reversed(attempts):
+        counts = attempt.is_counted and attempt.outcome in (FAILED, TIMED_OUT, LOST)
+        found.append(replace(attempt, place=failures) if counts else attempt)
+        failures -= counts
+    return found[::-1]
+
+
+def explain(facts: Facts, detail: TaskDetail) -> None:
+    """Say why a task is where it is; only of a queued one that is due its queue is asked, too."""
+    task = detail.task
+    if task.step not in facts.steps:
+        return
+    ahead = None
+    is_due = task.due_at is None or task.due_at <= facts.now
+    if task.status == QUEUED and is_due and task.message_id is not None and task.queue in facts.around.served:
+        ahead = queue.ahead(task.queue, task.message_id, wait_reasons.MOST_AHEAD)
+    detail.why = wait_reasons.of_task(facts, task, ahead)
+
+
+READ_LINES = """
+    SELECT id, attempt, level, created_at, logger, message FROM django_workflow_tasklog
+    WHERE task_id = %s::bigint AND id < %s::bigint ORDER BY id DESC LIMIT %s::int
+"""
+LEVELS: Final = ((50, "critical"), (40, "error"), (30, "warning"), (20, "info"), (0, "debug"))
+LAST: Final = 2**63 - 1
+
+
+def read_logs(detail: TaskDetail, address: Address, *, is_visible: bool) -> Logs:
+    """Read the newest lines that a task's handler logged."""
+    logs = Logs(is_visible)
+    if is_visible:
+        rows = db.rows(READ_LINES, [detail.task.id, address.lines or LAST, LINES + 1])
+        for line_id, attempt, level, *rest in rows[:LINES][::-1]:
+            name = next(name for least, name in LEVELS if level >= least)
+            logs.lines.append(LogLine(line_id, attempt, level, name, *rest))
+        if len(rows) > LINES:
+            logs.older = address.to("#logs", lines=logs.lines[0].id)
+        if address.lines is not None:
+            logs.newest = address.to("#logs", lines=None)
+    return logs
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A thing that happened to a task."""
+
+    at: datetime
+    status: str
+    text: str
+
+
+def history(task: TaskFacts) -> list[Moment]:
+    """Return what happened to a task, as its row and its attempts tell it."""
+    found = [Moment(task.created_at, QUEUED, "queued")]
+    if task.origin == "carried":
+        found = [Moment(task.created_at, task.status, "carried over from the run that is retried")]
+    elif task.origin == "override":
+        found = [Moment(task.created_at, task.status, "given by an operator")]
+    else:
+        for item in task.all_tries:
+            if item.begun_at is not None:
+                found.append(Moment(item.begun_at, "running", f"attempt {item.number} began"))
+            if item.ended_at is not None:
+                word = item.outcome.replace("_", " ")
+                error = f": {item.error_class}" if item.error_class else ""
+                found.append(Moment(item.ended_at, item.outcome, f"attempt {item.number} {word}{error}"))
+    if task.ended_at is not None and task.status in TASK_TERMINAL and found[-1].status != task.status:
+        found.append(Moment(task.ended_at, task.status, task.status.replace("_", " ")))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class StatusFilter:
+    """A status by which the items of a map can be narrowed."""
+
+    status: str
+    label: str
+    count: int | None
+    href: str
+    is_chosen: bool
+
+
+@dataclass(slots=True)
+class Panel:
+    """All that the template shows of the chosen step.
+
+    is_past: of an activation of it that is not the one in the picture.
+    """
+
+    step: StepFacts
+    spec: StepSpec
+    title: str
+    why: str
+    rules: list[tuple[str, str]]
+    error: dict[str, Any] | None
+    detail: TaskDetail | None = None
+    history: list[Moment] = field(default_factory=list)
+    logs: Logs | None = None
+    inputs: list[Value] = field(default_factory=list)
+    reads_input: bool = False
+    items: list[tuple[TaskFacts, str, Span]] = field(default_factory=list)
+    filters: list[StatusFilter] = field(default_factory=list)
+    previous: str = ""
+    next: str = ""
+    first: int = 0
+    close: str = ""
+    turns: Turns | None = None
+    is_past: bool = False
+
+    @property
+    def takes_others(self) -> bool:
+        """Whether its handler takes outputs of other steps."""
+        return bool(self.spec.depends_on or self.spec.sources)
+
+
+def build(facts: Facts, step: StepFacts, address: Address, detail: TaskDetail | None) -> Panel:
+    """Return the panel of a step, without what is read for its task alone."""
+    spec = facts.spec.steps[step.step]
+    panel = Panel(
+        step=step,
+        spec=spec,
+        title=spec.title or spec.name,
+        why=wait_reasons.of_step(facts, step),
+        rules=rules_of(facts.spec, spec),
+        error=step.error,
+        detail=detail,
+        history=history(detail.task) if detail is not None else [],
+        reads_input="input" in spec.params,
+        is_past=step is not facts.steps[step.step],
+        close=address.to(step="", **NOTHING_CHOSEN),
+    )
+    if step.is_map:
+        page = address.page
+        panel.items = [(task, address.of_item(task.index), spans.of_task(facts, task)) for task in facts.items[:ITEMS]]
+        panel.first = (page - 1) * ITEMS
+        panel.previous = address.to("#task", page=page - 1) if page > 1 else ""
+        panel.next = address.to("#task", page=page + 1) if len(facts.items) > ITEMS else ""
+        panel.filters = _filters(step, address)
+    return panel
+
+
+def _filters(step: StepFacts, address: Address) -> list[StatusFilter]:
+    href = address.to("#task", status="", page=1, item=None, task=None)
+    found = [StatusFilter("", "all", step.task_count, href, not address.status)]
+    counts: dict[str, int | None] = {**count_by_status(step)}
+    if step.is_settled and step.status != SUCCEEDED:
+        # its counters do not tell these apart
+        counts |= {SUCCEEDED: None, CANCELLED: None}
+    for status, count in counts.items():
+        href = address.to("#task", status=status, page=1, item=None, task=None)
+        found.append(StatusFilter(status, status.replace("_", " "), count, href, address.status == status))
+    return found
+
+
+def rules_of(flow: FlowSpec, spec: StepSpec) -> list[tuple[str, str]]:
+    """Return what the flow says about a step, as pairs of a word and a value."""
+    default = conf.RETRY.declared() if conf.RETRY is not None else {}
+    policy = RetryPolicy.of(default, spec.retry)
+    allowed: Any = policy.max_attempts  # or an expression for those that follow the first
+    attempts = f"at most {allowed}" if isinstance(allowed, int) else f"at most 1 and {allowed} more"
+    rules = [("queue", spec.queue or conf.DEFAULT_QUEUE), ("attempts", attempts)]
+    sources = ", ".join(flow.predecessors[spec.name])
+    if join := edge_text.join_of(flow, spec.name):
+        rules.append(("joins", f"{join}{' of' if join == 'all' else ':'} {sources}"))
+    elif sources:
+        rules.append(("after", sources))
+    if spec.delay:
+        rules.append(("begins", f"{edge_text.waited(spec.delay)} later"))
+    if spec.over or spec.count is not None:
+        rules.append(("one task per", f"item of {spec.over}" if spec.over else f"number below {spec.count:,}"))
+    if spec.max_parallel is not None:
+        most = spec.max_parallel
+        rules.append(("at once", f"at most {most:,}" if isinstance(most, int) else f"at most {most}"))
+    if spec.tolerate is not None:
+        rules.append(
+            ("tolerates", f"{spec.tolerate:.0%} failed" if 0 < spec.tolerate < 1 else f"{spec.tolerate:g} failed")
+        )
+    if spec.when is not None:
+        rules.append(("only if", str(spec.when)))
+    if spec.retry_when is not None:
+        rules.append(("again if", spec.retry_when))
+    if spec.match == MATCH_FIRST:
+        rules.append(("leads on", "by the first way that holds"))
+    timeout = spec.timeout
+    if timeout is not None:
+        rules.append(("timeout", f"{timeout:g} s"))
+    if spec.atomic:
+        rules.append(("atomic", "one transaction with its end"))
+    return rules

@@ -1,0 +1,1 @@
+"""The page that lists runs, and how it finds and counts them."""

@@ -1,0 +1,1 @@
+"""The dispatcher's loop, and what a worker holds between a claim and its settle."""

@@ -1,0 +1,144 @@
+"""Storing what handlers logged: collected in memory, written in batches by a thread with a connection of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from queue import SimpleQueue
+
+from django_workflow import db
+from django_workflow.worker.logs import capture
+from django_workflow.worker.logs.capture import LogLine
+from django_workflow.worker.outage import Outage
+
+logger = logging.getLogger("django_workflow.worker")
+
+#: Seconds after which a line is written, and lines after which it is written sooner.
+FLUSH_EVERY = 0.5
+BATCH = 1_000
+#: Lines kept while the database is away; more are dropped.
+MOST = 20_000
+#: What the writer is called among the threads that use the database.
+LOGS = "logs"
+
+INSERT_LINES = """
+    INSERT INTO django_workflow_tasklog (run_id, task_id, attempt, level, created_at, logger, message)
+    SELECT n.run_id, n.task_id, n.attempt, n.level, clock_timestamp() - make_interval(secs => n.age),
+           n.logger, n.message
+    FROM unnest(%s::uuid[], %s::bigint[], %s::int[], %s::int2[], %s::float8[], %s::text[], %s::text[])
+         WITH ORDINALITY AS n(run_id, task_id, attempt, level, age, logger, message, place)
+    ORDER BY n.place
+"""
+
+
+def store(lines: Sequence[LogLine]) -> None:
+    """Insert lines in their order; their times become the database's.
+
+    Whoever looks at their runs is told: the last lines come after the handler's end was told.
+    """
+    if lines:
+        db.connection().ensure_connection()  # which takes a while at first, by which the lines would seem younger
+        now = time.time()
+        aged = [line._replace(created=max(0.0, now - line.created)) for line in lines]
+        db.execute(INSERT_LINES, [list(column) for column in zip(*aged, strict=True)])
+        db.notify_after_commit([(db.RUN_CHANNEL, str(run)) for run in dict.fromkeys(line.run_id for line in lines)])
+
+
+class LogWriter:
+    """A thread that writes what is put, about every half second; it sleeps while nothing is.
+
+    write: called with a batch of lines, in order.
+    every: seconds it lets lines collect.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[Sequence[LogLine]], None] = store,
+        every: float = FLUSH_EVERY,
+        outage: Outage | None = None,
+    ) -> None:
+        self._outage = outage or Outage()
+        self._write = write
+        self._every = every
+        self._lines: deque[LogLine] = deque()
+        self._dropped = 0
+        # a handler's thread may be interrupted anywhere; putting into a SimpleQueue is safe there
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._stopping = threading.Event()
+        self._writing = threading.Lock()
+        self._capturing = ExitStack()
+        self._thread = threading.Thread(target=self._run, name="django_workflow-logs", daemon=True)
+
+    def start(self) -> None:
+        """Begin to capture and to write."""
+        self._capturing.enter_context(capture.capturing())
+        capture.sinks.append(self.put)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what is left and end."""
+        capture.sinks.remove(self.put)
+        self._capturing.close()
+        self._stopping.set()
+        self._wake.put(None)
+        self._thread.join(5.0)
+
+    def put(self, line: LogLine) -> None:
+        """Take a line; never waits."""
+        if len(self._lines) >= MOST:
+            self._dropped += 1
+            return
+        self._lines.append(line)
+        if self._wake.empty():
+            self._wake.put(None)
+
+    def flush(self, *, is_last: bool = False) -> None:
+        """Write all there is now; the last time what cannot be written is dropped."""
+        with self._writing:
+            while self._lines:
+                batch = [self._lines.popleft() for _ in range(min(BATCH, len(self._lines)))]
+                try:
+                    self._write(batch)
+                except Exception as error:
+                    if db.is_for_good(error) or is_last:
+                        logger.warning("%d lines that handlers logged cannot be stored: %s", len(batch), error)
+                        continue
+                    self._lines.extendleft(reversed(batch))
+                    raise
+            if self._dropped:
+                logger.warning("%d lines that handlers logged were dropped: too many at once", self._dropped)
+                self._dropped = 0
+
+    def _run(self) -> None:
+        db.serve_worker()
+        try:
+            while not self._stopping.is_set():
+                self._wake.get()
+                self._collect()
+                self._flush_or_later()
+            for is_last in (False, False, True):
+                self._flush_or_later(is_last=is_last)
+        finally:
+            db.close()
+
+    def _flush_or_later(self, *, is_last: bool = False) -> None:
+        try:
+            self.flush(is_last=is_last)
+            self._outage.end(LOGS)
+        except BaseException as error:
+            if not self._outage.meet(LOGS, error):
+                logger.warning("what handlers logged is stored later: %s", error)
+            self._wake.put(None)
+            with suppress(Exception):
+                db.close()
+
+    def _collect(self) -> None:
+        """Wait until there is a batch, or for as long as lines may wait."""
+        until = time.monotonic() + self._every
+        while len(self._lines) < BATCH and time.monotonic() < until:
+            if self._stopping.wait(self._every / 10):
+                return

@@ -1,0 +1,1 @@
+"""The threads beside the dispatcher: heartbeats, notifications, the keeper, announcements."""

@@ -1,0 +1,99 @@
+"""Heartbeats: the leases of all a worker holds are extended from a thread and connection of their own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from django_workflow import db
+from django_workflow.conf import conf
+from django_workflow.engine.tasks import leases
+from django_workflow.worker import registration
+from django_workflow.worker.dispatching.dispatcher import Dispatcher
+
+logger = logging.getLogger("django_workflow.worker")
+
+#: A lease that could not be looked at because its row was locked is looked at again so soon, in seconds.
+AGAIN = 0.5
+LAG = 1.0
+#: What it is called among the threads that use the database.
+HEART = "heart"
+
+
+class Heartbeats:
+    """Extends leases every third of one; a heartbeat never waits for a settle.
+
+    on_stall: called where the dispatcher's loop stands still for STALL_LIMIT. Heartbeats follow the loop: a lease that
+    was kept by a process whose work is dead would keep its task from everybody.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, on_stall: Callable[[], None] | None = None) -> None:
+        self._dispatcher = dispatcher
+        self._on_stall = on_stall
+        self._lease = dispatcher.options.lease.total_seconds()
+        self._round: int | None = None
+        self._round_seconds = 0.0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="django_workflow-heart", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._stopping.set()
+        self._thread.join(5.0)
+
+    def _run(self) -> None:
+        db.serve_worker()
+        try:
+            nap = self._lease / 3
+            while not self._stopping.wait(nap):
+                try:
+                    nap = self._lease / 3 if self._is_stalled(nap) else self.beat()
+                    self._dispatcher.outage.end(HEART)
+                except BaseException as error:
+                    # a missed beat is repeated soon; two thirds of the lease are left for that
+                    if not self._dispatcher.outage.meet(HEART, error):
+                        logger.warning("a heartbeat failed", exc_info=True)
+                    nap = min(1.0, self._lease / 10)
+                    with suppress(Exception):
+                        db.close()
+        finally:
+            db.close()
+
+    def _is_stalled(self, napped: float) -> bool:
+        """Say whether the loop has been in one round for too long.
+
+        napped: seconds since the last look, as far as this process ran: one that was stopped for an hour is as before.
+        """
+        number = self._dispatcher.round
+        if number is None or number != self._round:
+            self._round, self._round_seconds = number, 0.0
+            return False
+        self._round_seconds += napped
+        if self._round_seconds < conf.STALL_LIMIT.total_seconds():
+            return False
+        logger.critical("the worker's loop has stood still for %d s: its heartbeats stop", self._round_seconds)
+        if self._on_stall is not None:
+            self._on_stall()
+        return True
+
+    def beat(self) -> float:
+        """Extend what is held, stop what was ended elsewhere; return the seconds until the next beat."""
+        began = time.monotonic()
+        jobs = {job.task.id: job for job in list(self._dispatcher.in_flight.jobs.values())}
+        progress = {key: job.context.progress for key, job in jobs.items() if job.context.progress is not None}
+        pulse = leases.heartbeat([job.task for job in jobs.values()], self._lease, progress)
+        self._dispatcher.hear_ended((jobs[key].task, status) for key, status in pulse.ended.items())
+        if self._dispatcher.is_loop_lagging(min(LAG, self._lease / 6)):
+            logger.warning("the event loop is blocked: a coroutine handler does not yield")
+        busy = self._dispatcher.in_flight.busy()
+        registration.tell_alive(self._dispatcher.worker_id, busy, self._dispatcher.tally.settled)
+        if pulse.skipped:
+            return AGAIN
+        return max(0.0, self._lease / 3 - (time.monotonic() - began))
