@@ -15,6 +15,7 @@ from django_workflow.definition import documents, drafts, names, spec
 from django_workflow.definition.declare import as_list, exact
 from django_workflow.definition.documents.differences import Difference, differences
 from django_workflow.definition.drafts import FlowDraft
+from django_workflow.definition.problems import Path, Problem, Report
 from django_workflow.definition.registry import Handler, registry
 from django_workflow.definition.retry import Retry
 from django_workflow.definition.schemas import schema
@@ -112,7 +113,7 @@ class FlowBuilder:
         )  # fmt: skip
         defaults = {"retry": retry, "timeout": timeout, "queue": queue, "executor": executor}
         numbers = times.given_as_numbers(defaults | {"max_duration": max_duration})
-        problems = [f"flow: {problem}" for problem in numbers] + validate.flow_options(slug, options, defaults)
+        problems = [*numbers, *validate.flow_options(slug, options, defaults)]
         if problems := list(dict.fromkeys(problems)):
             raise DefinitionError(problems, flow=slug)
         return StoredFlow(FlowBuilder._new_row(FlowDraft(slug, options, defaults, ())))
@@ -220,7 +221,8 @@ class FlowBuilder:
     def _new_row(draft: FlowDraft) -> FlowDefinition:
         """Store a flow that is not there yet; raises `DefinitionError` where it is."""
         if (place := registry.place_of(draft.slug)) is not None:
-            raise DefinitionError([f"flow {draft.slug!r}: a flow of this name is declared in {place}"], flow=draft.slug)
+            problem = _name_taken(draft.slug, f"a flow of this name is declared in {place}")
+            raise DefinitionError([problem], flow=draft.slug)
         source, stored = FlowDefinition.Source.STORED, drafts.to_stored(draft)
         try:
             with db.atomic():
@@ -232,7 +234,7 @@ class FlowBuilder:
                     draft=stored,
                 )
         except IntegrityError as error:
-            raise DefinitionError([f"flow {draft.slug!r}: a flow of this name exists already"]) from error
+            raise DefinitionError([_name_taken(draft.slug, "a flow of this name exists already")]) from error
 
     @classmethod
     def _stored(cls, flow: AnyFlow) -> StoredFlow:
@@ -288,7 +290,11 @@ def execute_dynamic(
     unknown = sorted(set(functions) - {step["name"] for step in stored.steps})
     if unknown:
         raise DefinitionError(
-            [f"step_functions names {name!r}, which is no step" for name in unknown], flow=stored.slug
+            [
+                Problem("unknown_step", (), f"step_functions names {name!r}, which is no step", place="")
+                for name in unknown
+            ],
+            flow=stored.slug,
         )
     bound = _Bound(stored.row, functions, local=not workers)
     if workers:
@@ -341,9 +347,15 @@ def checked(document: documents.Document, row: FlowDefinition | None) -> Checked
     is_in_code = row is not None and row.source == FlowDefinition.Source.CODE
     if is_in_code or any(flow.slug == compiled.slug for flow in registry.flows()):
         place = registry.place_of(compiled.slug) or "code"
-        problem = f"flow {compiled.slug!r}: a flow of this name is declared in {place}; give the document another slug"
+        problem = _name_taken(
+            compiled.slug, f"a flow of this name is declared in {place}; give the document another slug"
+        )
         raise DefinitionError(document.located([problem]), flow=compiled.slug)
     return Checked(document.draft, compiled)
+
+
+def _name_taken(slug: str, message: str) -> Problem:
+    return Problem("name_taken", ("slug",), message, place=f"flow {slug!r}")
 
 
 def changes(row: FlowDefinition | None, after: spec.FlowSpec) -> list[Difference]:
@@ -369,36 +381,41 @@ def compile_draft(
 
 def _check_storable(slug: str, name: str, step: Mapping[str, Any]) -> None:
     """Refuse a step whose options the database would refuse; what they mean is checked as a whole, by `publish`."""
-    wrong = [f"step {shown(name)}: {option}= is {why}" for option in step if (why := schema.not_json(step[option]))]
+    wrong = [
+        Problem("bad_value", ("steps", name, option), f"{option}= is {why}", place=f"step {shown(name)}")
+        for option in step
+        if (why := schema.not_json(step[option]))
+    ]
     if wrong:
         raise DefinitionError(wrong, flow=slug)
     try:
         payload.dumps(step, what=f"step {shown(name)}")
     except PayloadError as error:
-        raise DefinitionError([error.message], flow=slug) from error
+        raise DefinitionError([Problem("bad_value", ("steps", name), error.message, place="")], flow=slug) from error
 
 
 def _check_new_step(row: FlowDefinition, name: str, depends_on: list[str], options: Mapping[str, Any]) -> None:
     known = {step["name"] for step in (row.draft or {}).get("steps", [])}
-    problems = []
+    path: Path = ("steps", name)
+    problems: list[Problem] = []
+    report = Report(problems, path)
     if not names.is_name(name):
-        problems.append(f"step {shown(name)}: a name is {names.NAME_RULE}")
+        problems.append(Problem("bad_name", path, f"a name is {names.NAME_RULE}", place=f"step {shown(name)}"))
     elif name in names.RESERVED:
-        problems.append(f"step {name!r}: this name is reserved")
+        report("bad_name", (), "this name is reserved")
     elif name in known:
-        problems.append(f"step {name!r}: it was added before")
-    problems += [f"step {name!r}: {problem}" for problem in times.given_as_numbers(options)]
-    problems += [
-        f"step {name!r}: it depends on {source!r}, which was not added before"
-        for source in depends_on
-        if source not in known
-    ]
+        report("duplicate", (), "it was added before")
+    problems += times.given_as_numbers(options, path)
+    for source in depends_on:
+        if source not in known:
+            report("unknown_step", ("depends_on",), f"it depends on {source!r}, which was not added before")
     if not isinstance(options.get("over", ""), str):
-        problems.append(f"step {name!r}: over= is a path such as 'step.key' or 'input', not {options['over']!r}")
+        message = f"over= is a path such as 'step.key' or 'input', not {options['over']!r}"
+        report("bad_value", ("map", "over"), message)
     if not isinstance(options.get("count", 0), int):
-        problems.append(f"step {name!r}: count= must be a whole number from 0, not {options['count']!r}")
+        report("bad_value", ("map", "count"), f"count= must be a whole number from 0, not {options['count']!r}")
     handler = options.get("handler", name)
     if not isinstance(handler, str):
-        problems.append(f"step {name!r}: handler= is the name of a registered function, not {handler!r}")
+        report("bad_value", ("handler",), f"handler= is the name of a registered function, not {handler!r}")
     if problems:
         raise DefinitionError(problems, flow=row.slug)

@@ -132,7 +132,7 @@ _NUMBERS: Mapping[str, tuple[str, Any, str]] = {
 def _check_retry(policy: Any) -> list[CheckMessage]:
     if policy is not None and not isinstance(policy, Retry):
         return [_error("E009", "RETRY", f"must be a django_workflow.Retry, not {policy!r}")]
-    return [_error("E009", "RETRY", f"has a problem: {problem}") for problem in retry_problems(policy)]
+    return [_error("E009", "RETRY", f"has a problem: {problem.message}") for problem in retry_problems(policy)]
 
 
 def _check_rule(rule: Any) -> list[CheckMessage]:

@@ -6,9 +6,18 @@ An error carries fields rather than prose; its docstring is the default message.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
+#: What a retry that is refused can ask for instead: all steps; a step to repeat from, or all steps; an earlier step to
+#: repeat from, or all steps.
+Remedy = Literal["all", "from_step", "earlier_step"]
+#: The words for each to those who write Python.
+REMEDIES: Mapping[Remedy, str] = {
+    "all": "Repeat everything with mode='all'.",
+    "from_step": "Say from_step= to repeat a part of it, or mode='all'.",
+    "earlier_step": "Begin before these steps with from_step=, or repeat everything with mode='all'.",
+}
 #: Characters of a flow's name that an error shows: what cannot name one may be of any length.
 LONGEST_NAME = 128
 
@@ -21,6 +30,10 @@ class WorkflowError(Exception):
         for name, value in fields.items():
             setattr(self, name, value)
         super().__init__(self.message)
+
+    def worded(self, remedies: Mapping[Remedy, str]) -> str:
+        """Return the message with what can be done instead in words of the caller's, by remedy."""
+        return self.message
 
 
 class DefinitionError(WorkflowError):
@@ -100,3 +113,20 @@ class WaitTimeout(WorkflowError):
 
 class NotSupported(WorkflowError):
     """This operation is not possible here."""
+
+    #: What can be asked for instead, None where nothing can.
+    remedy: Remedy | None = None
+
+    def __init__(self, message: str | None = None, *, remedy: Remedy | None = None, **fields: Any) -> None:
+        super().__init__(message, remedy=remedy, **fields)
+        #: The message without the remedy.
+        self.refusal = self.message
+        self.message = self.worded(REMEDIES)
+        self.args = (self.message,)
+
+    def worded(self, remedies: Mapping[Remedy, str]) -> str:
+        """Return the refusal, and after it the words for its remedy."""
+        if self.remedy is None:
+            return self.refusal
+        separator = "\n" if "\n" in self.refusal else " "
+        return f"{self.refusal}{separator}{remedies[self.remedy]}"

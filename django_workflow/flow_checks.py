@@ -18,6 +18,7 @@ from django.utils.module_loading import import_string
 
 from django_workflow import db
 from django_workflow.conf import SETTING, conf
+from django_workflow.definition.problems import problems_of
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec, StepSpec
 from django_workflow.definition.validation import joins, validate
@@ -41,9 +42,9 @@ INCOMPLETE_JOIN = (
 def check_flows(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Report declared flows that cannot be published, and warn of those that hardly do what was meant."""
     wrong = [
-        _error("E022", f"Flow {flow.slug!r}: {problem}", UNSOUND, flow.place_of(problem))
+        _error("E022", f"Flow {flow.slug!r}: {problem}", UNSOUND, flow.place_of(problem.step))
         for flow, error in registry.invalid()
-        for problem in error.problems
+        for problem in problems_of(error)
     ]
     return [*wrong, *(item for spec in registry.specs() for item in _warnings(spec))]
 
@@ -54,7 +55,7 @@ def check_joins(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     for spec in registry.specs():
         for item in joins.incomplete(spec):
-            text, place = f"Flow {spec.slug!r}: {item}", _place(spec.slug, str(item))
+            text, place = f"Flow {spec.slug!r}: {item}", _place(spec.slug, item.step)
             if item.is_certain:
                 found.append(_error("E023", text, INCOMPLETE_JOIN, place))
             else:
@@ -108,7 +109,7 @@ def _steps_without_executor() -> list[CheckMessage]:
             "E024",
             f"Flow {slug!r}, {_listed(names)}: there is no executor {executor!r}{guess_or_list(executor, known)}",
             MISSPELT_EXECUTOR,
-            _place(slug, f"step {names[0]!r}"),
+            _place(slug, names[0]),
         )
         for (slug, executor), names in asking.items()
     ]
@@ -122,7 +123,7 @@ def check_resources(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage
             "E021",
             f"Flow {spec.slug!r}, step {step.name!r}: executor {step.executor!r} knows no resources",
             NO_RESOURCES,
-            _place(spec.slug, f"step {step.name!r}"),
+            _place(spec.slug, step.name),
         )
         for spec, step in _steps()
         if step.resources and (step.executor in executors.RUNNERS if step.executor else not conf.EXECUTORS)
@@ -135,9 +136,9 @@ def _steps() -> Iterator[tuple[FlowSpec, StepSpec]]:
         yield from ((spec, step) for step in spec.steps.values())
 
 
-def _place(slug: str, sentence: str) -> Any:
-    """Return the module and line that a sentence about a flow speaks of."""
-    return registry.flow(slug).place_of(sentence)
+def _place(slug: str, step: str | None) -> Any:
+    """Return the module and line of a step of a flow."""
+    return registry.flow(slug).place_of(step)
 
 
 def _listed(names: list[str]) -> str:
@@ -148,8 +149,8 @@ def _warnings(spec: FlowSpec) -> Iterator[CheckMessage]:
     found = validate.warnings(spec)
     if spec.max_duration is None:
         found += validate.endless_delays(spec, conf.MAX_DURATION.total_seconds())
-    for text in found:
-        yield Warning(f"Flow {spec.slug!r}: {text}.", obj=_place(spec.slug, text), id="django_workflow.W001")
+    for problem in found:
+        yield Warning(f"Flow {spec.slug!r}: {problem}.", obj=_place(spec.slug, problem.step), id="django_workflow.W001")
 
 
 def _error(number: str, text: str, hint: str | None, place: Any) -> CheckMessage:

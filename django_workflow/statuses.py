@@ -51,8 +51,14 @@ TASK_STATUSES: Final = (QUEUED, HELD, RUNNING, SUSPENDED, SUCCEEDED, FAILED, SKI
 ATTEMPT_OUTCOMES: Final = (SUCCEEDED, FAILED, TIMED_OUT, LOST, RELEASED, CANCELLED)
 #: Why a task was born settled: its output was carried over from the run that is retried, or an operator gave it.
 TASK_ORIGINS: Final = ("carried", "override")
-#: Why the engine, or an operator, skips a step; any other reason is what its handler said, which may hold anything.
-SKIP_REASONS: Final = frozenset({"condition_unmet", "dependency_skipped", "handler_failed", "operator"})
+#: Why a step was skipped: by the flow, by an operator, or by its handler, whose words stand beside.
+SKIPPED_BY_HANDLER: Final = "handler"
+SKIP_REASONS: Final = ("condition_unmet", "dependency_skipped", "handler_failed", "operator", SKIPPED_BY_HANDLER)
+#: Why a worker puts a task aside for others: it does not have this code, which the attempt names.
+NO_HANDLER: Final = "no_handler"
+NO_CONDITION: Final = "no_condition"
+NO_EXECUTOR: Final = "no_executor"
+NO_CODE_REASONS: Final = (NO_HANDLER, NO_CONDITION, NO_EXECUTOR)
 HOLD_REASONS: Final = (PAUSED, "parallel")
 
 

@@ -46,7 +46,7 @@ def _name(steps: dict[int, StepRun], task: Task) -> str:
 
 
 def _of_skip(step: StepRun, start: datetime) -> Entry:
-    return Entry(step.step, None, SKIPPED, _since(start, step.ended_at), None, step.reason)
+    return Entry(step.step, None, SKIPPED, _since(start, step.ended_at), None, step.message or step.reason)
 
 
 def _of_attempt(attempt: Attempt, name: str, start: datetime) -> Entry:

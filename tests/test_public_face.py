@@ -48,6 +48,11 @@ def test_every_error_is_a_workflow_error_whose_message_is_its_docstring():
 def test_errors_carry_fields():
     error = django_workflow.PayloadError("too large", path=".a", size=7)
     assert (str(error), error.message, error.path, error.size) == ("too large", "too large", ".a", 7)
+    refused = django_workflow.NotSupported("No.", remedy="all", run_id=3)
+    assert (str(refused), refused.refusal, refused.remedy, refused.run_id) == (
+        "No. Repeat everything with mode='all'.", "No.", "all", 3,
+    )  # fmt: skip
+    assert refused.worded({"all": "Press the button."}) == "No. Press the button."
     problems = django_workflow.DefinitionError(["one", "two"], flow="f")
     assert problems.problems == ["one", "two"]
     assert str(problems) == "Flow 'f' has 2 problems:\n  - one\n  - two"

@@ -239,7 +239,7 @@ def test_a_handlers_work_is_not_lost_for_its_words(value, flow, db):
     testing.run_until_idle()
     skipped = StepRun.objects.get(run=handle.id, step="tell")
     expected = value.value if isinstance(value, Word) else text.storable(str(value))[:200]
-    assert (skipped.status, skipped.reason) == ("skipped", expected)
+    assert (skipped.status, skipped.reason, skipped.message) == ("skipped", "handler", expected)
     assert Attempt.objects.filter(run=handle.id, error_class__in=("Fail", "RetryAfter"))
     if isinstance(value, str):
         assert Event.objects.get(run=handle.id, data__said="ok").type == expected[:40]

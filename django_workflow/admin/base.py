@@ -21,7 +21,6 @@ from django_workflow import permissions
 from django_workflow.admin.confirming import spread
 from django_workflow.conf import conf
 from django_workflow.models import Event, FlowDefinition, Run
-from django_workflow.statuses import SKIP_REASONS
 from django_workflow.templatetags.django_workflow import pretty, status
 from django_workflow.web.acting.verbs import Button
 from django_workflow.web.run.events import SENTENCES
@@ -222,9 +221,9 @@ def error_payload(value: Any, shows: bool) -> Any:  # noqa: FBT001
     return format_html("{} {}", told, MASKED)
 
 
-def reason_payload(value: Any, shows: bool) -> Any:  # noqa: FBT001
-    """Show why a step was skipped; what its handler said may hold anything."""
-    return (value or "–") if shows or not value or value in SKIP_REASONS else MASKED
+def message_payload(value: Any, shows: bool) -> Any:  # noqa: FBT001
+    """Show what a handler says about why it skips its step."""
+    return (value or "–") if shows or not value else MASKED
 
 
 def event_payload(event: Event, shows: bool) -> Any:  # noqa: FBT001
@@ -235,8 +234,6 @@ def event_payload(event: Event, shows: bool) -> Any:  # noqa: FBT001
     # a handler's own events may have the same keys, and the engine's types, but always a task
     is_engine = event.task_id is None and event.type in SENTENCES
     known = {key: value[key] for key in ("by", "reason", "why") if is_engine and key in value}
-    if event.type == "step.skipped" and known.get("reason") not in SKIP_REASONS:
-        known.pop("reason", None)
     return json_block(known) if known == value else format_html("{} {}", json_block(known) if known else "", MASKED)
 
 

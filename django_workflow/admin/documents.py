@@ -20,6 +20,7 @@ from django_workflow.conf import conf
 from django_workflow.definition import documents
 from django_workflow.definition.documents import Document
 from django_workflow.definition.documents.differences import Difference
+from django_workflow.definition.problems import Problem, problems_of
 from django_workflow.definition.validation import validate
 from django_workflow.exceptions import DefinitionError, NotSupported, WorkflowError
 from django_workflow.models import FlowDefinition, FlowVersion
@@ -74,8 +75,8 @@ class Preview:
     document: Document
     text: str
     flow: FlowDefinition | None
-    problems: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
     changes: list[Difference] = field(default_factory=list)
 
     @property
@@ -94,13 +95,13 @@ def preview(user: Any, content: str | bytes, format: str | None) -> Preview:
     try:
         spec = builder.checked(document, row).spec
     except DefinitionError as error:
-        found.problems = error.problems
+        found.problems = problems_of(error)
         return found
     if not permissions.may(user, ADD if row is None else CHANGE, row):
         verb = "store new flows" if row is None else f"change flow {row.slug!r}"
-        found.problems = [*document.located([f"flow: you may not {verb}"])]
+        found.problems = document.located([Problem("not_allowed", (), f"you may not {verb}")])
         return found
-    found.warnings = [*document.located(validate.advice(spec))]
+    found.warnings = document.located(validate.advice(spec))
     found.changes = builder.changes(row, spec)
     return found
 

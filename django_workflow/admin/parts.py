@@ -22,15 +22,15 @@ from django_workflow.admin.base import (
     link,
     list_url,
     live_url,
+    message_payload,
     pill,
-    reason_payload,
     run_link,
     text_payload,
 )
 from django_workflow.conf import conf
 from django_workflow.models import Attempt, Erasure, Event, Run, StepRun, Task, Variables
 from django_workflow.read import durations
-from django_workflow.statuses import SKIP_REASONS
+from django_workflow.statuses import SKIPPED_BY_HANDLER
 from django_workflow.templatetags.django_workflow import elapsed, moment
 from django_workflow.web.run.facts import counted_attempts
 
@@ -93,10 +93,10 @@ class StepRunAdmin(PartAdmin):
     ordering = ("-id",)
     list_display = ("__str__", "run_name", "state", "tasks", "begun", "waited", "ran", "why")
     list_filter: ClassVar[Any] = (filters.RunFilter, filters.StepStatusFilter)
-    payload = {"reason": reason_payload, "error": error_payload, "variables": variables_payload}
+    payload = {"message": message_payload, "error": error_payload, "variables": variables_payload}
     shown = (
         *("step", "iteration", "scope", "led_by", "run_name", "state", "tasks", "reached", "begun", "waited", "ran"),
-        *("reason", "error", "variables"),
+        *("reason", "message", "error", "variables"),
     )
 
     def live_url(self, obj: StepRun) -> str:
@@ -159,8 +159,7 @@ class StepRunAdmin(PartAdmin):
     @admin.display(description="why skipped")
     def why(self, step: StepRun) -> str:
         """Return why it was skipped; what a handler said only the step's own page shows."""
-        is_said = step.reason and step.reason not in SKIP_REASONS
-        return "said by its handler" if is_said else step.reason or "–"
+        return "said by its handler" if step.reason == SKIPPED_BY_HANDLER else step.reason or "–"
 
 
 @admin.register(Task)

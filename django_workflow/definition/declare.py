@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack
 from django_workflow.definition import places, spec
 from django_workflow.definition.names import CONTEXT_NAMES
 from django_workflow.definition.places import Place
-from django_workflow.definition.problems import step_of
+from django_workflow.definition.problems import Problem
 from django_workflow.definition.registry import Handler, parameters, registry
 from django_workflow.definition.retry import Retry, declared
 from django_workflow.definition.schemas import schema
@@ -96,7 +96,7 @@ class FlowDeclaration:
         )  # fmt: skip
         self.defaults = {"retry": retry, "timeout": timeout, "queue": queue, "executor": executor}
         self.drafts: list[StepDraft] = []
-        self.problems = problems + [f"flow: {problem}" for problem in times.given_as_numbers(self.defaults)]
+        self.problems = [*problems, *times.given_as_numbers(self.defaults)]
         self._compiled: spec.FlowSpec | None = None
         registry.add_flow(self)
 
@@ -160,16 +160,21 @@ class FlowDeclaration:
         place = places.of_caller(is_starting=registry.is_starting())
         draft = StepDraft(name, handler.name, kind, handler.params, options=options, place=place)
         draft.problems = [
-            f"step {name!r}: parameter {item.name!r} is positional only; handlers are called by name"
+            Problem(
+                "bad_parameter",
+                ("steps", name, "handler"),
+                f"parameter {item.name!r} is positional only; handlers are called by name",
+            )
             for item in parameters(function)
             if item.kind is item.POSITIONAL_ONLY
         ]
         if not (isinstance(explicit, str | list) and all(isinstance(item, str) for item in explicit)):
-            draft.problems.append(f"step {name!r}: depends_on is a list of steps, not {explicit!r}")
+            message = f"depends_on is a list of steps, not {explicit!r}"
+            draft.problems.append(Problem("bad_value", ("steps", name, "depends_on"), message))
             explicit = ()
-        draft.problems += [f"step {name!r}: {problem}" for problem in times.given_as_numbers(options)]
+        draft.problems += times.given_as_numbers(options, ("steps", name))
         if options.get("atomic") and handler.is_async:
-            draft.problems.append(f"step {name!r}: atomic needs a plain function, not a coroutine")
+            draft.problems.append(atomic_coroutine(name))
         draft.depends_on = wire(handler, explicit, options)
         self.drafts.append(draft)
         self._compiled = None
@@ -189,10 +194,9 @@ class FlowDeclaration:
         # as the database gives it: what authors write as members of enumerations is text there
         return FlowSpec.from_dict(json.loads(json.dumps(compiled.to_dict())))
 
-    def place_of(self, problem: str) -> Place | None:
-        """Return where the code stands that a problem is about: that of its step, else that of the flow."""
-        name = step_of(problem)
-        found = [draft.place for draft in self.drafts if draft.name == name]
+    def place_of(self, step: str | None) -> Place | None:
+        """Return where the code of a step stands, else that of the flow."""
+        found = [draft.place for draft in self.drafts if draft.name == step]
         # of a step that is declared twice, the second one is to be mended
         return found[-1] if found else registry.place_of(self.slug)
 
@@ -205,13 +209,23 @@ class FlowDeclaration:
         return self.spec.to_mermaid()
 
 
-def functions(given: OnFailure) -> tuple[tuple[Callable[..., Any], ...], list[str]]:
+def functions(given: OnFailure) -> tuple[tuple[Callable[..., Any], ...], list[Problem]]:
     """Return what a flow calls when a run of it failed, and what is wrong with what its author gave."""
     several = () if given is None else (given,) if callable(given) else as_list(given)
     if not isinstance(several, list | tuple):
-        return (), [f"flow: on_failure= takes a function or a list of functions, not {given!r}"]
-    wrong = [f"flow: on_failure= takes functions, not {item!r}" for item in several if not callable(item)]
+        message = f"on_failure= takes a function or a list of functions, not {given!r}"
+        return (), [Problem("bad_value", ("on_failure",), message)]
+    wrong = [
+        Problem("bad_value", ("on_failure",), f"on_failure= takes functions, not {item!r}")
+        for item in several
+        if not callable(item)
+    ]
     return tuple(item for item in several if callable(item)), wrong
+
+
+def atomic_coroutine(step: str) -> Problem:
+    """Return what is wrong with an atomic step whose handler is a coroutine."""
+    return Problem("conflict", ("steps", step, "atomic"), "atomic needs a plain function, not a coroutine")
 
 
 def exact(name: Any) -> Any:
@@ -247,7 +261,7 @@ def compile_flow(
     options: FlowOptions = FlowOptions(),  # noqa: B008  frozen
     *,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
-    problems: Iterable[str] = (),
+    problems: Iterable[Problem] = (),
 ) -> spec.FlowSpec:
     """Compile drafts to a spec.
 
@@ -315,7 +329,14 @@ def _without(draft: StepDraft, leading: set[str]) -> StepDraft:
         depends_on=tuple(name for name in draft.depends_on if name not in leading or name in twice),
         problems=[
             *draft.problems,
-            *(f"step {draft.name!r}: it depends on {name!r}, which leads to it by next= as well" for name in twice),
+            *(
+                Problem(
+                    "duplicate",
+                    ("steps", draft.name, "depends_on"),
+                    f"it depends on {name!r}, which leads to it by next= as well",
+                )
+                for name in twice
+            ),
         ],
     )
 

@@ -11,7 +11,8 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django_workflow.definition import spec
-from django_workflow.definition.declare import compile_flow, entry_of, wire
+from django_workflow.definition.declare import atomic_coroutine, compile_flow, entry_of, wire
+from django_workflow.definition.problems import Problem
 from django_workflow.definition.registry import Handler, parameters, registry
 from django_workflow.definition.retry import Retry, declared
 from django_workflow.definition.schemas import schema
@@ -60,16 +61,20 @@ def bind(step: StepDraft, handler_name: str | None, handlers: Mapping[str, Handl
     handler = handlers.get(name) or registry.handler(name)
     bound = replace(step, handler=name, problems=list(step.problems), options=dict(step.options))
     if handler is None:
-        bound.problems.append(f"step {step.name!r}: no handler {name!r} is registered; {_remedy(name)}")
+        message = f"no handler {name!r} is registered; {_remedy(name)}"
+        bound.problems.append(Problem("unknown_handler", ("steps", step.name, "handler"), message))
         handler = Handler(name, _nobody, (), {}, is_async=False)
     bound.problems += [
-        f"step {step.name!r}: parameter {item.name!r} of handler {name!r} is positional only; "
-        "handlers are called by name"
+        Problem(
+            "bad_parameter",
+            ("steps", step.name, "handler"),
+            f"parameter {item.name!r} of handler {name!r} is positional only; handlers are called by name",
+        )
         for item in parameters(handler.function)
         if item.kind is item.POSITIONAL_ONLY
     ]
     if step.options.get("atomic") and handler.is_async:
-        bound.problems.append(f"step {step.name!r}: atomic needs a plain function, not a coroutine")
+        bound.problems.append(atomic_coroutine(step.name))
     bound.params = handler.params
     bound.depends_on = wire(handler, step.depends_on, step.options)
     return bound
@@ -87,8 +92,8 @@ def _nobody() -> None:
 def of_spec(flow: spec.FlowSpec) -> FlowDraft:
     """Return the draft that compiles to `flow`; raises `DefinitionError` where its language is not ours."""
     if flow.language != spec.NATIVE:
-        problem = f"flow: its expressions are {flow.language}'s; this format has its own"
-        raise DefinitionError([problem], flow=flow.slug)
+        message = f"its expressions are {flow.language}'s; this format has its own"
+        raise DefinitionError([Problem("not_supported", (), message)], flow=flow.slug)
     entry = None if flow.entry == entry_of(flow.steps, flow.transitions) else flow.entry
     options = FlowOptions(
         title=flow.title,
@@ -188,29 +193,34 @@ def _stored(name: str, value: Any) -> Any:
     if isinstance(value, Retry) or (name == "retry" and isinstance(value, Mapping)):
         policy = declared(value)
         if callable(policy.get("strategy")):
-            raise DefinitionError(["retry: a stored flow names its strategy; register it with @condition"])
+            raise _refused("retry", "retry: a stored flow names its strategy; register it with @condition")
         return policy
     if name == "next":
         return [_stored_way(way) for way in _ways(value)]
     if isinstance(value, spec.Condition):
         return {"callable": value.callable} if value.callable else value.expression
     if callable(value):
-        raise DefinitionError([f"option {name}: a stored flow names functions, it does not hold them"])
+        raise _refused(name, f"option {name}: a stored flow names functions, it does not hold them")
     if name in VALUES and isinstance(value, Mapping):
         return [[key, item] for key, item in value.items()]
     return list(value) if isinstance(value, tuple) else value
+
+
+def _refused(option: str, message: str) -> DefinitionError:
+    """Return the error for an option that cannot be stored; whose it is, its caller knows."""
+    return DefinitionError([Problem("bad_value", (option,), message, place="")])
 
 
 def _ways(value: Any) -> list[Any]:
     try:
         return ways(value)
     except TypeError:
-        raise DefinitionError([f"next must be a list of When, To, Otherwise or steps, not {value!r}"]) from None
+        raise _refused("next", f"next must be a list of When, To, Otherwise or steps, not {value!r}") from None
 
 
 def _stored_way(way: Any) -> dict[str, Any]:
     if not isinstance(way, Way):
-        raise DefinitionError([f"next: a transition must be a When, a To, an Otherwise or a step, not {way!r}"])
+        raise _refused("next", f"next: a transition must be a When, a To, an Otherwise or a step, not {way!r}")
     is_named = isinstance(way.to, str | list | tuple)
     data = {"otherwise" if isinstance(way, Otherwise) else "to": list(targets(way)) if is_named else way.to}
     common = {name: getattr(way, name) for name in ("publish", "merge", "delay")}

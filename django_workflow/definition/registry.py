@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from django_workflow.definition import places
 from django_workflow.definition.places import Place
+from django_workflow.definition.problems import Problem
 from django_workflow.exceptions import DefinitionError, UnknownFlow, UnregisteredHandler
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -93,9 +94,8 @@ class Registry:
         if (found := self._places.get((kind, name))) is not None:
             earlier, was_of_flow = found
             if not (of_flow and was_of_flow) and earlier.collides_with(place):
-                raise DefinitionError(
-                    [f"{kind} {name!r} is declared twice: {earlier}, and {place}; give one of them another name"]
-                )
+                message = f"{kind} {name!r} is declared twice: {earlier}, and {place}; give one of them another name"
+                raise DefinitionError([Problem("name_taken", (), message, place="")])
         self._places[kind, name] = place, of_flow
 
     def flow(self, slug: str) -> Any:

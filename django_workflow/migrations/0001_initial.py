@@ -315,7 +315,20 @@ class Migration(migrations.Migration):
                 (
                     "reason",
                     models.CharField(
-                        blank=True, db_default="", default="", help_text="Why it was skipped.", max_length=200
+                        blank=True,
+                        db_default="",
+                        default="",
+                        help_text="Why it was skipped: condition_unmet, dependency_skipped, handler_failed, operator, handler.",
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "message",
+                    models.TextField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        help_text="What its handler says about why it skips it.",
                     ),
                 ),
                 (
@@ -724,6 +737,30 @@ class Migration(migrations.Migration):
                             ("cancelled", "cancelled"),
                         ],
                         max_length=10,
+                    ),
+                ),
+                (
+                    "reason",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("no_handler", "no handler"),
+                            ("no_condition", "no condition"),
+                            ("no_executor", "no executor"),
+                        ],
+                        db_default="",
+                        default="",
+                        help_text="Why a worker handed the task back, where that is a code; message has words for it.",
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "missing_code",
+                    models.TextField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        help_text="The handler, condition or executor that it did not have.",
                     ),
                 ),
                 ("error_class", models.CharField(blank=True, db_default="", default="", max_length=200)),

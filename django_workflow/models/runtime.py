@@ -153,7 +153,13 @@ class StepRun(WorkflowModel):
     ended_at = models.DateTimeField(null=True, blank=True)
     status = models.CharField(max_length=10, choices=statuses.choices(statuses.STEP_RUN_STATUSES))
     step = models.CharField(max_length=128)
-    reason = models.CharField(max_length=200, blank=True, default="", db_default="", help_text="Why it was skipped.")
+    reason = models.CharField(
+        max_length=20, blank=True, default="", db_default="",
+        help_text=f"Why it was skipped: {', '.join(statuses.SKIP_REASONS)}.",
+    )  # fmt: skip
+    message = models.TextField(
+        blank=True, default="", db_default="", help_text="What its handler says about why it skips it."
+    )
     on_retry = models.CharField(
         max_length=6, blank=True, default="", db_default="", editable=False,
         help_text="What a retry of its failed run does with it, where it is not just kept.",
@@ -255,6 +261,13 @@ class Attempt(WorkflowModel):
     superseded_at = models.DateTimeField(null=True, blank=True)
     late_outcome = models.CharField(max_length=10, blank=True, default="", db_default="")
     outcome = models.CharField(max_length=10, choices=statuses.choices(statuses.ATTEMPT_OUTCOMES))
+    reason = models.CharField(
+        max_length=20, blank=True, default="", db_default="", choices=statuses.choices(statuses.NO_CODE_REASONS),
+        help_text="Why a worker handed the task back, where that is a code; message has words for it.",
+    )  # fmt: skip
+    missing_code = models.TextField(
+        blank=True, default="", db_default="", help_text="The handler, condition or executor that it did not have."
+    )
     error_class = models.CharField(max_length=200, blank=True, default="", db_default="")
     message = models.TextField(blank=True, default="", db_default="")
     traceback = models.TextField(blank=True, default="", db_default="")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
 from django_workflow import db
-from django_workflow.engine.tasks.handed_back import ANY_UNKNOWN
+from django_workflow.statuses import NO_CODE_REASONS, NO_CONDITION, NO_EXECUTOR, NO_HANDLER
 
 #: Kinds of code that a step names.
 HANDLER, CONDITION, EXECUTOR = "handler", "condition", "executor"
+#: The reason of an attempt that lacked it, by kind.
+REASONS = {HANDLER: NO_HANDLER, CONDITION: NO_CONDITION, EXECUTOR: NO_EXECUTOR}
+KINDS = {reason: kind for kind, reason in REASONS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +69,16 @@ class Missing:
         return f"{who} {self.code}: {self.code.cause}.{hope} To mend it, {self.code.remedy}."
 
 
-SAID = re.compile(r"no (handler|condition|executor) '(.+)' in this process")
 # a task of each step is looked at, one that was put aside if there is any; one in each running activation, of at most
 # a thousand. Workers that serve its queue and have not handed it back for this reason may have the code
 MISSING_IN = """
-    SELECT DISTINCT ON (s.step) s.step, f.slug, t.queue, a.message, NOT EXISTS (
+    SELECT DISTINCT ON (s.step) s.step, f.slug, t.queue, a.reason, a.missing_code, NOT EXISTS (
         SELECT 1 FROM django_workflow_worker w
         WHERE w.stopped_at IS NULL AND w.heartbeat_at > clock_timestamp() - make_interval(secs => w.lease_seconds)
           AND jsonb_exists(w.queues, t.queue) AND NOT EXISTS (
             SELECT 1 FROM django_workflow_attempt x
-            WHERE x.task_id = t.id AND x.worker_id = w.id AND x.outcome = 'released' AND x.message = a.message))
+            WHERE x.task_id = t.id AND x.worker_id = w.id AND x.outcome = 'released' AND x.reason = a.reason
+              AND x.missing_code = a.missing_code))
     FROM (SELECT id, step, run_id FROM django_workflow_steprun
           WHERE run_id = %s::uuid AND status = 'running' ORDER BY id DESC LIMIT 1000) s
     JOIN django_workflow_run r ON r.id = s.run_id
@@ -85,20 +87,19 @@ MISSING_IN = """
         SELECT id, queue FROM django_workflow_task
         WHERE step_run_id = s.id AND status = 'queued' AND due_at IS NOT NULL LIMIT 1) t
     CROSS JOIN LATERAL (
-        SELECT outcome, message FROM django_workflow_attempt WHERE task_id = t.id ORDER BY id DESC LIMIT 1) a
-    WHERE a.outcome = 'released' AND a.message LIKE %s
+        SELECT outcome, reason, missing_code FROM django_workflow_attempt
+        WHERE task_id = t.id ORDER BY id DESC LIMIT 1) a
+    WHERE a.outcome = 'released' AND a.reason = ANY(%s)
     ORDER BY s.step, s.id
 """
 
 
 def missing_in(run_id: UUID) -> dict[str, Missing]:
     """Return what the steps of a run wait for because a worker did not have it, by step."""
-    found: dict[str, Missing] = {}
-    for step, slug, queue, message, is_nobodys in db.rows(MISSING_IN, [run_id, ANY_UNKNOWN]):
-        said = SAID.fullmatch(message)
-        if said is not None:
-            found[step] = Missing(Code(said[1], said[2], slug, step), queue, is_nobodys)
-    return found
+    return {
+        step: Missing(Code(KINDS[reason], name, slug, step), queue, is_nobodys)
+        for step, slug, queue, reason, name, is_nobodys in db.rows(MISSING_IN, [run_id, list(NO_CODE_REASONS)])
+    }
 
 
 def in_words(time: timedelta) -> str:

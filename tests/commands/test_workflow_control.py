@@ -174,6 +174,14 @@ def test_retry_needs_a_settled_run(simple):
         workflow("retry", simple.start().id)
 
 
+def test_a_refused_retry_names_the_options_of_the_command(flow):
+    flow.step(name="only")(lambda: 1)
+    handle = flow.start()
+    testing.run_until_idle()
+    with pytest.raises(CommandError, match=r"Nothing failed .*--from STEP, or everything with --mode all\.$"):
+        workflow("retry", handle.id)
+
+
 def test_step_is_skipped_or_completed_by_hand(flow):
     flow.step(name="first")(lambda: 1)
     flow.step(name="second", depends_on=["first"])(lambda first: first)

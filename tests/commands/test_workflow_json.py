@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from django_workflow import Fail, testing
+from django_workflow import Fail, Skip, testing
 from django_workflow.models import Worker
 from tests.commands.shell import workflow
 from tests.docs.pages import DOCS
@@ -44,3 +44,15 @@ def test_keys_are_those_of_the_reference(flow):
     keys = documented()
     assert {kind: set(document) for kind, document in found.items()} == {kind: keys[kind] for kind in found}
     assert set(shown) - keys["run"] == {"retries", "waits", "steps", "failures", "events"}
+
+
+def test_a_skip_has_its_reason_and_the_words_of_its_handler_apart(flow):
+    flow.step(name="says")(lambda: Skip("operator"))
+    flow.step(name="unmet", when="input == 1")(lambda: 1)
+    handle = flow.start()
+    testing.run_until_idle()
+    steps = workflow("show", handle.id, "--json").json["steps"]
+    assert {step["step"]: (step["reason"], step["message"]) for step in steps} == {
+        "says": ("handler", "operator"),
+        "unmet": ("condition_unmet", ""),
+    }

@@ -287,8 +287,9 @@ def test_an_unsettled_run_is_not_retried(diamond, db):
 
 
 def test_a_run_in_which_nothing_failed_asks_for_a_step(diamond, db):
-    with pytest.raises(NotSupported, match=r"Nothing failed .* Say from_step="):
+    with pytest.raises(NotSupported, match=r"Nothing failed .* Say from_step=") as caught:
         start(diamond).retry()
+    assert caught.value.remedy == "from_step"
 
 
 def test_an_unknown_run_or_step_or_mode_is_told(diamond, db):
@@ -354,7 +355,8 @@ def test_skips_and_empty_maps_stay_as_they_were(flow, story, db):
     assert story.told() == {"bad": 1, "after": 1}
     steps = {step.step: (step.status, step.reason) for step in StepRun.objects.filter(run_id=new.id)}
     assert steps["empty"] == ("succeeded", "")
-    assert steps["left_out"] == ("skipped", "not today")
+    assert steps["left_out"] == ("skipped", "handler")
+    assert StepRun.objects.get(run_id=new.id, step="left_out").message == "not today"
     assert steps["unmet"] == ("skipped", "condition_unmet")
     assert steps["with_it"] == steps["cascaded"] == ("skipped", "dependency_skipped")
 
@@ -403,6 +405,7 @@ def test_another_input_is_refused_where_carried_steps_depend_on_it(flow, story, 
         "map step 'part' took its items from the input as it was",
     ]
     assert "with mode='all'" in str(caught.value)
+    assert caught.value.remedy == "earlier_step"
     assert Run.objects.count() == 1
     # the same value in other words is no other input
     assert finish(old.retry(input={"n": 1, "list": [1, 2]})).is_success
@@ -583,7 +586,7 @@ def check(graph):
     if old.status == "succeeded":
         return
     rehearsal = rehearse(old.id, RetryRequest())
-    assert rehearsal.problem == ""
+    assert rehearsal.refusal is None
     new = old.retry()
     testing.run_until_idle()
     result = new.result()
@@ -699,11 +702,11 @@ def test_a_rehearsal_writes_nothing_and_tells_what_a_retry_would_refuse(diamond,
     for asked in (RetryRequest(from_step="nowhere"), RetryRequest(version=99)):
         with pytest.raises(NotSupported) as caught:
             retry(old, from_step=asked.from_step, version=asked.version)
-        assert rehearse(old.id, asked).problem == caught.value.message
+        assert rehearse(old.id, asked).refusal.message == caught.value.message
     assert before == (Run.objects.count(), StepRun.objects.count(), Task.objects.count(), Event.objects.count())
     new = old.retry()
     assert rehearse(old.id, RetryRequest()).existing == new.id
-    assert "only a settled run can be retried" in rehearse(new.id, RetryRequest()).problem
+    assert "only a settled run can be retried" in rehearse(new.id, RetryRequest()).refusal.message
     with pytest.raises(RunNotFound):
         rehearse(uuid.uuid4(), RetryRequest())
 

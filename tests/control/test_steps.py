@@ -155,7 +155,7 @@ def test_running_handlers_are_told(chain, workflow_queues):
     take()
     with db.listen([CONTROL_CHANNEL]) as listener:
         run.skip_step("first")
-        assert set(listener.notifications(5.0)) == {(CONTROL_CHANNEL, str(run.id))}
+        assert set(listener.notifications(5.0)) == {(CONTROL_CHANNEL, f"run:{run.id}")}
 
 
 @pytest.mark.usefixtures("workflow_queues")

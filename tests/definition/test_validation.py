@@ -1,5 +1,7 @@
 """A definition is refused with all of its problems at once, each with its place."""
 
+import copy
+import pickle
 from datetime import timedelta
 from itertools import pairwise
 
@@ -51,6 +53,28 @@ def test_all_problems_are_told_at_once_with_their_places():
         "step 'pack': parameter 'box' is no step; parameters are input, ctx, item, index or a step's name",
         "step 'pack': a map needs over= or count=",
     ]
+
+
+def test_a_problem_has_its_code_and_the_keys_that_lead_to_its_part():
+    flow = FlowDeclaration("Orders", retry=Retry(max_attempts=0))
+    flow.step(name="reserve", retries=3, next=["pack", When("result.x", "nowhere")])(lambda input: None)
+    flow.map(name="pack", max_parallel=0)(lambda item, box: None)
+    assert [(problem.code, problem.path, problem.step) for problem in problems_of(flow)] == [
+        ("bad_name", ("slug",), None),
+        ("bad_value", ("retry", "max_attempts"), None),
+        ("unknown_step", ("steps", "reserve", "next", 1, "to"), "reserve"),
+        ("unknown_option", ("steps", "reserve", "retries"), "reserve"),
+        ("bad_parameter", ("steps", "pack", "handler"), "pack"),
+        ("missing", ("steps", "pack", "map", "over"), "pack"),
+        ("bad_value", ("steps", "pack", "map", "max_parallel"), "pack"),
+    ]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_a_problem_keeps_its_fields_in_another_process(flow, copied):
+    flow.step(name="a", queue="Big Queue")(lambda: None)
+    (problem,) = problems_of(flow)
+    assert (copied(problem), copied(problem).as_data()) == (problem, problem.as_data())
 
 
 def test_the_error_counts_and_lists_them(flow):

@@ -3,6 +3,7 @@
 import inspect
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -10,6 +11,7 @@ import django_workflow
 from django_workflow import checks, flow_checks
 from django_workflow.definition import documents, names
 from django_workflow.definition.expressions import native
+from django_workflow.definition.problems import Code
 from django_workflow.definition.validation import validate
 from django_workflow.flow import Flow
 from django_workflow.management.workflow import SUBCOMMANDS
@@ -45,6 +47,7 @@ def keys_of(schema):
         ("flows.md", own(Context) | {"cancelled", "vars"} - {"progress", "events"}),
         ("expressions.md", set(native.FUNCTIONS)),
         ("documents.md", set(keys_of(documents.SCHEMA))),
+        ("documents.md", set(get_args(Code))),
         ("commands.md", {path.stem for path in COMMANDS.glob("*.py")} - {"__init__"}),
         ("commands.md", {item.name for item in SUBCOMMANDS}),
         (

@@ -97,7 +97,7 @@ def test_events_tell_why(flow, make_flow, db):
     other = make_flow()
     other.step(name="skips")(lambda: Skip("why not"))
     skipped = other.execute(by="ann").run_id
-    assert Event.objects.get(run_id=skipped, type="step.skipped").data == {"reason": "why not"}
+    assert Event.objects.get(run_id=skipped, type="step.skipped").data == {"reason": "handler", "message": "why not"}
     assert Event.objects.get(run_id=skipped, type="run.started").data == {"by": "ann"}
 
 

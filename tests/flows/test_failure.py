@@ -188,7 +188,7 @@ def test_skip_ends_the_step_with_its_reason(flow, run):
     result = run(flow)
     assert (result.status, result.output) == ("succeeded", {})
     step = StepRun.objects.get(run_id=result.run_id)
-    assert (step.status, step.reason) == ("skipped", "nothing to do")
+    assert (step.status, step.reason, step.message) == ("skipped", "handler", "nothing to do")
 
 
 def test_failed_step_fails_the_run_fast(flow, db):

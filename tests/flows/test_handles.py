@@ -139,7 +139,7 @@ def test_cancel_tells_workers_and_waiters(simple, workflow_queues):
     with db.listen([RUN_CHANNEL, "django_workflow_control"]) as listener:
         handle.cancel()
         told = set(listener.notifications(5.0))
-    assert told == {(RUN_CHANNEL, str(handle.id)), ("django_workflow_control", str(handle.id))}
+    assert told == {(RUN_CHANNEL, str(handle.id)), ("django_workflow_control", f"run:{handle.id}")}
 
 
 def test_result_after_a_cancel_is_recorded_and_changes_nothing(simple, db):

@@ -192,7 +192,7 @@ def test_handler_that_the_cluster_does_not_know_is_put_back_uncounted(cluster, e
     eventually(lambda: attempts.count() >= 2, "a task that is put back")
     attempt = attempts.first()
     assert (attempt.outcome, attempt.is_counted) == ("released", False)
-    assert "no handler" in attempt.message
+    assert (attempt.reason, attempt.missing_code) == ("no_handler", f"{flow.slug}.unknown")
     handle.cancel("enough")
 
 

@@ -45,6 +45,7 @@ def test_a_child_without_the_code_puts_the_task_back_uncounted(flow, site, work)
     attempt = Attempt.objects.filter(run_id=handle.id).first()
     assert (attempt.outcome, attempt.is_counted) == ("released", False)
     assert attempt.message == f"no handler '{flow.slug}.only' in this process"
+    assert (attempt.reason, attempt.missing_code) == ("no_handler", f"{flow.slug}.only")
     handle.cancel("nobody has the code")
 
 
@@ -58,6 +59,7 @@ def test_a_task_of_an_executor_that_is_unknown_here_is_left_to_others(flow, work
     attempt = Attempt.objects.filter(run_id=handle.id).first()
     assert (attempt.outcome, attempt.is_counted) == ("released", False)
     assert attempt.message == "no executor 'cluster' in this process"
+    assert (attempt.reason, attempt.missing_code) == ("no_executor", "cluster")
     pool = "concurrent.futures.ThreadPoolExecutor"
     settings.DJANGO_WORKFLOW = {**settings.DJANGO_WORKFLOW, "EXECUTORS": {"cluster": pool}}
     assert handle.wait(20)["only"] == "known"

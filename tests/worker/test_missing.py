@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from django_workflow import testing
 from django_workflow.definition.registry import registry
-from django_workflow.models import Attempt, Run
+from django_workflow.engine.tasks import handed_back
+from django_workflow.models import Attempt, Run, Task
 from django_workflow.read import needed_code
 from django_workflow.web.address import Address
 from django_workflow.web.run import run_page
@@ -73,6 +75,20 @@ def test_page_panel_and_shell_say_that_no_worker_has_the_code(flow, work):
     assert page["panel"].why == said
     assert page["panel"].detail.why == said
     assert said in " ".join(workflow("show", handle.id).out.split())
+
+
+def test_what_is_missing_is_read_from_fields_and_not_from_the_words_of_the_attempt(flow, work):
+    flow.step(name="charge")(lambda: 1)
+    handle = flow.start()
+    forget(f"{flow.slug}.charge")
+    worker = work()
+    put_aside(handle)
+    worker.stop()
+    Attempt.objects.filter(run_id=handle.id).update(message="a worker of another language said it in its own words")
+    (found,) = needed_code.missing_in(handle.id).values()
+    assert found.code == needed_code.Code("handler", f"{flow.slug}.charge", flow.slug, "charge")
+    task = Task.objects.get(step_run__run=handle.id)
+    assert handed_back.seconds_unknown(SimpleNamespace(id=task.pk)) > 0
 
 
 def test_items_of_a_map_say_it_as_well(flow, work):

@@ -4,20 +4,44 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from types import SimpleNamespace
+from uuid import UUID
 
 import pytest
 
 from django_workflow import db, queue
 from django_workflow.notifications import CONTROL_CHANNEL
+from django_workflow.worker.loops.listener import Listener
 from tests.waiting import eventually
 
 #: A heartbeat would tell of a cancel as well: here it comes too late.
 LONG = timedelta(minutes=5)
-ODD = ["-", "not-a-run", "", "a" * 7_999, "\U0001f40c-", "00000000-0000-0000-0000-00000000000g", "{}", "default -"]
+ODD = [
+    *("-", "not-a-run", "", "a" * 7_999, "\U0001f40c-", "00000000-0000-0000-0000-00000000000g", "{}", "default -"),
+    *("run:", "run:default", "queue:", "queue:nowhere", "queue:-", "job:default"),
+]
 LISTENING = """
     SELECT pid FROM pg_stat_activity
     WHERE query LIKE 'LISTEN%%' AND datname = current_database() AND backend_type = 'client backend'
 """
+
+
+@pytest.mark.parametrize(
+    ("payload", "heard"),
+    [
+        ("run:0190a3c5-0000-7000-8000-000000000001", UUID("0190a3c5-0000-7000-8000-000000000001")),
+        ("queue:0190a3c5-0000-7000-8000-000000000001", "0190a3c5-0000-7000-8000-000000000001"),
+        ("queue:slow:lane", "slow:lane"),
+        ("0190a3c5-0000-7000-8000-000000000001", None),
+        ("slow:lane", None),
+    ],
+)
+def test_a_notification_says_whether_it_is_about_a_run_or_a_queue_whatever_its_name_looks_like(payload, heard):
+    told = []
+    queues = ("0190a3c5-0000-7000-8000-000000000001", "slow:lane")
+    dispatcher = SimpleNamespace(options=SimpleNamespace(queues=queues), hear_control=told.append)
+    Listener(dispatcher)._tell([(CONTROL_CHANNEL, payload)])
+    assert told == ([] if heard is None else [heard])
 
 
 @pytest.mark.parametrize("channel", [queue.CHANNEL, CONTROL_CHANNEL])

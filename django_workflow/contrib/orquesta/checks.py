@@ -12,8 +12,8 @@ from django_workflow.contrib.orquesta.expressions import texts
 from django_workflow.contrib.orquesta.inline import Pairs
 from django_workflow.contrib.orquesta.reading import Report
 from django_workflow.definition import graph
-from django_workflow.definition.documents.problems import Path
 from django_workflow.definition.names import COMMANDS, RETRY
+from django_workflow.definition.problems import Path
 
 
 def check(document: Document, knows_action: Callable[[str], bool], report: Report) -> None:

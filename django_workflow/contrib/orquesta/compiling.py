@@ -11,8 +11,8 @@ from django_workflow.contrib.orquesta.expressions import texts
 from django_workflow.contrib.orquesta.inline import Pairs
 from django_workflow.contrib.orquesta.reading import Source, read_document
 from django_workflow.definition import names
-from django_workflow.definition.documents.problems import Problem
 from django_workflow.definition.names import RETRY
+from django_workflow.definition.problems import Problem
 from django_workflow.definition.retry import NUMBERS
 from django_workflow.definition.spec import (
     LONGEST_TIME,
@@ -46,7 +46,8 @@ def compile_text(text: str, slug: str, knows_action: Callable[[str], bool]) -> F
     """
     source = Source(text)
     if not names.is_name(slug):
-        source.problems.append(Problem(f"a slug is {names.NAME_RULE}, not {slug!r}", line=1, place="flow"))
+        message = f"a slug is {names.NAME_RULE}, not {slug!r}"
+        source.problems.append(Problem("bad_name", ("slug",), message, line=1, column=1))
     document = read_document(source)
     if document is not None:
         check(document, knows_action, source.report)

@@ -13,6 +13,7 @@ from django_workflow.contrib.orquesta.actions import Action, Actions, arguments_
 from django_workflow.contrib.orquesta.compiling import ANY_ACTION, NOOP, compile_text
 from django_workflow.definition.declare import OnFailure, functions
 from django_workflow.definition.places import Place
+from django_workflow.definition.problems import Problem
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec, StepSpec
 from django_workflow.definition.validation import validate
@@ -76,7 +77,7 @@ class OrquestaFlow(Startable):
         problems = validate.overrides(layers, set(self.spec.steps))
         if not problems:
             problems = [
-                f"override of step {name!r}: {option!r} is none of {', '.join(OPTIONS)}"
+                validate.override_problem("unknown_option", name, f"{option!r} is none of {', '.join(OPTIONS)}", option)
                 for name, options in layers.items()
                 for option in options
                 if option not in OPTIONS
@@ -86,7 +87,7 @@ class OrquestaFlow(Startable):
         steps = {name: _overridden(step, layers.get(name, {})) for name, step in self.spec.steps.items()}
         return replace(self.spec, steps=steps)
 
-    def place_of(self, problem: str) -> Place | None:
+    def place_of(self, step: str | None) -> Place | None:
         """Return where the code stands that declares the flow."""
         return registry.place_of(self.slug)
 
@@ -114,7 +115,10 @@ class OrquestaFlow(Startable):
             return noop
         function = self.actions[action]
         if not callable(function):
-            raise DefinitionError([f"action {action!r}: {function!r} is no function"], flow=self.slug)
+            raise DefinitionError(
+                [Problem("unknown_handler", (), f"action {action!r}: {function!r} is no function", place="")],
+                flow=self.slug,
+            )
         return function
 
     def _any_action(self) -> Action:
@@ -129,12 +133,14 @@ class OrquestaFlow(Startable):
         return run
 
 
-def _check_arguments(text: Any, actions: Any, slug: Any, problems: list[str]) -> None:
+def _check_arguments(text: Any, actions: Any, slug: Any, problems: list[Problem]) -> None:
     if not isinstance(text, str):
-        problems.append(f"text must be the document as text, not {type(text).__name__}")
+        message = f"text must be the document as text, not {type(text).__name__}"
+        problems.append(Problem("bad_value", (), message, place=""))
     if not (hasattr(actions, "__contains__") and hasattr(actions, "__getitem__")) or isinstance(actions, str | list):
         kind = type(actions).__name__
-        problems.append(f"actions must be functions by name, such as {{'core.http': http}}, not {kind}")
+        message = f"actions must be functions by name, such as {{'core.http': http}}, not {kind}"
+        problems.append(Problem("bad_value", (), message, place=""))
     if problems:
         raise DefinitionError(problems, flow=str(slug))
 

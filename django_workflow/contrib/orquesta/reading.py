@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
+from operator import attrgetter
 from typing import Any, Final
 
 from django_workflow.contrib.orquesta import inline
@@ -11,8 +12,8 @@ from django_workflow.contrib.orquesta.document import Document, Items, Retry, Ta
 from django_workflow.contrib.orquesta.expressions import texts
 from django_workflow.contrib.orquesta.inline import Pairs
 from django_workflow.definition.documents import nodes, yaml_text
-from django_workflow.definition.documents.problems import Path, Problem
 from django_workflow.definition.names import COMMANDS, CONTINUE
+from django_workflow.definition.problems import Path, Problem
 from django_workflow.definition.spec import LONGEST_TIME
 
 VERSIONS: Final = (1, 1.0, "1.0")
@@ -52,17 +53,14 @@ class Source:
 
     def sorted_problems(self) -> list[Problem]:
         """Return all problems from the first line to the last."""
-
-        def place(problem: Problem) -> tuple[int, int]:
-            return problem.line, problem.column
-
-        return sorted(self.problems, key=place)
+        return sorted(self.problems, key=attrgetter("position"))
 
     def report(self, path: Path, message: str) -> None:
         """Add a problem at a part of the document."""
         assert self.root is not None
         node = self.root.at(path)
-        self.problems.append(Problem(message, line=node.line, column=node.column, place=place_of(path)))
+        problem = Problem("invalid", path, message, place=place_of(path), line=node.line, column=node.column)
+        self.problems.append(problem)
 
 
 def place_of(path: Path) -> str:
@@ -79,7 +77,7 @@ def read_document(source: Source) -> Document | None:
     """Return what a text says as far as it can be read; what cannot is reported."""
     if source.root is None:
         if not source.problems:
-            source.problems.append(Problem("it is empty; it needs tasks", line=1))
+            source.problems.append(nodes.unreadable_at("it is empty; it needs tasks", 1))
         return None
     data = source.root.plain()
     report = source.report

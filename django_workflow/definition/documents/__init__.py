@@ -4,9 +4,8 @@
 """
 
 from django_workflow.definition.documents.nodes import MAX_LENGTH
-from django_workflow.definition.documents.problems import Problem
 from django_workflow.definition.documents.reading import Document, format_of, parse, read
 from django_workflow.definition.documents.schema import SCHEMA
 from django_workflow.definition.documents.writing import write
 
-__all__ = ["MAX_LENGTH", "SCHEMA", "Document", "Problem", "format_of", "parse", "read", "write"]
+__all__ = ["MAX_LENGTH", "SCHEMA", "Document", "format_of", "parse", "read", "write"]

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
 from django_workflow.definition import spec
 from django_workflow.definition.documents import durations
-from django_workflow.definition.documents.problems import Finding, Path
 from django_workflow.definition.drafts import SHARED, FlowDraft
+from django_workflow.definition.problems import Path, Report
 from django_workflow.definition.retry import Retry
 from django_workflow.definition.schemas import schema
 from django_workflow.definition.written.steps import FlowOptions, StepDraft
 from django_workflow.definition.written.transitions import Otherwise, To, Way, When, targets, ways
-
-Report = Callable[[Finding], None]
 
 #: Keys in the order in which they are written.
 FLOW_KEYS: Final = (
@@ -113,10 +111,10 @@ class Reader:
         try:
             time = durations.read(value) if isinstance(value, str) else timedelta(seconds=value)
         except OverflowError:
-            self._report(Finding(path, f"{path[-1]}: this is more than a time can be"))
+            self._report("bad_value", path, f"{path[-1]}: this is more than a time can be")
             return None
         if time is None:
-            self._report(Finding(path, f"{path[-1]} must be {durations.RULE}, not {value!r}"))
+            self._report("bad_value", path, f"{path[-1]} must be {durations.RULE}, not {value!r}")
         return time
 
 

@@ -8,8 +8,7 @@ from bisect import bisect_right
 from json import JSONDecodeError, decoder
 from typing import Any
 
-from django_workflow.definition.documents.nodes import MAX_DIGITS, Broken, Builder, Node
-from django_workflow.definition.documents.problems import Problem
+from django_workflow.definition.documents.nodes import MAX_DIGITS, Broken, Builder, Node, unreadable_at
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
@@ -121,5 +120,4 @@ class _Reader:
         return line, self._place - self._lines[line - 1] + 1
 
     def _broken(self, message: str) -> Broken:
-        line, column = self._position()
-        return Broken(Problem(f"this is no JSON: {message}", line=line, column=column))
+        return Broken(unreadable_at(f"this is no JSON: {message}", *self._position()))

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from django_workflow.definition.documents.problems import Path, Problem
+from django_workflow.definition.problems import Path, Problem
 
 #: Characters of a document, and what it may hold: parts (those that are repeated by aliases, too) and levels.
 MAX_LENGTH: Final = 512 * 1024
@@ -86,7 +86,7 @@ class Builder:
     def begin(self, value: list[Any] | dict[str, Any], line: int, column: int) -> Node:
         """Open a list or an object."""
         if len(self._open) >= MAX_DEPTH:
-            raise Broken(Problem(f"it is nested deeper than {MAX_DEPTH} levels", line=line, column=column))
+            raise Broken(unreadable_at(f"it is nested deeper than {MAX_DEPTH} levels", line, column))
         node = Node(value, line, column)
         self._open.append(_Open(node))
         return node
@@ -101,7 +101,7 @@ class Builder:
         """Add a part to what is open."""
         self._count += 1
         if self._count > MAX_NODES:
-            raise Broken(Problem(f"it has more than {MAX_NODES:,} parts", line=node.line, column=node.column))
+            raise Broken(unreadable_at(f"it has more than {MAX_NODES:,} parts", node.line, node.column))
         if isinstance(node.value, str):
             self._check_text(node)
         if not self._open:
@@ -137,24 +137,29 @@ class Builder:
             node.value = "".join("?" if sign == "\0" or "\ud800" <= sign <= "\udfff" else sign for sign in node.value)
 
     def _tell(self, message: str, node: Node) -> None:
-        self.problems.append(Problem(message, line=node.line, column=node.column, place=self._place()))
+        self.problems.append(Problem("unreadable", self._path(), message, line=node.line, column=node.column))
 
-    def _place(self) -> str:
-        """Name the step that is open, as far as it is known here."""
+    def _path(self) -> Path:
+        """Return the way to the step that is open, as far as it is known here."""
         keys = [frame.key.value for frame in self._open if frame.key is not None]
-        return f"step {keys[1]!r}" if len(keys) > 1 and keys[0] == "steps" and isinstance(keys[1], str) else "flow"
+        return ("steps", keys[1]) if len(keys) > 1 and keys[0] == "steps" and isinstance(keys[1], str) else ()
 
 
 def unreadable(text: str) -> Problem | None:
     """Return what keeps a text from being read at all."""
     if len(text) > MAX_LENGTH:
-        return Problem(f"it has {len(text):,} characters, more than the {MAX_LENGTH:,} a document may have", line=1)
+        return unreadable_at(f"it has {len(text):,} characters, more than the {MAX_LENGTH:,} a document may have", 1)
     found = _ILLEGAL.search(text)
     if found is None:
         return None
     begin = text.rfind("\n", 0, found.start()) + 1
     line, column = text.count("\n", 0, begin) + 1, found.start() - begin + 1
-    return Problem(f"control character U+{ord(found[0]):04X} in the text; take it out", line=line, column=column)
+    return unreadable_at(f"control character U+{ord(found[0]):04X} in the text; take it out", line, column)
+
+
+def unreadable_at(message: str, line: int, column: int = 1) -> Problem:
+    """Return what keeps the text from being read beyond a place."""
+    return Problem("unreadable", (), message, place="document", line=line, column=column)
 
 
 #: Signs that no text has: those that control something, and what is no character.

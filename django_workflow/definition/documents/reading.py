@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import PurePath
 from typing import Any, Final
 
 from django_workflow.definition.documents import content, json_text, nodes, schema, yaml_text
 from django_workflow.definition.documents.nodes import Broken, Builder, Node
-from django_workflow.definition.documents.problems import Finding, Path, Problem, place_of
 from django_workflow.definition.drafts import FlowDraft
-from django_workflow.definition.problems import CYCLE, STEP
+from django_workflow.definition.problems import Code, Path, Problem, Report, place_of, problems_of
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.definition.written.steps import FlowOptions
 from django_workflow.exceptions import DefinitionError, InvalidArgument
 
 SUFFIXES: Final = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}
+#: What is only known of a flow that could be read whole.
+OF_THE_WHOLE: Final[frozenset[Code]] = frozenset({"no_entry", "join_too_large", "cycle"})
+_position = attrgetter("position")
 #: Most problems told at once.
 MOST_TOLD: Final = 200
 EMPTY: Final = FlowDraft("", FlowOptions(), {}, ())
@@ -50,34 +52,32 @@ class Document:
         try:
             compiled = self.draft.compile(overrides=overrides) if self.root is not None else None
         except DefinitionError as error:
-            problems += self._news(error.problems)
+            problems += self._news(problems_of(error))
             compiled = None
         if problems or compiled is None:
             raise DefinitionError(_told(problems), flow=self.slug or None)
         return compiled
 
-    def located(self, sentences: Iterable[str]) -> list[Problem]:
-        """Return what validation says of the flow, with the lines it speaks of."""
-        return [self._problem(sentence) for sentence in sentences]
+    def located(self, problems: Iterable[Problem]) -> list[Problem]:
+        """Return problems of the flow with their lines in the text."""
+        return [self._located(problem) for problem in problems]
 
-    def _news(self, sentences: Iterable[str]) -> list[Problem]:
+    def _news(self, problems: Iterable[Problem]) -> list[Problem]:
         """Leave out what only follows from what could not be read."""
-        told = []
         spoilt = frozenset(self.spoilt)
-        around = {item[:length] for item in spoilt for length in range(1, len(item))}
-        for sentence in sentences:
-            path = path_of(sentence)
-            is_of_it = path in around or any(path[:length] in spoilt for length in range(len(path) + 1))
-            if is_of_it or (spoilt and _OF_THE_WHOLE.search(sentence)):
-                continue
-            told.append(self._problem(sentence))
-        return told
+        around = {item[:length] for item in spoilt for length in range(1, len(item)) if not _is_whole(item[:length])}
+        return [
+            self._located(problem)
+            for problem in problems
+            if not (spoilt and problem.code in OF_THE_WHOLE)
+            and problem.path not in around
+            and not any(problem.path[:length] in spoilt for length in range(len(problem.path) + 1))
+        ]
 
-    def _problem(self, sentence: str) -> Problem:
-        place, message = _split(sentence)
-        node = self.root.at(path_of(sentence)) if self.root is not None else None
+    def _located(self, problem: Problem) -> Problem:
+        node = self.root.at(problem.path) if self.root is not None else None
         line, column = (node.line, node.column) if node is not None else (1, 1)
-        return Problem(message, line=line, column=column, place=place)
+        return problem.at(line, column, place=None if problem.step is not None else place_of(problem.path))
 
 
 def read(text: str | bytes, format: str | None = None) -> Document:
@@ -105,24 +105,23 @@ def parse(text: str | bytes, format: str | None = None) -> Document:
         return Document(EMPTY, (*builder.problems, broken.problem), None)
     root = builder.root
     if root is None or root.value is None:
-        return Document(EMPTY, (Problem("it is empty; a flow begins with slug: name", line=1),), None)
+        return Document(EMPTY, (nodes.unreadable_at("it is empty; a flow begins with slug: name", 1),), None)
     if not isinstance(root.value, dict):
         message = f"a document is an object with slug and steps, not {schema.shown(root.plain())}"
-        return Document(EMPTY, (Problem(message, line=root.line, column=root.column),), None)
+        return Document(EMPTY, (nodes.unreadable_at(message, root.line, root.column),), None)
     return _interpreted(root, builder.problems)
 
 
 def _interpreted(root: Node, problems: list[Problem]) -> Document:
     """Make a draft of what has the right structure."""
     data = root.plain()
-    findings = schema.findings(data)
-    spoilt = [finding.path for finding in findings]
-    for path in spoilt:
-        _take_out(data, path)
-    draft = content.Reader(findings.append).flow(data)
-    located = [_located(finding, root) for finding in findings]
-    spoilt = [finding.path for finding in findings]
-    return Document(draft, tuple(sorted([*problems, *located], key=_order)), root, tuple(spoilt))
+    found = schema.problems(data)
+    for problem in found:
+        _take_out(data, problem.path)
+    draft = content.Reader(Report(found)).flow(data)
+    located = [problem.at(node.line, node.column) for problem in found for node in [root.at(problem.path)]]
+    spoilt = tuple(problem.path for problem in found)
+    return Document(draft, tuple(sorted([*problems, *located], key=_position)), root, spoilt)
 
 
 def format_of(path: str | PurePath) -> str | None:
@@ -137,7 +136,7 @@ def _decoded(given: str | bytes) -> str:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         message = f"it is not UTF-8: byte 0x{error.object[error.start]:02x}; save it in this encoding"
-        raise Broken(Problem(message, line=line)) from None
+        raise Broken(nodes.unreadable_at(message, line)) from None
     text = text.removeprefix("\ufeff")
     problem = nodes.unreadable(text)
     if problem is not None:
@@ -173,75 +172,17 @@ def _take_out(data: Any, path: Path) -> None:
         holder.pop(key, None)
 
 
-def _located(finding: Finding, root: Node) -> Problem:
-    node = root.at(finding.path)
-    return Problem(finding.message, line=node.line, column=node.column, place=place_of(finding.path))
+def _is_whole(path: Path) -> bool:
+    """Say whether a path leads to a whole step or transition."""
+    return path[0] == "steps" and (len(path) == 2 or (len(path) == 4 and path[2] == "next"))
 
 
-def _told(problems: Iterable[str]) -> list[str]:
+def _told(problems: Iterable[Problem]) -> list[Problem]:
     """Return problems in the order of lines, as many as somebody would read."""
-    found = sorted(problems, key=_order)
+    found = sorted(problems, key=_position)
     if len(found) > MOST_TOLD:
         more = len(found) - MOST_TOLD
-        line = max(1, _order(found[MOST_TOLD])[0])
-        found = [*found[:MOST_TOLD], Problem(f"{more:,} more problems from here on are not told", line=line)]
+        message = f"{more:,} more problems from here on are not told"
+        last = Problem("too_many", (), message, place="document", line=max(1, found[MOST_TOLD].position[0]), column=1)
+        found = [*found[:MOST_TOLD], last]
     return found
-
-
-def _order(problem: str) -> tuple[int, int]:
-    return (problem.line, problem.column) if isinstance(problem, Problem) else (0, 0)
-
-
-_TRANSITION = re.compile(r"next, transition (?P<number>\d+): ")
-_FLOW = re.compile(r"flow(?: ['\"].*?['\"])?: ")
-_HEAD = re.compile(r"(?P<key>\w+)(?: ['\"](?P<name>\w+)['\"]|: (?P<part>\w+))?")
-#: What is only known of a flow that could be read whole.
-_OF_THE_WHOLE = re.compile(r"no step to begin with|steps lead to it$|never starts")
-#: Which key a sentence speaks of that does not begin with it.
-_KEYS: Final[tuple[tuple[str, Path], ...]] = (
-    ("no handler", ("handler",)),
-    ("parameter", ("handler",)),
-    ("atomic", ("atomic",)),
-    ("it depends on", ("depends_on",)),
-    ("it leads to", ("to",)),
-    ("a map needs", ("map", "over")),
-    ("a map has", ("map",)),
-    ("over", ("map", "over")),
-    ("count", ("map", "count")),
-    ("max_parallel", ("map", "max_parallel")),
-    ("tolerate", ("map", "tolerate")),
-    ("a slug is", ("slug",)),
-    ("a flow of this name", ("slug",)),
-    ("it has no steps", ("steps",)),
-    ("no step to begin with", ("entry",)),
-)
-
-
-def path_of(sentence: str) -> Path:
-    """Return the part of a document that a sentence of validation speaks of, which the document need not have."""
-    path: Path = ()
-    rest = sentence
-    if found := STEP.match(sentence) or CYCLE.match(sentence):
-        path, rest = ("steps", found["step"]), sentence[found.end() :].partition(": ")[2]
-        if found := _TRANSITION.match(rest):
-            path, rest = (*path, "next", int(found["number"]) - 1), rest[found.end() :]
-    elif found := _FLOW.match(sentence):
-        rest = sentence[found.end() :]
-    for begin, keys in _KEYS:
-        if rest.startswith(begin):
-            return (*path, *keys)
-    if found := _HEAD.match(rest):
-        return tuple(part for part in (*path, found["key"], found["name"] or found["part"]) if part is not None)
-    return path
-
-
-def _split(sentence: str) -> tuple[str, str]:
-    """Return the place that a sentence begins with, and what it says of it."""
-    if found := STEP.match(sentence) or CYCLE.match(sentence):
-        head, _, rest = sentence[found.start() :].partition(": ")
-        if found := _TRANSITION.match(rest):
-            return f"{head}: {rest[: found.end() - 2]}", rest[found.end() :]
-        return head, rest
-    if found := _FLOW.match(sentence):
-        return "flow", sentence[found.end() :]
-    return "flow", sentence

@@ -9,7 +9,7 @@ from math import inf
 from pathlib import Path as FilePath
 from typing import Any, Final
 
-from django_workflow.definition.documents.problems import Finding
+from django_workflow.definition.problems import Problem
 from django_workflow.definition.schemas import schema
 from django_workflow.spelling import nearest
 
@@ -44,27 +44,27 @@ def _validator() -> Any:
     return schema.compiled(SCHEMA)
 
 
-def findings(document: Any) -> list[Finding]:
+def problems(document: Any) -> list[Problem]:
     """Return how a document does not have the structure of one, each with its place."""
     from django_workflow.definition.schemas.checking import limited  # noqa: PLC0415  it imports jsonschema
 
     with limited(inf):  # our own schema takes as much as the document is long
-        return [finding for error in _validator().iter_errors(document) for finding in _told(error)]
+        return [problem for error in _validator().iter_errors(document) for problem in _told(error)]
 
 
-def _told(error: Any) -> Iterator[Finding]:
+def _told(error: Any) -> Iterator[Problem]:
     path, value, where = tuple(error.absolute_path), error.instance, error.schema
     if error.validator == "additionalProperties":
         for key in value:
             if key not in where["properties"]:
-                yield Finding((*path, key), _unknown(key, list(where["properties"])))
+                yield Problem("unknown_option", (*path, key), _unknown(key, list(where["properties"])))
     elif error.validator == "required":
         missing = next(name for name in where["required"] if name not in value)
-        yield Finding((*path, missing), _missing(missing, path, where))
+        yield Problem("missing", (*path, missing), _missing(missing, path, where))
     elif error.validator == "oneOf" and isinstance(value, dict):
-        yield Finding(path, _undecided(value))
+        yield Problem("conflict" if "otherwise" in value else "missing", path, _undecided(value))
     elif error.validator != "oneOf":
-        yield Finding(path, f"{_name(path)} must be {where['description']}, not {shown(value)}")
+        yield Problem("bad_value", path, f"{_name(path)} must be {where['description']}, not {shown(value)}")
 
 
 def _name(path: tuple[str | int, ...]) -> str:

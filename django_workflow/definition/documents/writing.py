@@ -10,6 +10,7 @@ from typing import Any
 from django_workflow.definition import drafts
 from django_workflow.definition.documents import content, yaml_text
 from django_workflow.definition.drafts import FlowDraft
+from django_workflow.definition.problems import Problem
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.exceptions import DefinitionError
 
@@ -27,7 +28,8 @@ def write(flow: FlowSpec | FlowDraft, format: str = "yaml") -> str:
     if format == "json":
         return json.dumps(data, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
     if format != "yaml":
-        raise DefinitionError([f"format must be one of {', '.join(FORMATS)}, not {format!r}"], flow=draft.slug)
+        message = f"format must be one of {', '.join(FORMATS)}, not {format!r}"
+        raise DefinitionError([Problem("bad_value", (), message, place="")], flow=draft.slug)
     return _yaml(data)
 
 

@@ -6,8 +6,7 @@ import math
 import re
 from typing import Any, Final
 
-from django_workflow.definition.documents.nodes import MAX_DIGITS, Broken, Builder, Node
-from django_workflow.definition.documents.problems import Problem
+from django_workflow.definition.documents.nodes import MAX_DIGITS, Broken, Builder, Node, unreadable_at
 from django_workflow.exceptions import NotSupported
 
 #: What stands for something else than text, as in YAML 1.2: `on`, `yes` and `12:30` are texts.
@@ -117,4 +116,4 @@ def _broken(message: str, mark: Any, text: str | None = None) -> Broken:
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
     if text is not None:
         line = min(line, len(text.splitlines()))
-    return Broken(Problem(message, line=line, column=column))
+    return Broken(unreadable_at(message, line, column))

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from django_workflow.definition.problems import Path, Report
 from django_workflow.definition.spec import LONGEST_TIME
 
 #: Of a time in seconds, a factor, a share: neither infinite nor too large to be one.
 LARGEST_NUMBER = 1e15
 
-#: Takes what is wrong, as one sentence.
-Report = Callable[[str], None]
 
-
-def check_time(what: str, value: Any, report: Report) -> None:
+def check_time(path: Path, value: Any, report: Report) -> None:
     """Report what is wrong with a positive time: a `timedelta`, or seconds where there is only JSON."""
+    what = ": ".join(map(str, path))
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if not is_number(seconds):
-        report(f"{what} must be a timedelta, not {value!r}")
+        report("bad_value", path, f"{what} must be a timedelta, not {value!r}")
     elif seconds <= 0:
-        report(f"{what} must be positive, not {seconds:g} s")
+        report("bad_value", path, f"{what} must be positive, not {seconds:g} s")
     elif seconds > LONGEST_TIME.total_seconds():
         told = value if isinstance(value, timedelta) else f"{seconds:g} s"
-        report(f"{what} must be at most {LONGEST_TIME.days} days, not {told}")
+        report("bad_value", path, f"{what} must be at most {LONGEST_TIME.days} days, not {told}")
 
 
 def is_whole(value: Any) -> bool:

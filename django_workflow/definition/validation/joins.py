@@ -13,6 +13,7 @@ from typing import Final
 
 from django_workflow.definition import graph
 from django_workflow.definition.names import CONTINUE, FAIL
+from django_workflow.definition.problems import Problem
 from django_workflow.definition.spec import DEPENDENCY_OUTCOMES, MATCH_FIRST, NATIVE, FlowSpec, TransitionSpec
 
 #: Most looks at an edge. A graph in which all ways take more is looked at for the one on which every step succeeds.
@@ -33,8 +34,13 @@ class Incomplete:
     text: str
     is_certain: bool = False
 
+    @property
+    def problem(self) -> Problem:
+        """What is wrong with it."""
+        return Problem("incomplete_join", ("steps", self.step), f"{self.text}, so the run fails")
+
     def __str__(self) -> str:
-        return f"step {self.step!r}: {self.text}, so the run fails"
+        return self.problem
 
 
 @dataclass(frozen=True)

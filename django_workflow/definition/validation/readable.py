@@ -9,9 +9,10 @@ from typing import Any
 
 from django_workflow.definition import names, spec
 from django_workflow.definition.expressions import native, references
+from django_workflow.definition.problems import Path, Report
 from django_workflow.definition.registry import parameters, registry
 from django_workflow.definition.schemas import schema
-from django_workflow.definition.validation.amounts import Report, check_time
+from django_workflow.definition.validation.amounts import check_time
 from django_workflow.definition.written.steps import FlowOptions, StepDraft
 from django_workflow.definition.written.transitions import Way, ways
 from django_workflow.spelling import guess, guess_or_list
@@ -46,36 +47,36 @@ class Readable:
         if isinstance(when, spec.Condition):
             if when.callable is not None and not registry.has_callable(when.callable):
                 meant = guess(when.callable, registry.callable_names())
-                report(f"when: no condition {when.callable!r} is registered{meant}")
+                report("unknown_function", ("when",), f"when: no condition {when.callable!r} is registered{meant}")
             when = when.expression
         if isinstance(when, str):
-            self._check_expression("when", when, offered, report, is_condition=True)
+            self._check_expression(("when",), when, offered, report, is_condition=True)
         elif callable(when):
             _check_function("when", when, offered, report)
         elif when is not None:
-            report(f"when must be an expression or a function, not {when!r}")
+            report("bad_value", ("when",), f"when must be an expression or a function, not {when!r}")
 
     def check_delay(self, delay: Any, offered: frozenset[str], report: Report) -> None:
         """Report what is wrong with a delay: a time, or an expression that gives it."""
         if isinstance(delay, str):
-            self._check_expression("delay", delay, offered, report)
+            self._check_expression(("delay",), delay, offered, report)
         elif delay is not None:
-            check_time("delay", delay, report)
+            check_time(("delay",), delay, report)
 
     def check_assignments(self, what: str, values: Any, offered: frozenset[str], report: Report) -> None:
         """Report what is wrong with values by name: text is an expression, anything else the value itself."""
         if values is None:
             return
         if not isinstance(values, Mapping):
-            report(f"{what} must be values by name, not {values!r}")
+            report("bad_value", (what,), f"{what} must be values by name, not {values!r}")
             return
         for name, value in values.items():
             if not names.is_name(name):
-                report(f"{what} {name!r}: a name is {names.NAME_RULE}")
+                report("bad_name", (what, name), f"{what} {name!r}: a name is {names.NAME_RULE}")
             if isinstance(value, str):
-                self._check_expression(f"{what} {name!r}", value, offered, report)
+                self._check_expression((what, name), value, offered, report)
             elif not schema.is_json(value):
-                report(f"{what} {name!r}: {shown(value)} is no JSON value")
+                report("bad_value", (what, name), f"{what} {name!r}: {shown(value)} is no JSON value")
 
     def check_source(self, over: Any, report: Report) -> None:
         """Report a map over a variable that there is not; a step that there is not is told as a dependency."""
@@ -84,16 +85,19 @@ class Readable:
         source, _, path = over.partition(".")
         name = path.partition(".")[0]
         if source == "vars" and name and name not in self.variables:
-            report(f"over={over!r}: nothing sets the variable {name!r}{guess_or_list(name, self.variables)}")
+            meant = guess_or_list(name, self.variables)
+            report("bad_expression", ("map", "over"), f"over={over!r}: nothing sets the variable {name!r}{meant}")
 
     def _check_expression(
-        self, what: str, expression: str, offered: frozenset[str], report: Report, *, is_condition: bool = False
+        self, path: Path, expression: str, offered: frozenset[str], report: Report, *, is_condition: bool = False
     ) -> None:
         problem = native.check(expression, offered, is_condition=is_condition, steps=self.steps or ())
         if problem is None:
             problem = references.problem(expression, steps=self.steps, variables=self.variables)
         if problem is not None:
-            report(f"{what}: {problem}")
+            option, *name = path
+            what = f"{option} {name[0]!r}" if name else option
+            report("bad_expression", path, f"{what}: {problem}")
 
 
 def check_variables(values: Any, report: Report) -> None:
@@ -118,13 +122,17 @@ def _published(draft: StepDraft) -> Iterable[Any]:
 
 def _check_function(option: str, function: Callable[..., Any], offered: frozenset[str], report: Report) -> None:
     if inspect.iscoroutinefunction(function):
-        report(f"{option}: a coroutine cannot be asked in the middle of a decision; use a plain function")
+        report(
+            "bad_value",
+            (option,),
+            f"{option}: a coroutine cannot be asked in the middle of a decision; use a plain function",
+        )
     try:
         wanted = parameters(function)
     except (TypeError, ValueError):
-        report(f"{option}: the parameters of {function!r} cannot be read")
+        report("bad_parameter", (option,), f"{option}: the parameters of {function!r} cannot be read")
         return
     for item in wanted:
         if item.kind is item.POSITIONAL_ONLY or (item.name not in offered and item.default is item.empty):
             told = f"{option}: parameter {item.name!r} is not one of {', '.join(sorted(offered))}"
-            report(f"{told}{guess(item.name, offered)}")
+            report("bad_parameter", (option,), f"{told}{guess(item.name, offered)}")

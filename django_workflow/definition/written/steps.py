@@ -9,6 +9,7 @@ from typing import Any
 
 from django_workflow.definition import spec
 from django_workflow.definition.places import Place
+from django_workflow.definition.problems import Problem
 
 
 @dataclass
@@ -24,7 +25,7 @@ class StepDraft:
     params: tuple[str, ...] = ()
     depends_on: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     place: Place | None = None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from django_workflow.definition.problems import Path, Problem
 from django_workflow.definition.retry import Retry
 from django_workflow.definition.written.transitions import Way, ways
 
@@ -15,23 +16,26 @@ OPTIONS = ("timeout", "delay", "max_duration")
 OF_RETRY = ("base", "cap")
 
 
-def given_as_numbers(options: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with times among the options of a flow, of a step and of its transitions."""
-    yield from _numbers(options, OPTIONS, "")
+def given_as_numbers(options: Mapping[str, Any], path: Path = ()) -> Iterator[Problem]:
+    """Yield what is wrong with times among the options of a flow, of a step and of its transitions.
+
+    path: leads to the step.
+    """
+    yield from _numbers(options, OPTIONS, path)
     retry = options.get("retry")
-    yield from _numbers(vars(retry) if isinstance(retry, Retry) else retry, OF_RETRY, "retry: ")
+    yield from _numbers(vars(retry) if isinstance(retry, Retry) else retry, OF_RETRY, (*path, "retry"), "retry: ")
     try:
         found = ways(options.get("next"))
     except TypeError:
         return  # validation tells of it
-    for place, way in enumerate(found, start=1):
+    for place, way in enumerate(found):
         if isinstance(way, Way):
-            yield from _numbers(vars(way), ("delay",), f"next, transition {place}: ")
+            yield from _numbers(vars(way), ("delay",), (*path, "next", place))
 
 
-def _numbers(values: Any, names: tuple[str, ...], where: str) -> Iterator[str]:
+def _numbers(values: Any, names: tuple[str, ...], path: Path, where: str = "") -> Iterator[Problem]:
     if isinstance(values, Mapping):
         for name in names:
             value = values.get(name)
             if isinstance(value, int | float) and not isinstance(value, bool):
-                yield f"{where}{name} must be a timedelta, not {value!r}"
+                yield Problem("bad_value", (*path, name), f"{where}{name} must be a timedelta, not {value!r}")

@@ -16,7 +16,7 @@ from django_workflow.exceptions import NotSupported, RunNotFound
 from django_workflow.models import Run
 from django_workflow.models.triggers import REPAIR_SETTING, RETENTION_SETTING
 from django_workflow.notifications import notifications
-from django_workflow.statuses import RUN_TERMINAL, SKIP_REASONS
+from django_workflow.statuses import RUN_TERMINAL
 
 #: Runs that are erased in one transaction.
 BATCH = 200
@@ -125,12 +125,10 @@ ERASE_PAYLOADS = {
                erased_at = clock_timestamp()
         WHERE id = ANY(%s::uuid[])
     """,
-    "steprun": f"""
-        UPDATE django_workflow_steprun
-        SET error = error || '{{"message": ""}}',
-            reason = CASE WHEN reason IN ({_texts(sorted(SKIP_REASONS))}) THEN reason ELSE '' END
+    "steprun": """
+        UPDATE django_workflow_steprun SET error = error || '{"message": ""}', message = ''
         WHERE run_id = ANY(%s::uuid[])
-    """,  # noqa: S608  constants
+    """,
     "task": """
         UPDATE django_workflow_task SET item = NULL, output = NULL, progress = NULL WHERE step_run_id IN (
             SELECT id FROM django_workflow_steprun WHERE run_id = ANY(%s::uuid[]))

@@ -116,7 +116,7 @@ def _tell_others(what: str, count: int, fields: Mapping[str, Any]) -> None:
 
 
 def _error_of(item: Ending) -> ErrorRecord:
-    return item.outcome.error or ErrorRecord("Unknown", item.outcome.reason)
+    return item.outcome.error or ErrorRecord("Unknown", item.outcome.words)
 
 
 def _word(item: Ending) -> str:

@@ -47,17 +47,20 @@ class StepFate:
 class Rehearsal:
     """What a retry would do.
 
-    steps: in the order of the definition; empty where the retry would be refused. problem: why it would be.
-    is_about_input: the problem is the input, and the sentence tells parts of it.
+    steps: in the order of the definition; empty where the retry would be refused. refusal: why it would be.
     existing: a retry of that run which is not settled; asking for another one gives this one.
     version: the number of the definition's version.
     """
 
     version: int
     steps: tuple[StepFate, ...] = ()
-    problem: str = ""
-    is_about_input: bool = False
+    refusal: WorkflowError | None = None
     existing: UUID | None = None
+
+    @property
+    def is_about_input(self) -> bool:
+        """Whether the input is refused; the sentence has parts of it."""
+        return isinstance(self.refusal, PayloadError)
 
     @property
     def executed_count(self) -> int:
@@ -81,11 +84,11 @@ def rehearse(run_id: UUID, request: RetryRequest) -> Rehearsal:
         raise RunNotFound(f"There is no run {run_id}.", run_id=run_id)
     if found[0][0] not in RUN_TERMINAL:
         problem = f"Run {run_id} is {found[0][0]}; only a settled run can be retried. Wait for its end, or cancel it."
-        return Rehearsal(old.version, problem=problem)
+        return Rehearsal(old.version, refusal=NotSupported(problem, run_id=run_id, status=found[0][0]))
     try:
         version = _version(old, request.version)
     except WorkflowError as error:
-        return Rehearsal(old.version, problem=error.message)
+        return Rehearsal(old.version, refusal=error)
     unsettled = db.rows(UNSETTLED_RETRY, [run_id])
     if unsettled:
         return Rehearsal(version.number, existing=unsettled[0][0])
@@ -95,7 +98,7 @@ def rehearse(run_id: UUID, request: RetryRequest) -> Rehearsal:
         plan = retrying.plan(is_edited=is_edited)
         retrying.check_code(plan)
     except WorkflowError as error:
-        return Rehearsal(version.number, problem=error.message, is_about_input=isinstance(error, PayloadError))
+        return Rehearsal(version.number, refusal=error)
     return Rehearsal(version.number, _fates(retrying, plan))
 
 

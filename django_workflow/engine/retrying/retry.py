@@ -188,11 +188,12 @@ class Retrying:
             is_success=self.status == SUCCEEDED, is_edited=is_edited,
         )  # fmt: skip
         if plan.problems:
-            raise NotSupported(self.refusal(plan.problems, is_edited=is_edited), problems=plan.problems)
+            refusal = self.refusal(plan.problems, is_edited=is_edited)
+            raise NotSupported(refusal, remedy="earlier_step", problems=plan.problems)
         if self.status == SUCCEEDED and request.from_step is None and len(plan.whole) == len(self.old_spec.steps):
             raise NotSupported(
-                f"Nothing failed in run {self.old.id}. Say from_step= to repeat a part of it, or mode='all'.",
-                run_id=self.old.id, status=self.status,
+                f"Nothing failed in run {self.old.id}.",
+                remedy="from_step", run_id=self.old.id, status=self.status,
             )  # fmt: skip
         return plan
 
@@ -219,19 +220,16 @@ class Retrying:
     def refused_to_go_on(self, problem: str) -> NotSupported:
         """Return the error that says why the run cannot go on, and what to do instead."""
         return NotSupported(
-            f"Run {self.old.id} of {self.old.flow!r} {problem}. Repeat everything with mode='all'.",
-            run_id=self.old.id, status=self.status,
+            f"Run {self.old.id} of {self.old.flow!r} {problem}.",
+            remedy="all", run_id=self.old.id, status=self.status,
         )  # fmt: skip
 
     def refusal(self, problems: Sequence[str], *, is_edited: bool) -> str:
-        """Say why results cannot be carried over, and what to do instead."""
+        """Say why results cannot be carried over."""
         what = [f"in version {self.version.number}"] if self.version.id != self.old.version_id else []
         what += ["with another input"] if is_edited else []
         lines = "".join(f"\n  - {problem}" for problem in problems)
-        return (
-            f"Run {self.old.id} cannot be retried {' and '.join(what)} as what it did would be carried over:{lines}\n"
-            "Begin before these steps with from_step=, or repeat everything with mode='all'."
-        )
+        return f"Run {self.old.id} cannot be retried {' and '.join(what)} as what it did would be carried over:{lines}"
 
     def check_code(self, plan: Plan) -> None:
         """Refuse what this process could not decide, or what nobody could execute."""
@@ -358,9 +356,9 @@ INSERT_RETRY = """
 """
 CARRY_STEP_RUNS = """
     INSERT INTO django_workflow_steprun
-        (id, run_id, variables_id, step, status, task_count, failed_count, reason, error, started_at, ended_at)
-    SELECT c.id, %s::uuid, %s::bigint, s.step, s.status, s.task_count, s.failed_count, s.reason, s.error, s.started_at,
-           s.ended_at
+        (id, run_id, variables_id, step, status, task_count, failed_count, reason, message, error, started_at, ended_at)
+    SELECT c.id, %s::uuid, %s::bigint, s.step, s.status, s.task_count, s.failed_count, s.reason, s.message, s.error,
+           s.started_at, s.ended_at
     FROM unnest(%s::bigint[], %s::bigint[]) AS c(id, old_id) JOIN django_workflow_steprun s ON s.id = c.old_id
 """
 CARRY_TASKS = """

@@ -131,10 +131,10 @@ def snapshot_of(run_id: UUID, spec: FlowSpec) -> Snapshot:
 
 INSERT_KEPT = """
     INSERT INTO django_workflow_steprun
-        (id, run_id, step, status, task_count, failed_count, reason, error, started_at, ended_at, iteration, scope,
-         source_id, variables_id)
-    SELECT c.id, %s::uuid, s.step, s.status, s.task_count, s.failed_count, s.reason, s.error, s.started_at, s.ended_at,
-           s.iteration, c.scope, c.source, c.variables
+        (id, run_id, step, status, task_count, failed_count, reason, message, error, started_at, ended_at, iteration,
+         scope, source_id, variables_id)
+    SELECT c.id, %s::uuid, s.step, s.status, s.task_count, s.failed_count, s.reason, s.message, s.error, s.started_at,
+           s.ended_at, s.iteration, c.scope, c.source, c.variables
     FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
          AS c(id, old_id, scope, source, variables)
     JOIN django_workflow_steprun s ON s.id = c.old_id

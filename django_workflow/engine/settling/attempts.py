@@ -14,15 +14,16 @@ from django_workflow.statuses import SKIPPED, SUCCEEDED
 INSERT_ATTEMPTS = """
     INSERT INTO django_workflow_attempt
         (run_id, task_id, lease_id, number, is_counted, begun_at, ended_at, outcome, error_class, message, traceback,
-         fingerprint, worker_id)
+         fingerprint, worker_id, reason, missing_code)
     SELECT a.run_id, a.task_id, a.lease_id, a.number, a.is_counted,
            clock_timestamp() - make_interval(secs => a.begun_ago),
            clock_timestamp() - make_interval(secs => a.ended_ago),
-           a.outcome, a.error_class, a.message, a.traceback, a.fingerprint, a.worker_id
+           a.outcome, a.error_class, a.message, a.traceback, a.fingerprint, a.worker_id,
+           a.reason, a.missing_code
     FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::int[], %s::bool[], %s::float8[], %s::float8[], %s::text[],
-                %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[])
+                %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[])
          AS a(run_id, task_id, lease_id, number, is_counted, begun_ago, ended_ago, outcome, error_class, message,
-              traceback, fingerprint, worker_id)
+              traceback, fingerprint, worker_id, reason, missing_code)
     WHERE NOT EXISTS (SELECT 1 FROM django_workflow_attempt x WHERE x.task_id = a.task_id AND x.lease_id = a.lease_id)
 """
 
@@ -35,13 +36,13 @@ def record_attempts(endings: Sequence[Ending]) -> None:
         outcome, task = item.outcome, item.outcome.task
         if outcome.kind in (SUCCEEDED, SKIPPED):
             continue
-        error = outcome.error or ErrorRecord("", outcome.reason)
+        error = outcome.error or ErrorRecord("", outcome.words)
         values.append((
             task.run_id, task.id, task.lost_lease_id if outcome.was_lost_before else task.lease_id, outcome.attempt,
             outcome.is_counted, None if outcome.begun_at is None else now - outcome.begun_at,
             0.0 if outcome.ended_at is None else now - outcome.ended_at, outcome.kind,
             error.error_class[:200], error.message, error.traceback, error.fingerprint if outcome.error else "",
-            task.lost_worker_id if outcome.was_lost_before else task.worker_id,
+            task.lost_worker_id if outcome.was_lost_before else task.worker_id, outcome.reason, outcome.missing_code,
         ))  # fmt: skip
     if values:
         db.execute(INSERT_ATTEMPTS, [list(column) for column in zip(*values, strict=True)])

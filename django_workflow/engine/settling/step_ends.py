@@ -15,7 +15,7 @@ from django_workflow.engine.routing.facts import Error, StepEnd
 from django_workflow.engine.tasks.claimed import ClaimedTask
 from django_workflow.engine.tasks.ending import Ending
 from django_workflow.engine.writing.event_log import EventLog
-from django_workflow.statuses import FAILED, RUNNING, SKIP_REASONS, SKIPPED, SUCCEEDED, TASK_TERMINAL
+from django_workflow.statuses import FAILED, RUNNING, SKIPPED, SKIPPED_BY_HANDLER, SUCCEEDED, TASK_TERMINAL
 
 HANDLER_FAILED = "handler_failed"
 
@@ -49,9 +49,10 @@ READ_STEP_RUNS = """
 UPDATE_STEP_RUNS = """
     UPDATE django_workflow_steprun s
     SET status = n.status, open_tasks = n.open_tasks, failed_count = n.failed_count, reason = n.reason,
-        error = n.error::jsonb, ended_at = CASE WHEN n.status <> 'running' THEN statement_timestamp() END
-    FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::int[], %s::text[], %s::text[])
-         AS n(id, status, open_tasks, failed_count, reason, error)
+        message = n.message, error = n.error::jsonb,
+        ended_at = CASE WHEN n.status <> 'running' THEN statement_timestamp() END
+    FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::int[], %s::text[], %s::text[], %s::text[])
+         AS n(id, status, open_tasks, failed_count, reason, message, error)
     WHERE s.id = n.id
 """
 
@@ -84,11 +85,6 @@ def _read_counts(over: dict[int, list[Ending]]) -> dict[int, _Count]:
     return counts
 
 
-def _as_said(reason: str) -> str:
-    """Return why a handler skips, as it is stored: in quotes where it says a word of the engine's."""
-    return f"“{reason}”" if reason in SKIP_REASONS else reason
-
-
 def _end_step_run(
     step_run_id: int, items: list[Ending], count: _Count, result: StepEnds, events: EventLog
 ) -> tuple[Any, ...]:
@@ -99,26 +95,27 @@ def _end_step_run(
     count.open_tasks -= len(items)
     count.failed_count += len(failures)
     end: StepEnd | None = None
-    reason, error = "", None
+    reason, message, error = "", "", None
     if failures and not is_tolerated(step, count):
         error = failures[0].error
         end = _exhausted(task, error)
         end.ends_run = failures[0].outcome.ends_run
         reason = HANDLER_FAILED if end.status == SKIPPED else ""
     elif step.kind != MAP and items[0].status == SKIPPED:
-        end, reason = _step_end(task, SKIPPED), _as_said(items[0].outcome.reason)
+        end, reason, message = _step_end(task, SKIPPED), SKIPPED_BY_HANDLER, items[0].outcome.words
     elif count.open_tasks == 0:
         end = _step_end(task, SUCCEEDED)
     if end is None:
         if step.max_parallel is not None:
             result.freed[step_run_id] = (len(items), run.status, run.is_local)
-        return RUNNING, count.open_tasks, count.failed_count, "", None
+        return RUNNING, count.open_tasks, count.failed_count, "", "", None
     if count.open_tasks:
         result.closed.append(step_run_id)
     result.ended[task.run_id].append(end)
     kind = "completed" if end.status == SUCCEEDED else end.status
-    events.step(task.run_id, f"step.{kind}", step.name, error or ({"reason": reason} if reason else None))
-    return end.status, 0, count.failed_count, reason, json.dumps(error) if error else None
+    why = {"reason": reason, "message": message} if message else {"reason": reason} if reason else None
+    events.step(task.run_id, f"step.{kind}", step.name, error or why)
+    return end.status, 0, count.failed_count, reason, message, json.dumps(error) if error else None
 
 
 def is_tolerated(step: StepSpec, count: _Count) -> bool:

@@ -20,6 +20,7 @@ from django.db.models import Max
 
 from django_workflow import db, queue
 from django_workflow.conf import conf
+from django_workflow.definition.problems import Problem
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.exceptions import DefinitionError, UnknownFlow
@@ -78,15 +79,20 @@ def _publish(specs: Sequence[FlowSpec]) -> list[tuple[int, int]]:
     return found
 
 
-def taken_by_stored_flows(slugs: Iterable[str]) -> dict[str, str]:
+def taken_by_stored_flows(slugs: Iterable[str]) -> dict[str, Problem]:
     """Return what is wrong with flows declared in code whose slugs flows stored as data have, by slug."""
     declared = {slug: place for slug in slugs if (place := registry.place_of(slug)) is not None}
     if not declared:
         return {}
     rows = FlowDefinition.objects.using(conf.DATABASE).filter(slug__in=declared, source=FlowDefinition.Source.STORED)
     return {
-        slug: f"flow {slug!r} is declared twice: {declared[slug]}, and stored as data in the database "
-        f"{conf.DATABASE!r} since {created_at:%Y-%m-%d %H:%M}; give one of them another name"
+        slug: Problem(
+            "name_taken",
+            ("slug",),
+            f"flow {slug!r} is declared twice: {declared[slug]}, and stored as data in the database "
+            f"{conf.DATABASE!r} since {created_at:%Y-%m-%d %H:%M}; give one of them another name",
+            place="",
+        )
         for slug, created_at in rows.order_by("slug").values_list("slug", "created_at")
     }
 

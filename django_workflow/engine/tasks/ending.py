@@ -121,5 +121,5 @@ class Ending:
     @property
     def error(self) -> Error:
         """The error as a step's or run's record tells it."""
-        error = self.outcome.error or ErrorRecord("Unknown", self.outcome.reason)
+        error = self.outcome.error or ErrorRecord("Unknown", self.outcome.words)
         return error_of(self.outcome.task.step.name, error.error_class, error.message)

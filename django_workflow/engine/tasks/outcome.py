@@ -74,6 +74,8 @@ class Outcome:
     ends_run: a failure that no transition handles.
     is_counted: whether a failure, loss or release counts against max_attempts.
     begun_at, ended_at: seconds of `time.monotonic()` in this process; None where the handler did not begin.
+    words: why the handler skips its step, or the worker hands the task back.
+    reason: of `NO_CODE_REASONS`, where the worker does not have some code. missing_code: the name of that code.
     events: what the handler emitted, as pairs of type and JSON text.
     """
 
@@ -85,7 +87,9 @@ class Outcome:
     ends_run: bool = False
     retry_after: float | None = None
     is_counted: bool = True
+    words: str = ""
     reason: str = ""
+    missing_code: str = ""
     begun_at: float | None = None
     ended_at: float | None = None
     events: list[tuple[str, str]] = field(default_factory=list)
@@ -110,7 +114,7 @@ class Outcome:
     def as_failure(self, error: BaseException) -> Outcome:
         """Return this outcome turned into a final failure by `error`, without what may have caused it."""
         return replace(
-            self, kind=FAILED, output=None, error=ErrorRecord.of(error), is_retryable=False, reason="", events=[]
+            self, kind=FAILED, output=None, error=ErrorRecord.of(error), is_retryable=False, words="", events=[]
         )
 
     def as_begun(self, begun_at: float) -> Outcome:
@@ -169,11 +173,11 @@ def lost_elsewhere(task: ClaimedTask, why: str, *, has_begun: bool, **more: Any)
     return Outcome(task, LOST, error=error, is_counted=is_counted, retry_after=delay, **more)
 
 
-def released(task: ClaimedTask, reason: str, *, delay: float = 0.0, **more: Any) -> Outcome:
+def released(task: ClaimedTask, words: str, *, delay: float = 0.0, **more: Any) -> Outcome:
     """The worker hands the task back unfinished; never counted."""
-    return Outcome(task, RELEASED, reason=reason, retry_after=delay, is_counted=False, **more)
+    return Outcome(task, RELEASED, words=words, retry_after=delay, is_counted=False, **more)
 
 
-def skipped(task: ClaimedTask, reason: str, **more: Any) -> Outcome:
+def skipped(task: ClaimedTask, words: str, **more: Any) -> Outcome:
     """The handler ended its step as skipped."""
-    return Outcome(task, SKIPPED, reason=reason, **more)
+    return Outcome(task, SKIPPED, words=words, **more)

@@ -18,7 +18,7 @@ from django_workflow.definition.names import is_name, is_queue_name
 from django_workflow.engine.stored.locking import lock_patiently, lock_runs, lock_unsettled
 from django_workflow.engine.writing.event_log import EventLog
 from django_workflow.exceptions import NotSupported, UnknownFlow, UnknownQueue
-from django_workflow.notifications import CONTROL_CHANNEL, notifications
+from django_workflow.notifications import control_of_queue, notifications
 from django_workflow.statuses import PAUSED, RUN_TERMINAL
 
 logger = logging.getLogger("django_workflow")
@@ -279,7 +279,7 @@ def pause_queue(name: str, *, reason: str = "", by: str = "") -> None:
     reason, by = text.remarks(reason, by)
     name = _change_queue(PAUSE_QUEUE, [by, reason], name)
     _tell("queue %s paused by %s: %s", name, by, reason)
-    db.notify_after_commit([(CONTROL_CHANNEL, name)])
+    db.notify_after_commit([control_of_queue(name)])
 
 
 def resume_queue(name: str, *, reason: str = "", by: str = "") -> None:

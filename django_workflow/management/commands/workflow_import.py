@@ -11,6 +11,7 @@ from typing import Any
 from django_workflow import builder, db
 from django_workflow.builder import FlowBuilder
 from django_workflow.definition.documents.differences import Difference
+from django_workflow.definition.problems import Problem, problems_of
 from django_workflow.definition.validation import validate
 from django_workflow.exceptions import DefinitionError
 from django_workflow.management.workflow import documents
@@ -77,9 +78,9 @@ def plan(source: Source) -> Plan:
     try:
         source.spec = builder.checked(source.document, row).spec
     except DefinitionError as error:
-        source.problems = error.problems
+        source.problems = problems_of(error)
         return Plan(source, row is None)
-    source.warnings = [*source.document.located(validate.advice(source.spec))]
+    source.warnings = source.document.located(validate.advice(source.spec))
     return Plan(source, row is None, builder.changes(row, source.spec))
 
 
@@ -89,8 +90,9 @@ def refuse_twins(plans: list[Plan]) -> None:
     for item in plans:
         slug = item.source.document.slug
         if slug and counts[slug] > 1:
-            twins = [f"flow {slug!r}: a flow of this name is said by {counts[slug]} of these files"]
-            item.source.problems = [*item.source.problems, *item.source.document.located(twins)]
+            message = f"a flow of this name is said by {counts[slug]} of these files"
+            twin = Problem("name_taken", ("slug",), message)
+            item.source.problems = [*item.source.problems, *item.source.document.located([twin])]
 
 
 def store(plans: list[Plan], *, publishes: bool) -> None:

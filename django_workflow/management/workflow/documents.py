@@ -13,8 +13,9 @@ from django.core.management.base import CommandError
 
 from django_workflow.conf import conf
 from django_workflow.definition import documents
-from django_workflow.definition.documents import Document, Problem
+from django_workflow.definition.documents import Document
 from django_workflow.definition.documents.differences import Difference
+from django_workflow.definition.problems import Problem, problems_of
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.definition.validation import validate
 from django_workflow.exceptions import DefinitionError
@@ -51,24 +52,17 @@ class Source:
     name: str
     document: Document
     spec: FlowSpec | None = None
-    problems: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
 
     def as_data(self) -> dict[str, Any]:
         """Return what is said of it, for programs."""
         return {
             "file": self.name,
             "flow": self.document.slug or None,
-            "problems": [as_data(problem) for problem in self.problems],
-            "warnings": [as_data(problem) for problem in self.warnings],
+            "problems": [problem.as_data() for problem in self.problems],
+            "warnings": [problem.as_data() for problem in self.warnings],
         }
-
-
-def as_data(problem: str) -> dict[str, Any]:
-    """Return a problem's parts."""
-    if isinstance(problem, Problem):
-        return problem.as_data()
-    return {"line": None, "column": None, "place": "flow", "message": problem}
 
 
 def add_files(parser: ArgumentParser) -> None:
@@ -101,9 +95,9 @@ def checked(name: str, format: str | None) -> Source:
     try:
         source.spec = source.document.compile()
     except DefinitionError as error:
-        source.problems = error.problems
+        source.problems = problems_of(error)
     else:
-        source.warnings = [*source.document.located(validate.advice(source.spec))]
+        source.warnings = source.document.located(validate.advice(source.spec))
     return source
 
 
@@ -115,14 +109,14 @@ def tell_problems(console: Console, source: Source) -> None:
         console.line(f"{where(source.name, problem)}: {console.paint('warning', 'WARNING')}: {what(problem)}")
 
 
-def where(name: str, problem: str) -> str:
+def where(name: str, problem: Problem) -> str:
     """Return file and line of a problem."""
-    return f"{name}:{problem.line}:{problem.column}" if isinstance(problem, Problem) else name
+    return name if problem.line is None else f"{name}:{problem.line}:{problem.column}"
 
 
-def what(problem: str) -> str:
+def what(problem: Problem) -> str:
     """Return what a problem says, without its line."""
-    return f"{problem.place}: {problem.message}" if isinstance(problem, Problem) else problem
+    return f"{problem.place}: {problem.message}" if problem.place else problem.message
 
 
 def tell_differences(console: Console, found: Sequence[Difference], *, indent: str = "") -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from django.core.management.base import CommandError
@@ -13,8 +13,14 @@ from django.db.utils import DatabaseError, OperationalError, ProgrammingError
 
 from django_workflow import db
 from django_workflow.conf import conf
-from django_workflow.exceptions import WorkflowError
+from django_workflow.exceptions import Remedy, WorkflowError
 
+#: What can be done instead of a retry that is refused, as options of the command.
+REMEDIES: Mapping[Remedy, str] = {
+    "all": "Repeat everything with --mode all.",
+    "from_step": "Repeat a part of it with --from STEP, or everything with --mode all.",
+    "earlier_step": "Begin before these steps with --from STEP, or repeat everything with --mode all.",
+}
 HAS_TABLES = "SELECT to_regclass('django_workflow_run') IS NOT NULL"
 
 
@@ -39,7 +45,7 @@ def refusals() -> Iterator[None]:
         with _on_postgresql():
             yield
     except WorkflowError as error:
-        raise CommandError(error.message) from error
+        raise CommandError(error.worded(REMEDIES)) from error
     except OperationalError as error:
         if db.is_retryable(error) and not db.is_of_connection(error):
             raise CommandError(f"The database could not do this now: {str(error).strip()}. Try again.") from error

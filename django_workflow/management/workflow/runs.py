@@ -214,6 +214,7 @@ def _step_data(step: StepRun, tasks: dict[str, int], begun_at: datetime | None) 
         "scope": step.scope,
         "status": step.status,
         "reason": step.reason,
+        "message": step.message,
         "tasks": tasks,
         "created_at": step.created_at,
         "started_at": step.started_at,
@@ -382,8 +383,13 @@ def _row_of_step(console: Console, run: Run, step: dict[str, Any], passes: Passe
         console.when(begun_at),
         "" if had_nothing_to_do else console.took(step["started_at"], begun_at or end),
         console.took(begun_at, end),
-        step["reason"] or error_text(step["error"] and step["error"] | {"step": ""}) or passes.remark,
+        step["message"] or _reason(step) or error_text(step["error"] and step["error"] | {"step": ""}) or passes.remark,
     )
+
+
+def _reason(step: dict[str, Any]) -> str:
+    """Return why a step was skipped; a handler that says nothing tells nothing."""
+    return "" if step["reason"] == statuses.SKIPPED_BY_HANDLER else str(step["reason"])
 
 
 def _row_of_passes(console: Console, run: Run, name: str, passes: Passes) -> Sequence[Cell | str]:

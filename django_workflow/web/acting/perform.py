@@ -27,7 +27,7 @@ from django_workflow.exceptions import PayloadError, RunBusy, WorkflowError
 from django_workflow.models import FlowDefinition, Queue, Run, Task
 from django_workflow.templatetags.django_workflow import words as in_words
 from django_workflow.web.acting import forms, verbs
-from django_workflow.web.acting.previews import MISFIT, Letters, Selection, in_page_words
+from django_workflow.web.acting.previews import MISFIT, REMEDIES, Letters, Selection
 from django_workflow.web.acting.verbs import Verb
 from django_workflow.web.versions import check_readable
 
@@ -276,7 +276,7 @@ def _on_refusal(act: Callable[[], Outcome], *, hides_input: bool = False) -> Out
     except RunBusy:
         return Outcome(messages.WARNING, BUSY)
     except WorkflowError as error:
-        return Outcome(messages.WARNING, in_page_words(error.message))
+        return Outcome(messages.WARNING, error.worded(REMEDIES))
     except DatabaseError as error:
         if db.is_of_connection(error) or not db.is_retryable(error):
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,7 @@ from django_workflow.conf import conf
 from django_workflow.definition.spec import MAP
 from django_workflow.engine.retrying.rehearsal import Rehearsal, rehearse
 from django_workflow.engine.retrying.request import KEPT, RetryRequest
+from django_workflow.exceptions import Remedy
 from django_workflow.models import FlowDefinition, Queue, Run, StepRun, Task
 from django_workflow.statuses import (
     CANCELLED,
@@ -38,18 +39,12 @@ from django_workflow.web.versions import UNREADABLE, is_readable, readable_spec
 
 #: What somebody is told who may not see the input.
 MISFIT = "The input as it was does not fit what that version takes."
-#: What refusals of the engine advise those who write Python, and the same by what pages offer.
-ADVICE = (
-    ("Repeat everything with mode='all'", "Choose to run all steps again"),
-    (
-        "Say from_step= to repeat a part of it, or mode='all'",
-        "Choose a step to run again from, or all steps",
-    ),
-    (
-        "Begin before these steps with from_step=, or repeat everything with mode='all'",
-        "Choose a step before these to run again from, or all steps",
-    ),
-)
+#: What can be done instead of a retry that is refused, by what the page offers.
+REMEDIES: Mapping[Remedy, str] = {
+    "all": "Choose to run all steps again.",
+    "from_step": "Choose a step to run again from, or all steps.",
+    "earlier_step": "Choose a step before these to run again from, or all steps.",
+}
 #: Counts that would take long stop here.
 MOST = 10_000
 
@@ -177,9 +172,9 @@ def _of_retry(run: Run, request: RetryRequest, *, shows_payload: bool) -> Previe
     if not is_readable(run.version):
         return Preview(problem=UNREADABLE)
     rehearsal = rehearse(run.pk, request)
-    if rehearsal.problem:
+    if rehearsal.refusal is not None:
         is_hidden = rehearsal.is_about_input and not shows_payload and request.input is KEPT
-        return Preview(problem=MISFIT if is_hidden else in_page_words(rehearsal.problem))
+        return Preview(problem=MISFIT if is_hidden else rehearsal.refusal.worded(REMEDIES))
     if rehearsal.existing is not None:
         return Preview(rehearsal=rehearsal, problem=_("A retry of this run has not ended yet."))
     executed, carried = rehearsal.executed_count, rehearsal.carried_count
@@ -218,13 +213,6 @@ def _of_step(verb: Verb, run: Run, step: str, activation: int | None) -> Preview
     if found.iteration > 1 or found.scope:
         notes.insert(0, f"It is pass {found.iteration:,} of the step{' in its scope' if found.scope else ''}.")
     return Preview(lines=task_lines(verb, [run.pk], found.pk), notes=notes)
-
-
-def in_page_words(text: str) -> str:
-    """Return a refusal of the engine with advice that can be followed on a page."""
-    for python, advice in ADVICE:
-        text = text.replace(python, advice)
-    return text
 
 
 @dataclass(slots=True)

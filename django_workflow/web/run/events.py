@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from django_workflow import db, payload
+from django_workflow.statuses import SKIPPED_BY_HANDLER
 from django_workflow.templatetags.django_workflow import duration, short
 from django_workflow.web.address import Address
 from django_workflow.web.run.facts import Facts
 from django_workflow.web.run.graph import REASONS
-from django_workflow.web.run.payloads import reason_of_skip
+from django_workflow.web.run.payloads import HIDDEN_REASON
 from django_workflow.web.run.wait_reasons import clock, names
 
 #: Events shown at once.
@@ -26,6 +27,7 @@ READ_EVENTS = """
            CASE WHEN type = 'step.started' THEN left(data->>'iteration', 20) END,
            CASE WHEN type = 'step.started' THEN left(data->>'scope', 20) END,
            CASE WHEN type = 'step.left_over' THEN data END,
+           type = 'step.skipped' AND jsonb_exists(data, 'message'),
            CASE WHEN %s::bool THEN left(data->>'message', 1000) END,
            CASE WHEN %s::bool THEN left(data::text, 1000) END
     FROM django_workflow_event
@@ -94,6 +96,7 @@ class _Row:
     iteration: str | None
     scope: str | None
     left_over: str | None
+    has_skip_message: bool | None
     message: str | None
     data: str | None
 
@@ -197,8 +200,9 @@ def _of_step(row: _Row, *, has_payload: bool) -> tuple[str, str, str]:
         parts = [f"pass {row.iteration}"] if row.iteration else []
         parts += [f"scope {row.scope}"] if row.scope else []
         return "", f"{alone}, {', '.join(parts)}", tone
-    reason = (row.reason or "") if has_payload else reason_of_skip(row.reason or "")
-    reason = REASONS.get(reason, reason)
+    reason = REASONS.get(row.reason or "", "")
+    if row.reason == SKIPPED_BY_HANDLER and row.has_skip_message:
+        reason = (row.message or "") if has_payload else HIDDEN_REASON
     if reason:
         return "", f"{alone}: {reason[0].lower()}{reason[1:].rstrip('.')}", tone
     return "", alone + _because(row), tone

@@ -51,6 +51,7 @@ class StepFacts:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     reason: str = ""
+    message: str = ""
     error: dict[str, Any] | None = None
     passes: int = 0
     scopes: int = 0

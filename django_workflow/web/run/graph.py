@@ -468,8 +468,8 @@ def _row(facts: Facts, node: Node, told: list[str]) -> Row:
     done = f"{over:,} of {total:,}" if step.is_map and total else ""
     kind = "step" if spec.kind == SINGLE else spec.kind
     why = wait_reasons.of_step(facts, step)
-    if not why and step.reason:
-        why = REASONS.get(step.reason, step.reason)
+    if not why:
+        why = step.message or REASONS.get(step.reason, "")
     if not why and step.error and step.error.get("class"):
         why = str(step.error["class"])
     return Row(node, kind, step, done, failed, why, facts.is_carried(step), spans.of_step(facts, step), told)

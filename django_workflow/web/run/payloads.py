@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from django_workflow import db
 from django_workflow.payload import readable
-from django_workflow.statuses import SKIP_REASONS
 from django_workflow.web.address import Address
 from django_workflow.web.run.facts import Facts, StepFacts
 
@@ -78,11 +77,6 @@ def limit_for(address: Address, name: str) -> int:
 
 #: What is shown instead of what a handler said when it skipped.
 HIDDEN_REASON: Final = "Its handler said why: hidden, needs the permission to view payloads."
-
-
-def reason_of_skip(reason: str) -> str:
-    """Return why a step was skipped as all may read it: the engine's reasons, and no handler's words."""
-    return reason if not reason or reason in SKIP_REASONS else HIDDEN_REASON
 
 
 # of many long items only as much is sent as will be shown: together they may be larger than a process

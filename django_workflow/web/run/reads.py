@@ -64,8 +64,8 @@ READ_STEPS = f"""
         GROUP BY step
     )
     SELECT c.step, s.id, s.scope, s.iteration, s.source_id, s.variables_id, s.status, s.task_count, s.open_tasks,
-           s.failed_count, s.created_at, s.started_at, s.ended_at, s.reason, s.error, c.passes, c.scopes, c.led,
-           c.open_passes, c.waiting_passes, c.sizes, c.over, c.failures, c.succeeded + d.count,
+           s.failed_count, s.created_at, s.started_at, s.ended_at, s.reason, s.message, s.error, c.passes, c.scopes,
+           c.led, c.open_passes, c.waiting_passes, c.sizes, c.over, c.failures, c.succeeded + d.count,
            c.began_at, c.begun, c.left_over, o.id, o.status, a.sources, a.generation, {STEP_BEGUN.format(step="s.id")},
            t.queued, t.delayed, t.due_at, t.parallel, t.paused, t.running, t.suspended
     FROM c
@@ -105,7 +105,7 @@ def read_steps(run_id: UUID, spec: FlowSpec) -> dict[str, StepFacts]:
 
 
 #: The places of some columns behind a step's name; from the last one on its tally.
-ERROR, OPEN_PASSES, SIZES, COUNTS = 13, 17, 19, 31
+ERROR, OPEN_PASSES, SIZES, COUNTS = 14, 18, 20, 32
 # an activation tells where it came from; a join only its last arrival, so those are counted themselves
 READ_WAYS = """
     SELECT before.step, s.step, count(*), 0, NULL

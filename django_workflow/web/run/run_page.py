@@ -71,7 +71,7 @@ def context_of(run: Run, address: Address, sight: Sight) -> dict[str, Any]:
     chosen, detail = _chosen(run, steps, address, sight)
     if not sight.payload:
         for step in (*steps.values(), *([chosen] if chosen is not None else [])):
-            step.reason = payloads.reason_of_skip(step.reason)
+            step.message = payloads.HIDDEN_REASON if step.message else ""
     facts = Facts(run, spec, steps, read_around(run, spec), read_course(run.pk, spec, steps))
     if chosen is not None and chosen is not steps[chosen.step]:
         facts.chosen = chosen

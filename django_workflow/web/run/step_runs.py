@@ -22,8 +22,9 @@ MOST_NEIGHBOURS: Final = 20
 
 READ_ACTIVATION = f"""
     SELECT s.step, s.id, s.scope, s.iteration, s.source_id, s.variables_id, s.status, s.task_count, s.open_tasks,
-           s.failed_count, s.created_at, s.started_at, s.ended_at, s.reason, s.error, a.sources, a.generation,
-           {STEP_BEGUN.format(step="s.id")}, t.queued, t.delayed, t.due_at, t.parallel, t.paused, t.running, t.suspended
+           s.failed_count, s.created_at, s.started_at, s.ended_at, s.reason, s.message, s.error, a.sources,
+           a.generation, {STEP_BEGUN.format(step="s.id")}, t.queued, t.delayed, t.due_at, t.parallel, t.paused,
+           t.running, t.suspended
     FROM django_workflow_steprun s
     CROSS JOIN LATERAL (
         SELECT {COUNTED} FROM django_workflow_task WHERE step_run_id = s.id AND s.status = 'running'
@@ -38,7 +39,7 @@ READ_ACTIVATION = f"""
 #: The columns of it behind the step's name and before the tally, as `StepFacts` calls them.
 COLUMNS: Final = (
     *("id", "scope", "iteration", "source_id", "variables_id", "status", "task_count", "open_tasks", "failed_count"),
-    *("created_at", "started_at", "ended_at", "reason", "error", "arrived", "generation", "begun_at"),
+    *("created_at", "started_at", "ended_at", "reason", "message", "error", "arrived", "generation", "begun_at"),
 )
 
 

@@ -12,7 +12,7 @@ from django_workflow.engine.tasks import handed_back, outcome
 from django_workflow.engine.tasks.claimed import ClaimedTask
 from django_workflow.engine.tasks.outcome import Outcome
 from django_workflow.exceptions import UnregisteredHandler
-from django_workflow.read.needed_code import CONDITION, EXECUTOR, HANDLER, Code, in_words
+from django_workflow.read.needed_code import CONDITION, EXECUTOR, HANDLER, REASONS, Code, in_words
 
 logger = logging.getLogger("django_workflow.worker")
 
@@ -32,7 +32,9 @@ def judge(task: ClaimedTask, **more: Any) -> Outcome:
         # short at first, so that a worker that knows the code is not beaten to it again and again by this one
         longest = conf.UNKNOWN_HANDLER_DELAY.total_seconds()
         delay = random.uniform(0.5, 1.0) * min(longest, FIRST_UNKNOWN_DELAY * 2.0 ** min(task.attempt, 30))  # noqa: S311
-        return outcome.released(task, handed_back.UNKNOWN.format(code), delay=delay, **more)
+        reason = REASONS[code.kind]
+        message = f"no {code} in this process"
+        return outcome.released(task, message, delay=delay, reason=reason, missing_code=code.name, **more)
     message = (
         f"no worker knows {code} of flow {task.spec.slug!r}: {code.cause}; {code.remedy}, or cancel the run. "
         f"It waited for {in_words(conf.UNKNOWN_HANDLER_LIMIT)} (UNKNOWN_HANDLER_LIMIT)."

@@ -7,7 +7,7 @@ import threading
 from uuid import UUID
 
 from django_workflow import db
-from django_workflow.notifications import CONTROL_CHANNEL
+from django_workflow.notifications import CONTROL_CHANNEL, QUEUE_KIND, RUN_KIND
 from django_workflow.queue import CHANNEL
 from django_workflow.worker.dispatching.dispatcher import Dispatcher
 
@@ -63,7 +63,8 @@ class Listener:
 
     def _obey(self, payload: str) -> None:
         """Obey what names a run or a queue; any role may notify, so anything else is left alone."""
-        if db.is_run_id(payload):
-            self._dispatcher.hear_control(UUID(payload))
-        elif payload in self._dispatcher.options.queues:
-            self._dispatcher.hear_control(payload)
+        kind, _, name = payload.partition(":")
+        if kind == RUN_KIND and db.is_run_id(name):
+            self._dispatcher.hear_control(UUID(name))
+        elif kind == QUEUE_KIND and name in self._dispatcher.options.queues:
+            self._dispatcher.hear_control(name)

@@ -116,7 +116,9 @@ def answer(result: Outcome, lines: Sequence[LogLine] = ()) -> str:
             "is_retryable": result.is_retryable,
             "ends_run": result.ends_run,
             "retry_after": result.retry_after,
+            "words": result.words,
             "reason": result.reason,
+            "missing_code": result.missing_code,
             "events": result.events,
             "seconds": None if result.begun_at is None else time.monotonic() - result.begun_at,
             "logged": _describe_lines(lines),
@@ -143,7 +145,9 @@ def read_result(job: Job, text: str) -> Outcome:
         ends_run=data.get("ends_run", False),
         retry_after=data["retry_after"],
         is_counted=data["kind"] != RELEASED,
+        words=data["words"],
         reason=data["reason"],
+        missing_code=data["missing_code"],
         **invoke.times(job),
     )
 
@@ -377,7 +381,8 @@ def serve(descriptor: int) -> None:
                 record = ErrorRecord.of(error)
                 answer = payload.dumps(
                     {
-                        "kind": "failed", "output": None, "is_retryable": True, "retry_after": None, "reason": "",
+                        "kind": "failed", "output": None, "is_retryable": True, "retry_after": None,
+                        "words": "", "reason": "", "missing_code": "",
                         "error": [record.error_class, record.message, record.traceback, list(record.classes)],
                         "events": [],
                     },

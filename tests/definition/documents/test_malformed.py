@@ -10,7 +10,7 @@ import pytest
 
 from django_workflow import DefinitionError
 from django_workflow.definition import documents
-from django_workflow.definition.documents import Problem
+from django_workflow.definition.problems import Problem
 from tests.definition.documents.mutations import texts
 from tests.definition.documents.round_trips import check_round_trips
 

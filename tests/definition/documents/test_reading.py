@@ -11,6 +11,7 @@ import pytest
 from django_workflow import DefinitionError, NotSupported, condition, handler
 from django_workflow.definition import documents
 from django_workflow.definition.documents import nodes
+from django_workflow.definition.problems import Problem
 from django_workflow.definition.written.transitions import Otherwise, To, When
 
 
@@ -20,11 +21,15 @@ def _handlers():
         handler(name)(lambda **given: given)
 
 
-def told(text, format=None):
-    """The lines, places and messages of all problems."""
+def problems_in(text, format=None):
     with pytest.raises(DefinitionError) as caught:
         documents.parse(text, format).compile()
-    return [(problem.line, problem.place, problem.message) for problem in caught.value.problems]
+    return caught.value.problems
+
+
+def told(text, format=None):
+    """The lines, places and messages of all problems."""
+    return [(problem.line, problem.place, problem.message) for problem in problems_in(text, format)]
 
 
 def only(text, format=None):
@@ -336,6 +341,8 @@ def test_problems_are_sentences_with_parts():
     with pytest.raises(DefinitionError, match="line 4: step 'one': unknown key 'x'") as caught:
         documents.read(flow("x: 1"))
     assert caught.value.problems[0].as_data() == {
+        "code": "unknown_option",
+        "path": ["steps", "one", "x"],
         "line": 4,
         "column": 8,
         "place": "step 'one'",
@@ -357,5 +364,30 @@ def test_very_many_problems_are_cut():
 
 def test_what_was_drafted_is_located_for_warnings():
     document = documents.read(flow("next: [one]\n  three: {next: [two]}"))
-    (problem,) = document.located(["step 'three': nothing leads to it"])
+    (problem,) = document.located([Problem("unreachable", ("steps", "three"), "nothing leads to it")])
     assert (problem.line, problem.message) == (5, "nothing leads to it")
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "place"),
+    [
+        (("steps", "one", "retry", "base"), 5, "step 'one'"),
+        (("steps", "one", "next", 1, "to"), 8, "step 'one': next, transition 2"),
+        (("steps", "one", "map", "over"), 3, "step 'one'"),
+        (("vars", "count"), 10, "flow"),
+    ],
+)
+def test_the_line_of_a_problem_comes_from_its_path_whatever_its_words(path, line, place):
+    document = documents.parse(
+        "slug: shop\nsteps:\n  one:\n    retry:\n      base: 1s\n    next:\n      - two\n      - {to: one}\n"
+        "vars:\n  count: 0\n"
+    )
+    (problem,) = document.located([Problem("bad_value", path, "flow: step 'two': the words are not read")])
+    assert (problem.line, problem.place) == (line, place)
+    assert problem == f"line {line}: {place}: flow: step 'two': the words are not read"
+
+
+def test_a_name_that_is_none_is_told_beside_a_key_of_its_step_that_is_unknown():
+    found = problems_in("slug: shop\nsteps:\n  big one: {handler: one, x: 1}\n")
+    codes = [(problem.code, problem.path) for problem in found]
+    assert codes == [("bad_name", ("steps", "big one")), ("unknown_option", ("steps", "big one", "x"))]
