@@ -59,9 +59,19 @@ class StoredFlow(Startable):
         steps: list[dict[str, Any]] = (self.row.draft or {}).get("steps", [])
         return steps
 
+    def _read_again(self) -> None:
+        """Read the row as it is now; raises `UnknownFlow` where it was deleted."""
+        try:
+            self.row.refresh_from_db()
+        except FlowDefinition.DoesNotExist as error:
+            raise self._gone() from error
+
+    def _gone(self) -> UnknownFlow:
+        return UnknownFlow(f"The flow {self.slug!r} was deleted; create or import it again.")
+
     def current_spec(self) -> spec.FlowSpec:
-        """Return the draft compiled; raises `DefinitionError` with all problems at once."""
-        self.row.refresh_from_db()
+        """Return the draft compiled; raises `DefinitionError` with all problems at once, and `UnknownFlow`."""
+        self._read_again()
         return compile_draft(self.row)
 
     def to_dict(self) -> dict[str, Any]:
@@ -69,8 +79,8 @@ class StoredFlow(Startable):
         return self.current_spec().to_dict()
 
     def to_document(self, format: str = "yaml") -> str:
-        """Return the draft as a document, in "yaml" or "json"."""
-        self.row.refresh_from_db()
+        """Return the draft as a document, in "yaml" or "json"; raises `UnknownFlow` where it was deleted."""
+        self._read_again()
         return documents.write(draft_of(self.row), format)
 
     def to_mermaid(self) -> str:
@@ -126,7 +136,7 @@ class FlowBuilder:
 
         depends_on: steps added before. handler: the registered function's name, by default the step's.
         Further options as for `Flow.step`; `next` may name steps that come later.
-        Raises `DefinitionError` naming what is wrong with this step.
+        Raises `DefinitionError` naming what is wrong with this step, and `UnknownFlow` where the flow was deleted.
         """
         return cls._add(flow, name, spec.SINGLE, depends_on, {**options})
 
@@ -163,8 +173,9 @@ class FlowBuilder:
 
     @classmethod
     def delete_flow(cls, flow: AnyFlow) -> None:
-        """Delete a stored flow and its versions; raises `NotSupported` while it has runs."""
+        """Delete a stored flow and its versions; raises `NotSupported` while it has runs, and `UnknownFlow`."""
         stored = cls._stored(flow)
+        stored._read_again()  # noqa: SLF001  of this module
         count = Run.objects.using(conf.DATABASE).filter(flow_id=stored.row.pk).count()
         if count:
             raise NotSupported(
@@ -255,7 +266,9 @@ class FlowBuilder:
             options["next"] = as_list(options["next"])
         with db.atomic():
             rows = FlowDefinition.objects.using(conf.DATABASE).select_for_update(no_key=True)
-            row = rows.get(pk=stored.row.pk)
+            row = rows.filter(pk=stored.row.pk).first()
+            if row is None:
+                raise stored._gone()  # noqa: SLF001  of this module
             _check_new_step(row, name, explicit, options)
             step = {"name": name, "kind": kind, "depends_on": explicit} | drafts.stored_options(options)
             _check_storable(stored.slug, name, step)
@@ -285,7 +298,7 @@ def execute_dynamic(
     stored = FlowBuilder._stored(flow)  # noqa: SLF001  of this module
     if workers and timeout is not None:
         raise NotSupported("timeout= is of a run that is executed here; a run of workers ends by its max_duration.")
-    stored.row.refresh_from_db()
+    stored._read_again()  # noqa: SLF001  of this module
     functions = arguments.by_name(step_functions, "step_functions")
     unknown = sorted(set(functions) - {step["name"] for step in stored.steps})
     if unknown:

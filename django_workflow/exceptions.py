@@ -96,7 +96,7 @@ class AlreadySettled(WorkflowError):
 
 
 class RunBusy(WorkflowError):
-    """Another transaction holds the run; nothing was changed."""
+    """Another transaction holds the run, the flow or the queue; nothing was changed, or the message says what was."""
 
 
 class RunFailed(WorkflowError):
@@ -108,7 +108,7 @@ class RunFailed(WorkflowError):
 
 
 class WaitTimeout(WorkflowError):
-    """The run did not settle in time; it goes on."""
+    """The run did not settle in time; the message says whether it goes on, is paused, or was not begun."""
 
 
 class NotSupported(WorkflowError):

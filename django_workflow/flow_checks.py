@@ -18,9 +18,10 @@ from django.utils.module_loading import import_string
 
 from django_workflow import db
 from django_workflow.conf import SETTING, conf
+from django_workflow.definition.expressions import references
 from django_workflow.definition.problems import problems_of
 from django_workflow.definition.registry import registry
-from django_workflow.definition.spec import FlowSpec, StepSpec
+from django_workflow.definition.spec import NATIVE, FlowSpec, StepSpec
 from django_workflow.definition.validation import joins, validate
 from django_workflow.engine.stored import versions
 from django_workflow.spelling import guess_or_list
@@ -35,6 +36,16 @@ INCOMPLETE_JOIN = (
     "If this step undoes something, let it wait for nothing: take those steps out of its parameters and depends_on, "
     "and read their outputs by ctx.output(). If only one of those steps leads to it in each run, give it join=1. "
     "See 'Undo what was done' in the how-to guides."
+)
+POSSIBLY_INCOMPLETE = (
+    "If the run is to fail on that way, let the last step of that way lead to the command 'fail': then this warning is "
+    "gone. If it is to go on there, give this step join=1 where only one of those steps leads to it in each run, or "
+    "let it wait for fewer of them and read the outputs of the others by ctx.output(). "
+    "See 'Undo what was done' in the how-to guides."
+)
+FIRST_AND_READS = (
+    "Let that step, or one after it, lead to this one: as a parameter or in depends_on, or, if this step undoes "
+    "something, by next=[To(..., on='failed')] of the step that fails. See 'Undo what was done' in the how-to guides."
 )
 
 
@@ -59,8 +70,35 @@ def check_joins(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
             if item.is_certain:
                 found.append(_error("E023", text, INCOMPLETE_JOIN, place))
             else:
-                found.append(Warning(f"{text}.", hint=INCOMPLETE_JOIN, obj=place, id="django_workflow.W003"))
+                found.append(Warning(f"{text}.", hint=POSSIBLY_INCOMPLETE, obj=place, id="django_workflow.W003"))
     return found
+
+
+@register()
+def check_first_steps(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Warn of steps that begin each run and read what another step gives: a way that leads to them was forgotten."""
+    found: list[CheckMessage] = []
+    for spec, step in _steps():
+        # one that waits first may well look at what came meanwhile
+        if spec.language != NATIVE or spec.predecessors[step.name] or step.delay or step.name not in spec.entry:
+            continue
+        others = sorted(_outputs_of_others(step))
+        if others:
+            told = (
+                f"step {step.name!r}: nothing leads to it, so it runs when each run begins, but it reads the output of "
+                f"{others[0]!r}, which is not there then"
+            )
+            place = _place(spec.slug, told)
+            text = f"Flow {spec.slug!r}: {told}."
+            found.append(Warning(text, hint=FIRST_AND_READS, obj=place, id="django_workflow.W004"))
+    return found
+
+
+def _outputs_of_others(step: StepSpec) -> set[str]:
+    """Return the other steps whose outputs a step's own arguments and condition read by name."""
+    texts = [value for value in step.arguments.values() if isinstance(value, str)]
+    texts += [step.when.expression] if step.when is not None and step.when.expression is not None else []
+    return set().union(*(references.outputs_read(text) for text in texts)) - {step.name}
 
 
 @register(Tags.database)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -12,7 +13,7 @@ from django.core.management.base import BaseCommand, SystemCheckError
 from django_workflow import DefinitionError, Flow, To, When, handler
 from django_workflow.definition.registry import registry
 from django_workflow.engine.stored import versions
-from django_workflow.flow_checks import check_executors, check_flows, check_joins
+from django_workflow.flow_checks import check_executors, check_first_steps, check_flows, check_joins
 from django_workflow.models import FlowDefinition
 
 
@@ -172,7 +173,31 @@ def test_a_join_that_some_way_leaves_incomplete_is_a_warning(flow):
     flow.step(name="charge", next=[To("tell", on="failed")])(lambda input: None)
     flow.step(name="tell")(lambda input: None)
     flow.step(name="ship")(lambda pack, charge: None)
-    assert [item.id for item in check_joins()] == ["django_workflow.W003"]
+    (warning,) = check_joins()
+    assert warning.id == "django_workflow.W003"
+    assert "lead to the command 'fail'" in warning.hint
+
+
+@pytest.mark.parametrize("options", [{"arguments": {"held": "outputs.reserve.item"}}, {"when": "'reserve' in outputs"}])
+def test_a_first_step_that_reads_what_another_gives_is_a_warning(flow, options):
+    flow.step(name="reserve")(lambda input: None)
+    flow.step(name="charge")(lambda reserve: None)
+    flow.step(name="restock", **options)((lambda held: None) if "arguments" in options else (lambda: None))
+    line = inspect.currentframe().f_lineno - 1
+    (warning,) = check_first_steps()
+    assert (warning.id, str(warning.obj)) == ("django_workflow.W004", f"tests.test_flow_checks, line {line}")
+    assert warning.msg == (
+        f"Flow {flow.slug!r}: step 'restock': nothing leads to it, so it runs when each run begins, but it reads the "
+        "output of 'reserve', which is not there then."
+    )
+
+
+def test_a_step_that_something_leads_to_or_that_waits_may_read_what_it_likes(flow):
+    flow.step(name="reserve", next=[To("restock", on="failed")])(lambda input: None)
+    flow.step(name="restock", arguments={"held": "outputs.reserve"})(lambda held: None)
+    flow.step(name="look", delay=timedelta(hours=1), arguments={"held": "outputs.reserve"})(lambda held: None)
+    flow.step(name="alone", arguments={"given": "input.given", "own": "outputs.alone"})(lambda given, own: None)
+    assert check_first_steps() == []
 
 
 def test_an_executor_that_there_is_not_is_an_error_that_tells_what_was_meant(flow, make_flow, settings):

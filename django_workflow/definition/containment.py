@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 #: What surrounds each call of such code; the app keeps the engine's transaction from it.
 surroundings: list[Callable[[], AbstractContextManager[None]]] = []
@@ -28,6 +29,17 @@ def leave_to_operator(error: BaseException) -> None:
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     ):
         raise error
+
+
+def log_anyway(log: Callable[..., None], message: str, *args: object, **options: Any) -> None:
+    """Log a last word: what a logging handler raises must not keep the caller from what it does next.
+
+    log: a method of a logger.
+    """
+    try:
+        log(message, *args, stacklevel=2, **options)
+    except BaseException as error:
+        leave_to_operator(error)
 
 
 def text_of(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -65,8 +66,9 @@ class FlowDeclaration:
     name: text is an expression over `input`, `vars` and, for the output, `outputs`; anything else the value itself.
     input_schema: a JSON Schema that inputs have to fit; without one a run takes any JSON value.
     retry, timeout, queue, executor: defaults of its steps.
-    on_failure: a function, or several, called with `sender`, the flow, and `run` after a run of it ended failed or
-    timed out, as a receiver of `run_failed` is; at most once. It may be a coroutine. The database knows nothing of it.
+    on_failure: a function, or several, called by name with `sender`, the flow, `run` and `signal` after a run of it
+    ended failed or timed out, as a receiver of `run_failed` is; at most once. It may be a coroutine. The database knows
+    nothing of it.
     """
 
     def __init__(
@@ -220,12 +222,35 @@ def functions(given: OnFailure) -> tuple[tuple[Callable[..., Any], ...], list[Pr
         for item in several
         if not callable(item)
     ]
+    wrong += [
+        Problem(
+            "bad_value",
+            ("on_failure",),
+            f"on_failure= calls {getattr(item, '__name__', repr(item))} with sender=, run= and signal=, which it does "
+            "not take; begin it as 'def tell(sender, run, **kwargs)'",
+        )
+        for item in several
+        if callable(item) and not _takes_what_receivers_get(item)
+    ]
     return tuple(item for item in several if callable(item)), wrong
 
 
 def atomic_coroutine(step: str) -> Problem:
     """Return what is wrong with an atomic step whose handler is a coroutine."""
     return Problem("conflict", ("steps", step, "atomic"), "atomic needs a plain function, not a coroutine")
+
+
+def _takes_what_receivers_get(function: Callable[..., Any]) -> bool:
+    """Say whether a function can be called as a receiver of `run_failed` is; what has no signature is believed."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return True
+    try:
+        signature.bind(sender=None, run=None, signal=None)
+    except TypeError:
+        return False
+    return True
 
 
 def exact(name: Any) -> Any:

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from django_workflow import db
 from django_workflow.exceptions import NotSupported, RunNotFound, WaitTimeout
-from django_workflow.statuses import RUN_TERMINAL
+from django_workflow.read.durations import RUN_BEGUN
+from django_workflow.statuses import PAUSED, RUN_TERMINAL, SCHEDULED
 
 READ_STATUS = "SELECT status FROM django_workflow_run WHERE id = %s"
 #: Seconds after which a waiter looks by itself.
@@ -32,8 +33,29 @@ def until_settled(run_id: UUID, timeout: float | None) -> str:
                 return status
             remaining = POLL if deadline is None else min(POLL, deadline - time.monotonic())
             if remaining <= 0:
-                raise WaitTimeout(f"Run {run_id} is {status} after {timeout:g} s; it goes on.", run_id=run_id)
+                told = f"Run {run_id} is {status} after {timeout:g} s; {prospect_of(run_id, status)}."
+                raise WaitTimeout(told, run_id=run_id)
             listener.wait_for(str(run_id), remaining)
+
+
+READ_PROSPECT = f"""
+    SELECT f.paused_at IS NOT NULL, {RUN_BEGUN.format(run="r")} IS NOT NULL
+    FROM django_workflow_run r JOIN django_workflow_flowdefinition f ON f.id = r.flow_id WHERE r.id = %s::uuid
+"""  # noqa: S608  a constant
+
+
+def prospect_of(run_id: UUID, status: str) -> str:
+    """Say whether a run that has not settled goes on by itself, as the end of a sentence."""
+    for is_flow_paused, is_begun in db.rows(READ_PROSPECT, [run_id]):
+        if is_flow_paused:
+            return "it goes on once its flow is resumed"
+        if status == PAUSED:
+            return "it goes on once it is resumed"
+        if status == SCHEDULED:
+            return "it has not started yet"
+        if not is_begun:
+            return "no worker has begun it"
+    return "it goes on"
 
 
 # every change of a run makes a new version of its row, or records an event

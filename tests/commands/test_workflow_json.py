@@ -43,7 +43,7 @@ def test_keys_are_those_of_the_reference(flow):
     }
     keys = documented()
     assert {kind: set(document) for kind, document in found.items()} == {kind: keys[kind] for kind in found}
-    assert set(shown) - keys["run"] == {"retries", "waits", "steps", "failures", "events"}
+    assert set(shown) - keys["run"] == {"retries", "waits", "why", "steps", "failures", "events"}
 
 
 def test_a_skip_has_its_reason_and_the_words_of_its_handler_apart(flow):

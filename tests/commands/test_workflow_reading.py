@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError
 from django.db import connection
 
-from django_workflow import Fail, Retry, RetryAfter, When, testing
+from django_workflow import Fail, Retry, RetryAfter, When, pause_flow, pause_queue, testing
 from django_workflow.engine.stored import versions
 from django_workflow.ids import uuid7
 from django_workflow.models import Event, Queue, Run, Worker
@@ -105,6 +105,41 @@ def test_show_tells_how_a_run_stands(flow):
     assert (failure["step"], failure["index"], failure["message"]) == ("measure", 1, "too heavy")
     assert data["events"][0]["type"] == "run.started"
     assert "output" not in data
+
+
+def waits(handle):
+    """What `show` says on standard output that a run waits for."""
+    lines = [line.split(None, 1) for line in workflow("show", handle.id).out.splitlines()]
+    return [words[1] for words in lines if words[:1] == ["Waits"]]
+
+
+def test_show_tells_that_no_worker_serves_the_queue(flow, unique):
+    name = unique("served_by_nobody")
+    flow.step(name="only", queue=name)(lambda: 1)
+    handle = flow.start()
+    assert waits(handle) == [f"No worker serves queue {name}: manage.py run_workflow_worker --queues {name}"]
+    assert workflow("show", handle.id).err == ""
+
+
+def test_show_tells_who_holds_a_run(flow, unique):
+    name = unique("held")
+    flow.step(name="only", queue=name)(lambda: 1)
+    handle = flow.start()
+    Worker.objects.create(hostname="web1", pid=1, queues=[name], concurrency=1, lease_seconds=60)
+    assert waits(handle) == [f"Step only: queued on {name} for the next free worker."]
+    pause_queue(name, reason="the bank is down", by="ada")
+    (told,) = waits(handle)
+    assert told.startswith(f"Step only: held because queue {name} is paused by ada since ")
+    assert told.endswith(": the bank is down.")
+    assert workflow("show", handle.id, "--json").json["why"] == told
+    pause_flow(flow.slug, reason="prices are wrong", by="bob")
+    (told,) = waits(handle)
+    assert f"flow {flow.slug} is paused by bob since " in told
+    handle.pause(by="eve")
+    assert handle.status == "paused"
+    assert len(waits(handle)) == 1
+    handle.cancel()
+    assert waits(handle) == []
 
 
 def test_show_tells_the_passes_of_a_loop_in_one_line(make_flow):

@@ -150,7 +150,7 @@ def test_wait_that_is_too_short_is_told_by_its_code(simple):
     answer = workflow("start", simple.slug, "--wait", "0.05", "--json")
     assert answer.code == 3
     assert answer.json["status"] == "running"
-    assert "is still running; it goes on" in workflow("start", simple.slug, "--wait", "0.05").out
+    assert "is still running; no worker has begun it." in workflow("start", simple.slug, "--wait", "0.05").out
 
 
 def test_interrupted_wait_leaves_the_run_and_says_how_to_stop_it(simple, monkeypatch):

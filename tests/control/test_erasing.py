@@ -9,11 +9,26 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 from django.urls import reverse
 
-from django_workflow import FlowBuilder, NotSupported, Retry, RunNotFound, Skip, To, aerase, erase, handler, testing
+from django_workflow import (
+    FlowBuilder,
+    NotSupported,
+    Retry,
+    RunBusy,
+    RunNotFound,
+    Skip,
+    To,
+    aerase,
+    erase,
+    handler,
+    testing,
+)
 from django_workflow.definition.registry import registry
+from django_workflow.engine.removal import erasing
 from django_workflow.engine.removal.unused import remove_gone
+from django_workflow.engine.verbs import cancel
 from django_workflow.models import Erasure, Event, FlowDefinition, FlowVersion, Queue, Run, StepRun, Task, Worker
 from tests.commands.shell import workflow
+from tests.races.sessions import sessions
 
 pytestmark = pytest.mark.django_db
 
@@ -107,6 +122,32 @@ def test_a_run_that_has_not_settled_is_not_erased(telling):
     with pytest.raises(RunNotFound):
         erase("00000000-0000-7000-8000-000000000000")
     assert Erasure.objects.count() == 0
+
+
+def test_a_run_of_a_later_batch_that_has_not_settled_keeps_all_from_being_erased(telling, monkeypatch):
+    monkeypatch.setattr(erasing, "BATCH", 1)
+    ended, running = settled(telling), telling.start({"items": []})
+    with pytest.raises(NotSupported, match=f"Run {running.id} is running"):
+        erasing.erase([ended.id, running.id])
+    assert (Run.objects.count(), Erasure.objects.count()) == (2, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_of_a_later_batch_that_is_held_is_told_with_what_was_erased(flow, workflow_queues, monkeypatch):
+    monkeypatch.setattr(erasing, "BATCH", 2)
+    monkeypatch.setattr(cancel, "WAIT_MS", 50)
+    flow.step(name="only")(lambda: 1)
+    ids = sorted(flow.start().cancel().id for _ in range(3))
+    with sessions() as make:
+        other = make()
+        other.begin()
+        other.do(cancel.lock_patiently, [ids[-1]])
+        with pytest.raises(RunBusy, match=r"2 of 3 runs were erased before; erase the others when it has ended"):
+            erasing.erase(ids)
+        with pytest.raises(RunBusy, match="Nothing was changed"):
+            erasing.erase(ids[-1:])
+        other.rollback()
+    assert (Run.objects.count(), Erasure.objects.count()) == (1, 2)
 
 
 @pytest.mark.parametrize("model", [Run, StepRun, Task])

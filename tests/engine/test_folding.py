@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from math import inf
 
 import pytest
 
+from django_workflow.engine.reporting import folding as module
 from django_workflow.engine.reporting.folding import Folding
 
 
@@ -85,3 +87,38 @@ def test_it_is_due_with_the_first_interval_that_ends(folding, clock):
     clock.now += 60
     folding.tell_due()
     assert folding.due_at == inf
+
+
+def test_each_time_another_kind_costs_no_more_than_the_first(folding):
+    began = time.process_time()
+    assert all(folding.admit(number, print) for number in range(20_000))
+    assert time.process_time() - began < 2  # 20 s where each looks at all that are there
+
+
+def test_what_is_counted_of_the_oldest_kind_is_told_before_it_makes_room(folding, clock, monkeypatch):
+    monkeypatch.setattr(module, "MOST", 2)
+    told = []
+    for kind in ("oldest", "oldest", "second"):
+        folding.admit(kind, told.append)
+        clock.now += 1
+    assert folding.admit("third", told.append)
+    assert told == [1]
+    assert len(folding._folds) == 2
+    assert folding.due_at == clock.now - 1 + 60
+    assert not folding.admit("second", told.append)
+    assert folding.admit("oldest", told.append)
+
+
+def test_a_kind_that_goes_on_is_due_after_those_that_came_meanwhile(folding, clock):
+    told = []
+    for _ in range(2):
+        folding.admit("on", told.append)
+    clock.now += 30
+    folding.admit("meanwhile", told.append)
+    clock.now += 30
+    folding.tell_due()
+    assert told == [1]
+    assert folding.due_at == clock.now + 30
+    clock.now += 30
+    assert folding.admit("meanwhile", told.append)
+    assert not folding.admit("on", told.append)

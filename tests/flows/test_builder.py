@@ -218,6 +218,27 @@ def test_flow_declared_in_code_is_no_stored_flow(flow, db):
         FlowBuilder.get_flow(flow.slug)
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda flow: FlowBuilder.add_step(flow, "more"),
+        FlowBuilder.publish,
+        FlowBuilder.delete_flow,
+        FlowBuilder.retire_flow,
+        lambda flow: flow.start(1),
+        lambda flow: flow.execute(1),
+        lambda flow: flow.to_document(),
+        lambda flow: flow.to_dict(),
+        lambda flow: execute_dynamic(flow, 1, FUNCTIONS),
+    ],
+)
+@pytest.mark.parametrize("is_elsewhere", [False, True], ids=["here", "elsewhere"])
+def test_a_flow_that_was_deleted_is_unknown(stored, slug, use, is_elsewhere):
+    FlowBuilder.delete_flow(slug if is_elsewhere else stored)
+    with pytest.raises(UnknownFlow, match=slug):
+        use(stored)
+
+
 def test_flow_without_runs_can_be_deleted_with_its_versions(stored, registered, slug):
     FlowDefinition.objects.filter(slug=slug).update(draft=with_handlers(stored, registered))
     FlowBuilder.publish(slug)

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
 from datetime import timedelta
 
 import pytest
-from django.db import connection, transaction
+from django.contrib.auth.models import Group
+from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from django_workflow import DefinitionError, Fail, Flow, Retry, Skip, To, run_ended, run_failed, skip_step, testing
+from django_workflow import (
+    DefinitionError,
+    Fail,
+    Flow,
+    Retry,
+    Skip,
+    To,
+    When,
+    run_ended,
+    run_failed,
+    skip_step,
+    testing,
+)
 from django_workflow.definition.registry import registry
 from django_workflow.engine.reporting.failure_log import StoredFailure
 from django_workflow.models import Run
@@ -110,6 +125,29 @@ def test_a_logging_handler_that_breaks_changes_nothing(flow, run):
         logging.getLogger("django_workflow.failures").removeHandler(breaks)
 
 
+@pytest.mark.parametrize("where", ["django_workflow.failures", "django_workflow"])
+def test_a_logging_handler_that_breaks_keeps_nobody_from_hearing(make_flow, run, heard, where):
+    class Breaks(logging.Handler):
+        def emit(self, record):
+            raise RuntimeError("handler")
+
+    def breaks_too(**kwargs):
+        calls.append("breaks too")
+        raise ValueError
+
+    calls = []
+    flow = make_flow(on_failure=[breaks_too, lambda **kwargs: calls.append("on_failure")])
+    flow.step(name="fails", retry=ONCE)(lambda: 1 / 0)
+    breaks = Breaks(level=logging.ERROR)
+    logging.getLogger(where).addHandler(breaks)
+    try:
+        assert run(flow).status == "failed"
+    finally:
+        logging.getLogger(where).removeHandler(breaks)
+    assert calls == ["breaks too", "on_failure"]
+    assert [name for name, _, _ in heard] == ["run_failed", "run_ended"]
+
+
 def test_execute_without_the_code_of_a_step_names_the_remedy(flow, db):
     flow.step(name="charge")(lambda: 1)
     flow.to_dict()
@@ -121,13 +159,31 @@ def test_execute_without_the_code_of_a_step_names_the_remedy(flow, db):
     assert "add name='charge' to the step that was renamed" in error["message"]
 
 
-def test_a_failure_that_is_handled_is_an_error_while_the_run_goes_on(flow, run, told):
-    flow.step(name="fails", retry=ONCE, next=[To("mend", on="failed")])(lambda: 1 / 0)
+@pytest.mark.parametrize("options", [{"next": [To("mend", on="failed")]}, {"on_exhausted": "skip"}])
+def test_a_failure_that_the_flow_handles_is_a_warning(flow, run, told, options):
+    flow.step(name="fails", retry=ONCE, **options)(lambda: 1 / 0)
     flow.step(name="mend")(lambda: "mended")
     result = run(flow)
     assert result.status == "succeeded"
     (record,) = told()
-    assert record.getMessage().endswith(f"(attempt 1 of 1; run {result.run_id}): ZeroDivisionError")
+    assert record.levelname == "WARNING"
+    assert record.getMessage().endswith(f"(attempt 1 of 1; handled in run {result.run_id}): ZeroDivisionError")
+    assert record.exc_info[0] is ZeroDivisionError
+
+
+def test_a_failure_whose_handler_does_not_apply_is_an_error(flow, run, told):
+    flow.step(name="fails", retry=ONCE, next=[When("input > 2", "mend", on="failed")])(lambda: 1 / 0)
+    flow.step(name="mend")(lambda: "mended")
+    assert run(flow, 1).status == "failed"
+    (record,) = told()
+    assert record.levelname == "ERROR"
+
+
+def test_items_that_a_map_tolerates_are_warnings(flow, run, told):
+    flow.map(name="each", count=3, retry=ONCE, tolerate=1)(lambda index: 1 / index)
+    assert run(flow).status == "succeeded"
+    (record,) = told()
+    assert record.levelname == "WARNING"
 
 
 def test_what_is_not_tried_again_says_so(flow, run, told):
@@ -203,7 +259,7 @@ def test_a_run_past_its_deadline_has_a_record(make_flow, told, db):
     testing.advance(timedelta(hours=2))
     (record,) = told()
     why = "the run took longer than its max_duration"
-    assert (record.levelname, record.getMessage()) == ("ERROR", f"run {handle.id} timed out at {flow.slug}: {why}")
+    assert (record.levelname, record.getMessage()) == ("ERROR", f"run {handle.id} of flow {flow.slug} timed out: {why}")
 
 
 def test_runs_that_succeed_skip_or_are_cancelled_tell_nothing(flow, run, told):
@@ -243,7 +299,8 @@ def test_failed_items_of_a_map_are_told_and_the_run_not_again(flow, run, told):
     flow.map(name="each", count=3, retry=ONCE, tolerate=1)(lambda index: 1 / (index - 1) and 1 / index)
     result = run(flow)
     assert result.status == "failed"
-    assert len(told(logging.ERROR)) == 2
+    # the first one could still be tolerated
+    assert [record.levelname for record in told()] == ["WARNING", "ERROR"]
 
 
 # signals
@@ -368,10 +425,73 @@ def test_on_failure_may_be_several_functions_and_coroutines(make_flow, run):
     assert calls == ["breaks", ("tells", True, "ZeroDivisionError")]
 
 
+def test_whatever_a_receiver_returns_is_awaited(make_flow, run):
+    calls = []
+
+    async def tell(what, **kwargs):
+        await asyncio.sleep(0)
+        calls.append(what)
+
+    class Tells:
+        async def __call__(self, **kwargs):
+            await tell("object")
+
+    def receiver(sender, **kwargs):
+        return tell("signal")
+
+    flow = make_flow(on_failure=[Tells(), functools.partial(tell, "partial"), lambda **kwargs: tell("wrapped")])
+    flow.step(name="fails", retry=ONCE)(lambda: 1 / 0)
+    run_failed.connect(receiver, sender=flow)
+    assert run(flow).status == "failed"
+    assert calls == ["signal", "object", "partial", "wrapped"]
+
+
+@pytest.mark.parametrize("is_caught", [False, True])
+def test_a_statement_of_a_receiver_that_fails_breaks_no_transaction_of_a_test(make_flow, run, is_caught):
+    calls = []
+
+    def stores(run, **kwargs):
+        Group.objects.create(name=f"stays {run.pk}")
+        calls.append("stores")
+        raise ValueError
+
+    def breaks(**kwargs):
+        with contextlib.suppress(IntegrityError) if is_caught else contextlib.nullcontext():
+            for _ in range(2):
+                Group.objects.create(name="twice")
+
+    def receiver(sender, run, **kwargs):
+        calls.append(run.flow.slug)
+        breaks()
+
+    flow = make_flow(on_failure=[stores, breaks, lambda run, **kwargs: calls.append(Run.objects.get(pk=run.pk).status)])
+    flow.step(name="fails", retry=ONCE)(lambda: 1 / 0)
+    run_ended.connect(receiver, sender=flow)
+    result = run(flow)
+    assert calls == ["stores", "failed", flow.slug]
+    assert [group.name for group in Group.objects.all()] == [f"stays {result.run_id}"]
+
+
 def test_on_failure_is_no_part_of_a_version(make_flow, db):
-    flow = make_flow(on_failure=print)
+    flow = make_flow(on_failure=lambda **told: None)
     flow.step(name="good")(lambda: 1)
     assert "on_failure" not in str(flow.to_dict())
+
+
+def _takes_the_run_alone(run):
+    pass
+
+
+def _wants_more(sender, run, channel, **kwargs):
+    pass
+
+
+@pytest.mark.parametrize("wrong", [_takes_the_run_alone, _wants_more, [_ignore, lambda: None]])
+def test_on_failure_that_cannot_be_called_with_its_arguments_is_a_problem_of_the_definition(make_flow, wrong):
+    flow = make_flow(on_failure=wrong)
+    flow.step(name="good")(lambda: 1)
+    with pytest.raises(DefinitionError, match=r"with sender=, run= and signal=, which it does not take; begin it as"):
+        flow.to_dict()
 
 
 @pytest.mark.parametrize("wrong", [3, "tell_slack", ["tell_slack"]])

@@ -12,7 +12,18 @@ from asgiref.sync import async_to_sync
 from django.db import transaction
 
 import django_workflow
-from django_workflow import AlreadySettled, RetryAfter, RunHandle, RunNotFound, WaitTimeout, cancel, db, testing, wait
+from django_workflow import (
+    AlreadySettled,
+    RetryAfter,
+    RunHandle,
+    RunNotFound,
+    WaitTimeout,
+    cancel,
+    db,
+    pause_flow,
+    testing,
+    wait,
+)
 from django_workflow.engine.settling.settle import settle
 from django_workflow.engine.tasks import claim
 from django_workflow.models import Attempt, Event, StepRun, Task
@@ -77,10 +88,30 @@ def test_wait_returns_the_result_of_a_settled_run_at_once(simple, db):
 @pytest.mark.parametrize("timeout", [0.05, timedelta(milliseconds=50)])
 def test_wait_past_its_timeout_raises_and_the_run_goes_on(simple, workflow_queues, timeout):
     handle = simple.start()
-    with pytest.raises(WaitTimeout, match=r"is running after 0\.05 s; it goes on") as caught:
+    with pytest.raises(WaitTimeout, match=r"is running after 0\.05 s; no worker has begun it\.") as caught:
         handle.wait(timeout)
     assert caught.value.run_id == handle.id
     assert handle.status == "running"
+
+
+def test_wait_past_its_timeout_says_whether_the_run_goes_on(flow, workflow_queues):
+    flow.step(name="first")(lambda: "done")
+    flow.step(name="later", depends_on=["first"])(lambda: RetryAfter(timedelta(hours=1)))
+    handle, due = flow.start(), flow.start(delay=timedelta(hours=1))
+    testing.run_until_idle()
+
+    def told(handle):
+        with pytest.raises(WaitTimeout) as caught:
+            handle.wait(0)
+        return str(caught.value).partition("; ")[2]
+
+    assert told(handle) == "it goes on."
+    assert told(due) == "it has not started yet."
+    handle.pause()
+    assert told(handle) == "it goes on once it is resumed."
+    handle.resume()
+    pause_flow(flow.slug)
+    assert told(handle) == "it goes on once its flow is resumed."
 
 
 def test_notification_wakes_a_waiter(simple, workflow_queues, monkeypatch):

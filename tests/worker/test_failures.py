@@ -7,12 +7,13 @@ import threading
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import Group
 from django.core import mail
 from django.core.cache import cache
 from django.core.mail import mail_admins
 from django.db import transaction
 
-from django_workflow import Retry, run_ended, run_failed
+from django_workflow import Retry, db, run_ended, run_failed
 from django_workflow.engine.reporting import failure_log
 from django_workflow.engine.reporting.failure_log import StoredFailure
 from django_workflow.models import Run
@@ -98,6 +99,41 @@ def test_receivers_see_what_was_committed_and_may_use_the_database(flow, drain, 
     assert seen == [("succeeded", "django_workflow-announcer")]
 
 
+def cut_session():
+    """End this thread's session, as a failover does."""
+    pid = db.rows("SELECT pg_backend_pid()")[0][0]
+    db.on_own_connection(lambda: db.rows("SELECT pg_terminate_backend(%s::int, 5000)", [pid]))
+
+
+def open_block():
+    transaction.atomic().__enter__()
+    db.rows("SELECT 1")
+
+
+def commit_by_hand():
+    transaction.set_autocommit(False)
+    db.rows("SELECT 1")
+
+
+@pytest.mark.parametrize("trouble", [cut_session, open_block, commit_by_hand])
+@pytest.mark.parametrize("by", ["signal", "on_failure"])
+def test_a_receiver_that_leaves_its_connection_broken_silences_no_other(make_flow, drain, connected, trouble, by):
+    def breaks(sender, run, **kwargs):
+        trouble()
+
+    def notes(sender, run, **kwargs):
+        Group.objects.create(name=str(run.pk))
+
+    flow = make_flow(on_failure=[] if by == "signal" else [breaks, notes])
+    flow.step(name="fails", retry=ONCE)(lambda: 1 / 0)
+    if by == "signal":
+        connected(run_failed, breaks)
+        connected(run_failed, notes)
+    runs = flow.start_many(range(5))
+    drain()
+    assert set(Group.objects.values_list("name", flat=True)) == {str(handle.id) for handle in runs}
+
+
 def test_a_receiver_that_hangs_keeps_no_task_waiting(flow, work, connected):
     hangs, may_go = threading.Event(), threading.Event()
 
@@ -137,7 +173,7 @@ def test_a_run_that_the_keeper_ends_is_told_and_announced(make_flow, work, recor
     eventually(lambda: announced, "the signal")
     assert announced == [(flow, "timed_out")]
     (record,) = records()
-    assert record.getMessage().startswith(f"run {handle.id} timed out at {flow.slug}: the run took longer")
+    assert record.getMessage().startswith(f"run {handle.id} of flow {flow.slug} timed out: the run took longer")
 
 
 def test_an_atomic_steps_failure_is_told_once(flow, drain, records):

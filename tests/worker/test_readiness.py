@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 import pytest
+from django.contrib.auth.models import Group
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 
 from django_workflow import Flow
 from django_workflow.definition.registry import registry
 from django_workflow.engine.stored import versions
+from django_workflow.models import Worker
 from django_workflow.read import rights
 from django_workflow.worker import readiness, registration
 
@@ -189,3 +192,25 @@ def test_a_session_that_is_cut_while_a_worker_registers_is_told(transactional_db
     with pytest.raises(CommandError, match="The connection to the database ended while the worker started"):
         call_command("run_workflow_worker", drain=True, quiet=True)
     connection.close()  # it is dead
+
+
+@pytest.mark.parametrize("by_hand", [False, True], ids=["atomic", "by hand"])
+def test_the_command_refuses_to_discard_its_callers_transaction(transactional_db, by_hand):
+    if by_hand:
+        transaction.set_autocommit(False)
+    try:
+        with contextlib.nullcontext() if by_hand else transaction.atomic():
+            Group.objects.create(name="before")
+            with pytest.raises(CommandError, match=r"in a transaction.*in tests use django_workflow\.testing"):
+                call_command("run_workflow_worker", drain=True, quiet=True)
+            Group.objects.create(name="after")
+        transaction.commit() if by_hand else None
+    finally:
+        transaction.set_autocommit(True)
+    assert set(Group.objects.values_list("name", flat=True)) == {"before", "after"}
+    assert not Worker.objects.exists()
+
+
+def test_the_command_refuses_in_the_transaction_of_a_test(db):
+    with pytest.raises(CommandError, match="This connection is in a transaction"):
+        call_command("run_workflow_worker", drain=True, quiet=True)

@@ -27,6 +27,11 @@ def problem(expression: str, *, steps: Collection[str] | None, variables: Collec
     return None
 
 
+def outputs_read(expression: str) -> set[str]:
+    """Return the steps whose outputs a valid expression reads by name."""
+    return {key for name, key in _read(parse(expression)) if name == "outputs"}
+
+
 def _told(name: str, key: str) -> str:
     if name == "status":
         return f"status is never {key!r}"

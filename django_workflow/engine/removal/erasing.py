@@ -12,7 +12,7 @@ from django_workflow import db, text
 from django_workflow.conf import conf
 from django_workflow.engine.removal.retention import DELETE_OF_RUNS
 from django_workflow.engine.stored.locking import lock_patiently
-from django_workflow.exceptions import NotSupported, RunNotFound
+from django_workflow.exceptions import NotSupported, RunBusy, RunNotFound
 from django_workflow.models import Run
 from django_workflow.models.triggers import REPAIR_SETTING, RETENTION_SETTING
 from django_workflow.notifications import notifications
@@ -51,28 +51,30 @@ def erase(
     payloads_only: keep what happened and when, and erase what was said: inputs, outputs, items, variables, messages of
     errors, the data of events, log lines. Such a run cannot be retried.
     reason, by: kept, with the counts, in a row of `Erasure` for each run. dry_run: count the runs and do nothing.
-    Raises `RunNotFound`, and `NotSupported` for a run that has not settled; then none of its batch is erased.
+    Raises `RunNotFound`, and `NotSupported` for a run that has not settled; then none is erased. Raises `RunBusy` where
+    another transaction holds a run for too long, and says how many were erased before.
     """
     reason, by = text.remarks(reason, by)
     family: list[UUID] = [row[0] for row in db.rows(FAMILY, [list(run_ids)])]
     for run_id in run_ids:
         if run_id not in family:
             raise RunNotFound(f"There is no run {run_id}.", run_id=run_id)
+    # of all batches before the first is erased: a run that has settled stays so
+    _check_settled(family)
     result = Erased()
     for start in range(0, len(family), BATCH):
         chunk = family[start : start + BATCH]
         with db.atomic():
-            flows = _lock_settled(chunk)
-            result.runs += len(flows)
-            if dry_run:
-                continue
-            counts = _erase_payloads(chunk) if payloads_only else _delete(chunk)
-            told = [json.dumps(counts[run_id]) for run_id in flows]
-            what = PAYLOADS if payloads_only else RUN
-            db.execute(RECORD, [what, by, reason, list(flows), list(flows.values()), told])
-            db.notify_after_commit(notifications(runs=chunk))
-        for rows in counts.values():
-            result.rows.update(rows)
+            flows = _lock(chunk, result.runs, len(family), dry_run=dry_run)
+            if not dry_run:
+                counts = _erase_payloads(chunk) if payloads_only else _delete(chunk)
+                told = [json.dumps(counts[run_id]) for run_id in flows]
+                what = PAYLOADS if payloads_only else RUN
+                db.execute(RECORD, [what, by, reason, list(flows), list(flows.values()), told])
+                db.notify_after_commit(notifications(runs=chunk))
+                for rows in counts.values():
+                    result.rows.update(rows)
+        result.runs += len(flows)
     return result
 
 
@@ -82,17 +84,35 @@ def labelled(labels: Mapping[str, str]) -> list[UUID]:
     return list(found.order_by("id").values_list("id", flat=True))
 
 
+UNSETTLED = (
+    "SELECT id, status FROM django_workflow_run WHERE id = ANY(%s::uuid[]) AND status <> ALL(%s::text[]) LIMIT 1"
+)
 FLOWS_OF = "SELECT id, flow_id FROM django_workflow_run WHERE id = ANY(%s::uuid[]) ORDER BY id"
 
 
-def _lock_settled(run_ids: Sequence[UUID]) -> dict[UUID, int]:
-    """Lock runs and return the ids of their flows; raises `NotSupported` for one that has not ended."""
-    for run_id, run in lock_patiently(run_ids).items():
-        if run.status not in RUN_TERMINAL:
-            raise NotSupported(
-                f"Run {run_id} is {run.status}; only a settled run can be erased. Cancel it first.",
-                run_id=run_id, status=run.status,
-            )  # fmt: skip
+def _check_settled(run_ids: Sequence[UUID]) -> None:
+    """Raise `NotSupported` where one of the runs has not ended."""
+    for run_id, status in db.rows(UNSETTLED, [list(run_ids), sorted(RUN_TERMINAL)]):
+        raise NotSupported(
+            f"Run {run_id} is {status}; only a settled run can be erased. Cancel it first.",
+            run_id=run_id, status=status,
+        )  # fmt: skip
+
+
+def _lock(run_ids: Sequence[UUID], done: int, total: int, *, dry_run: bool) -> dict[UUID, int]:
+    """Lock the runs of a batch and return the ids of their flows.
+
+    done, total: how many runs were erased before, of how many. Raises `RunBusy`.
+    """
+    try:
+        lock_patiently(run_ids)
+    except RunBusy as error:
+        if dry_run or not done:
+            raise
+        raise RunBusy(
+            f"Another transaction has held a run for too long. {done:,} of {total:,} runs were erased before; erase "
+            "the others when it has ended."
+        ) from error
     return dict(db.rows(FLOWS_OF, [list(run_ids)]))
 
 

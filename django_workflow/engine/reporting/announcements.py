@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
 from asgiref.sync import async_to_sync
+from django.db import transaction
 from django.dispatch import Signal
 
 from django_workflow import db
 from django_workflow.conf import conf
-from django_workflow.definition.containment import leave_to_operator
+from django_workflow.definition.containment import leave_to_operator, log_anyway
 from django_workflow.definition.registry import registry
 from django_workflow.models import Run
 from django_workflow.signals import run_ended, run_failed
@@ -34,6 +35,10 @@ Ended = Mapping[UUID, str]
 sinks: list[Callable[[Ended], None]] = []
 
 
+def _nothing() -> None:
+    pass
+
+
 def is_asked_for(status: str) -> bool:
     """Say whether anybody may want to hear of a run that ended so: nobody reads runs that nobody asks for."""
     return status in BAD or bool(run_ended.receivers)
@@ -45,16 +50,21 @@ def announce(ended: Ended) -> None:
         (sinks[-1] if sinks else tell_of)(ended)
 
 
-def tell_of(ended: Ended) -> None:
-    """Call all who want to hear of these runs; whatever they raise is logged and changes nothing."""
+def tell_of(ended: Ended, *, mend: Callable[[], None] = _nothing) -> None:
+    """Call all who want to hear of these runs; whatever they raise is logged and changes nothing.
+
+    mend: is called before each receiver and at the end, where each is to find connections as new.
+    """
     asked = [run_id for run_id, status in ended.items() if run_ended.receivers or _is_bad_and_asked_for(status)]
+    mend()
     for run in _read(asked):
         flow = registry.find_flow(run.flow.slug)
         if run.status in BAD:
-            _send(run_failed, flow, run)
+            _send(run_failed, flow, run, mend=mend)
             for function in on_failure_of(flow):
-                _call(function, flow, run)
-        _send(run_ended, flow, run)
+                _call(function, "on_failure=", run_failed, flow, run, mend=mend)
+        _send(run_ended, flow, run, mend=mend)
+    mend()
 
 
 def _is_bad_and_asked_for(status: str) -> bool:
@@ -80,17 +90,47 @@ def on_failure_of(flow: Any) -> tuple[Callable[..., Any], ...]:
     return found
 
 
-def _send(signal: Signal, flow: Any, run: Run) -> None:
-    """Send a signal; Django logs what a receiver raises, but for what would end the process."""
-    with _contained("a receiver of a signal", run):
-        signal.send_robust(sender=flow, run=run)
+def _send(signal: Signal, flow: Any, run: Run, *, mend: Callable[[], None]) -> None:
+    """Send a signal to each receiver by itself, so that none leaves the next one a broken connection."""
+    for receivers in signal._live_receivers(flow):  # noqa: SLF001  those that are functions, those that are coroutines
+        for receiver in receivers:
+            _call(receiver, "a receiver of a signal", signal, flow, run, mend=mend)
 
 
-def _call(function: Callable[..., Any], flow: Any, run: Run) -> None:
-    """Call a function as a receiver of the signal; it may be a coroutine."""
-    with _contained("on_failure=", run):
-        call = async_to_sync(function) if inspect.iscoroutinefunction(function) else function
-        call(signal=run_failed, sender=flow, run=run)
+def _call(
+    function: Callable[..., Any], what: str, signal: Signal, flow: Any, run: Run, *, mend: Callable[[], None]
+) -> None:
+    """Call a receiver, and await what it returns if that is awaitable."""
+    with _contained(what, run):
+        mend()
+    with _contained(what, run), _apart_in_a_test():
+        answer = function(signal=signal, sender=flow, run=run)
+        if inspect.isawaitable(answer):
+            async_to_sync(_await)(answer)
+
+
+async def _await(answer: Awaitable[Any]) -> None:
+    await answer
+
+
+@contextmanager
+def _apart_in_a_test() -> Iterator[None]:
+    """In the transaction of a test, let a statement that fails in the block break nothing behind it.
+
+    Elsewhere each statement of a receiver is a transaction of its own, so what succeeds stays.
+    """
+    if not db.in_test_transaction():
+        yield
+        return
+    savepoint = transaction.savepoint(using=conf.DATABASE)
+    try:
+        yield
+    finally:
+        if db.has_failed():
+            transaction.set_rollback(False, using=conf.DATABASE)
+            transaction.savepoint_rollback(savepoint, using=conf.DATABASE)
+        else:
+            transaction.savepoint_commit(savepoint, using=conf.DATABASE)
 
 
 @contextmanager
@@ -101,4 +141,4 @@ def _contained(what: str, run: Run) -> Iterator[None]:
     except BaseException as error:
         leave_to_operator(error)
         fields = {"flow": run.flow.slug, "run_id": str(run.pk)}
-        logger.exception("%s failed for a run of %s", what, run.flow.slug, extra=fields)
+        log_anyway(logger.exception, "%s failed for a run of %s", what, run.flow.slug, extra=fields)

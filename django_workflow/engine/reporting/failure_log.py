@@ -1,4 +1,4 @@
-"""The log of failures: a WARNING for an attempt that is followed by another, an ERROR for what failed for good.
+"""The log of failures: an ERROR for what failed for good, a WARNING where another attempt follows or a flow handles it.
 
 The messages hold no payload: class, place and run. What an error says, and where it was raised, is in `exc_info`, for
 those who collect errors. Where a worker runs failures of one kind that come fast after each other are folded.
@@ -14,13 +14,13 @@ from typing import Any
 from uuid import UUID
 
 from django_workflow import db
-from django_workflow.definition.spec import NATIVE
+from django_workflow.definition.spec import MAP, NATIVE
 from django_workflow.engine.reporting.folding import Folding
 from django_workflow.engine.routing.facts import Error
 from django_workflow.engine.tasks.claimed import log_fields
 from django_workflow.engine.tasks.ending import Ending
 from django_workflow.engine.tasks.outcome import ErrorRecord
-from django_workflow.statuses import FAILED, HELD, RUNNING
+from django_workflow.statuses import FAILED, HELD, RUN_TERMINAL, RUNNING
 from django_workflow.text import in_one_line
 
 logger = logging.getLogger("django_workflow.failures")
@@ -53,10 +53,12 @@ def tell(attempts: Sequence[Ending], runs: Sequence[RunFailure], ended: Mapping[
     ended: runs that ended, with their statuses.
     """
     told: dict[UUID, list[Error]] = defaultdict(list)
+    failing = {run.run_id for run in runs}
     for item in attempts:
         if item.status == FAILED:
-            told[item.outcome.task.run_id].append(item.error)
-            _tell_final(item, ended.get(item.outcome.task.run_id))
+            run_id = item.outcome.task.run_id
+            told[run_id].append(item.error)
+            _tell_final(item, ended.get(run_id), is_handled=run_id not in failing and _is_handled(item))
         else:
             _tell_retry(item)
     for run in runs:
@@ -71,25 +73,44 @@ def _tell_retry(item: Ending) -> None:
     logger.warning("%s %s (%s, %s; run %s): %s", place, *told, extra=_fields(item, error))
 
 
-def _tell_final(item: Ending, run_status: str | None) -> None:
+def _is_handled(item: Ending) -> bool:
+    """Say whether the flow has an answer to a failure by which its run has not begun to fail."""
+    task = item.outcome.task
+    if item.run.failing is not None or item.run.status in RUN_TERMINAL:
+        return False
+    if task.step.kind != MAP:
+        return True
+    # other items of the map may still run, so what the step comes to is not known yet: the definition tells
+    ways = task.spec.outbound[task.step.name]
+    may_fail = bool(task.step.tolerate) or task.step.on_exhausted != "fail"
+    return may_fail or any("failed" in way.on for way in ways)
+
+
+def _tell_final(item: Ending, run_status: str | None, *, is_handled: bool) -> None:
     task, error = item.outcome.task, _error_of(item)
     place = f"{task.spec.slug}.{task.step.name}"
-    run = f"run {task.run_id}" + (f" {run_status.replace('_', ' ')}" if run_status else "")
+    level = logging.WARNING if is_handled else logging.ERROR
+    run = f"run {task.run_id}"
+    if is_handled:
+        run = f"handled in {run}"
+    elif run_status:
+        run += f" {run_status.replace('_', ' ')}"
     error_class = in_one_line(error.error_class)
     fields = _fields(item, error)
     told = (place, _word(item), _number(item), run, error_class)
 
     def tell_others(count: int) -> None:
-        _tell_others(f"{place} {_word(item)} for good: {error_class}", count, fields)
+        _tell_others(f"{place} {_word(item)} for good: {error_class}", count, fields, level)
 
-    if folding.admit((place, item.outcome.kind, error.fingerprint), tell_others):
+    if folding.admit((level, place, item.outcome.kind, error.fingerprint), tell_others):
         exception = error.exception or StoredFailure(error.traceback or f"{error.error_class}: {error.message}")
-        logger.error("%s %s for good (%s; %s): %s", *told, exc_info=exception, extra=fields)
+        logger.log(level, "%s %s for good (%s; %s): %s", *told, exc_info=exception, extra=fields)
 
 
 def _tell_run(run: RunFailure) -> None:
     step, error_class, message = run.error["step"], in_one_line(run.error["class"]), run.error["message"]
-    place = f"{run.flow}.{step}" if step else run.flow
+    # what ends a run as a whole, such as its deadline, has no step
+    place = f"at {run.flow}.{step}" if step else f"of flow {run.flow}"
     why = error_class
     if run.exception is not None:
         why = db.for_logs(run.exception)
@@ -101,18 +122,19 @@ def _tell_run(run: RunFailure) -> None:
         "error_class": error_class, "fingerprint": record.fingerprint,
     }  # fmt: skip
     word = run.status.replace("_", " ")
+    told = f"{word} {place}" if step else f"{place} {word}"
 
     def tell_others(count: int) -> None:
-        _tell_others(f"a run {word} at {place}: {why}", count, fields)
+        _tell_others(f"a run {told}: {why}", count, fields)
 
     if folding.admit((place, run.status, record.fingerprint), tell_others):
         exception = run.exception or StoredFailure(f"{error_class}: {message}")
-        logger.error("run %s %s at %s: %s", run.run_id, word, place, why, exc_info=exception, extra=fields)
+        logger.error("run %s %s: %s", run.run_id, told, why, exc_info=exception, extra=fields)
 
 
-def _tell_others(what: str, count: int, fields: Mapping[str, Any]) -> None:
+def _tell_others(what: str, count: int, fields: Mapping[str, Any], level: int = logging.ERROR) -> None:
     """Tell how many more there were; the fields are those of the last one."""
-    logger.error("%d more like this: %s", count, what, extra={**fields, "count": count})
+    logger.log(level, "%d more like this: %s", count, what, extra={**fields, "count": count})
 
 
 def _error_of(item: Ending) -> ErrorRecord:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from math import inf
 
 #: Seconds for which others like it are counted after a record was made.
 EVERY = 60.0
+#: Kinds that are remembered at once, at most: what is different each time costs a worker no memory without end.
+MOST = 10_000
 
 
 @dataclass(slots=True)
@@ -31,7 +34,8 @@ class Folding:
     def __init__(self, every: float = EVERY, clock: Callable[[], float] = time.monotonic) -> None:
         self._every = every
         self._clock = clock
-        self._folds: dict[Hashable, _Fold] = {}
+        #: In the order in which their times end, all but for what threads do within microseconds of each other.
+        self._folds: OrderedDict[Hashable, _Fold] = OrderedDict()
         self._lock = threading.Lock()
         self._users = 0
         #: When something is to be told again, at the earliest; infinity where nothing was.
@@ -54,37 +58,39 @@ class Folding:
         tell_others: tells that there were so many more like this one.
         """
         self.tell_due()
+        oldest = None
         with self._lock:
             fold = self._folds.get(kind)
             if not self._users:
                 return True
-            if fold is None:
-                self._folds[kind] = _Fold(self._clock() + self._every)
-                self._note_due()
-                return True
-            fold.count += 1
-            fold.tell = tell_others
-            return False
+            if fold is not None:
+                fold.count += 1
+                fold.tell = tell_others
+                return False
+            if len(self._folds) >= MOST:
+                _, oldest = self._folds.popitem(last=False)
+            self._folds[kind] = _Fold(self._clock() + self._every)
+            self._note_due()
+        if oldest is not None and oldest.tell is not None:
+            oldest.tell(oldest.count)
+        return True
 
     def tell_due(self, *, is_last: bool = False) -> None:
         """Tell how many there were of the kinds whose time is over; the last time of all kinds."""
         now = self._clock()
         if now < self.due_at and not is_last:
             return
-        over: list[tuple[Callable[[int], None], int]] = []
+        over: list[tuple[Hashable, Callable[[int], None], int]] = []
         with self._lock:
-            for kind, fold in list(self._folds.items()):
-                if fold.until > now and not is_last:
-                    continue
-                if fold.tell is None or is_last:
-                    del self._folds[kind]
-                else:
-                    self._folds[kind] = _Fold(now + self._every)
+            while self._folds and (is_last or next(iter(self._folds.values())).until <= now):
+                kind, fold = self._folds.popitem(last=False)
                 if fold.tell is not None:
-                    over.append((fold.tell, fold.count))
+                    over.append((kind, fold.tell, fold.count))
+            if not is_last:
+                self._folds.update((kind, _Fold(now + self._every)) for kind, _, _ in over)
             self._note_due()
-        for tell, count in over:
+        for _, tell, count in over:
             tell(count)
 
     def _note_due(self) -> None:
-        self.due_at = min((fold.until for fold in self._folds.values()), default=inf)
+        self.due_at = next(iter(self._folds.values())).until if self._folds else inf

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from django_workflow import db
-from django_workflow.definition.containment import leave_to_operator
+from django_workflow.definition.containment import leave_to_operator, log_anyway
 from django_workflow.engine.reporting import announcements, failure_log
 from django_workflow.engine.reporting.failure_log import RunFailure
 from django_workflow.engine.routing.facts import Error
@@ -42,10 +44,18 @@ class Telling:
             db.after_commit(self._tell, is_for_tests=True)
 
     def _tell(self) -> None:
-        try:
+        # apart from each other: a logging handler that breaks keeps no receiver from what it is to hear
+        with _contained():
             failure_log.tell(self.attempts, self.failures, self.ended)
+        with _contained():
             announcements.announce(self.ended)
-        except BaseException as error:
-            # what has committed stays so, whatever a logging handler or a receiver does
-            leave_to_operator(error)
-            logger.error("what happened cannot be told: %s", db.for_logs(error))  # noqa: TRY400  it may be what cannot
+
+
+@contextmanager
+def _contained() -> Iterator[None]:
+    """Let nothing escape the block: what has committed stays so, whatever a logging handler or a receiver does."""
+    try:
+        yield
+    except BaseException as error:
+        leave_to_operator(error)
+        log_anyway(logger.error, "what happened cannot be told: %s", db.for_logs(error))

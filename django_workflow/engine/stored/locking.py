@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -109,13 +110,26 @@ WAIT_MS = 10_000
 
 def lock_patiently(run_ids: Iterable[UUID]) -> dict[UUID, LockedRun]:
     """Lock the runs that a verb is about; raises `RunBusy` where somebody else holds one for too long."""
-    try:
+    with _told_as_busy("the run"):
         return lock_runs(run_ids, wait_ms=WAIT_MS)
+
+
+@contextmanager
+def waiting_patiently(what: str) -> Iterator[None]:
+    """Let a statement wait for a row only so long, within a transaction block; raises `RunBusy`, which names `what`."""
+    with _told_as_busy(what), db.lock_timeout(WAIT_MS):
+        yield
+
+
+@contextmanager
+def _told_as_busy(what: str) -> Iterator[None]:
+    try:
+        yield
     except OperationalError as error:
         if not db.is_lock_timeout(error):
             raise
         raise RunBusy(
-            f"Another transaction has held the run for {WAIT_MS // 1000} s. Nothing was changed; try again when it has "
+            f"Another transaction has held {what} for {WAIT_MS // 1000} s. Nothing was changed; try again when it has "
             "ended."
         ) from error
 

@@ -15,7 +15,7 @@ from uuid import UUID
 from django_workflow import db, queue, text
 from django_workflow.conf import conf
 from django_workflow.definition.names import is_name, is_queue_name
-from django_workflow.engine.stored.locking import lock_patiently, lock_runs, lock_unsettled
+from django_workflow.engine.stored.locking import lock_patiently, lock_runs, lock_unsettled, waiting_patiently
 from django_workflow.engine.writing.event_log import EventLog
 from django_workflow.exceptions import NotSupported, UnknownFlow, UnknownQueue
 from django_workflow.notifications import control_of_queue, notifications
@@ -213,7 +213,8 @@ def pause_flow(slug: str, *, reason: str = "", by: str = "") -> None:
     """Hold all runs of a flow, those that are started later included, until `resume_flow`.
 
     Once this has committed no task of the flow is claimed. Runs that somebody holds now, and those that are
-    started into the paused flow, are marked by the keeper. Raises `UnknownFlow`.
+    started into the paused flow, are marked by the keeper. Raises `UnknownFlow`, and `RunBusy` where another
+    transaction holds the flow for too long.
     """
     reason, by = text.remarks(reason, by)
     with db.atomic():
@@ -253,7 +254,10 @@ def resume_flow(slug: str, *, reason: str = "", by: str = "") -> None:
 
 
 def _lock_flow(slug: str) -> int:
-    found = db.rows(LOCK_FLOW, [slug]) if is_name(slug) else []
+    found = []
+    if is_name(slug):
+        with waiting_patiently(f"the flow {slug!r}"):
+            found = db.rows(LOCK_FLOW, [slug])
     if not found:
         raise UnknownFlow(f"No flow {text.shown(slug)} is stored in this database.")
     flow_id: int = found[0][0]
@@ -274,7 +278,7 @@ RESUME_QUEUE = """
 def pause_queue(name: str, *, reason: str = "", by: str = "") -> None:
     """Let no worker take tasks of a queue until `resume_queue`; they stay queued, and waiting costs nothing.
 
-    Raises `UnknownQueue`.
+    Raises `UnknownQueue`, and `RunBusy` where another transaction holds the queue for too long.
     """
     reason, by = text.remarks(reason, by)
     name = _change_queue(PAUSE_QUEUE, [by, reason], name)
@@ -300,7 +304,10 @@ def paused_queues() -> set[str]:
 
 def _change_queue(sql: str, params: Sequence[Any], name: str) -> str:
     """Change a queue's row and return its name; raises `UnknownQueue`."""
-    found = db.rows(sql, [*params, name]) if is_queue_name(name) else []
+    found = []
+    if is_queue_name(name):
+        with db.atomic(), waiting_patiently(f"the queue {name!r}"):
+            found = db.rows(sql, [*params, name])
     if not found:
         known = ", ".join(queue.existing()) or "none yet"
         raise UnknownQueue(f"There is no queue {text.shown(name)}; known: {known}.")

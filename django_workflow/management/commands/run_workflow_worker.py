@@ -65,6 +65,12 @@ class Command(InterruptibleCommand):
             readiness.check(worker_options.queues)
         except readiness.NotReady as error:
             raise CommandError(str(error)) from error
+        if db.in_transaction():
+            # a worker opens its connection anew, and what the caller has not committed goes with the old one
+            raise CommandError(
+                "This connection is in a transaction, which a worker would discard. Call the command outside of the "
+                "transaction or from a thread; in tests use django_workflow.testing.run_until_idle()."
+            )
         if not options["child"]:
             readiness.warn(worker_options.queues)
         is_own = getattr(self, "_called_from_command_line", True)

@@ -24,6 +24,10 @@ from django_workflow.read.durations import Standing
 from django_workflow.read.needed_code import missing_in
 from django_workflow.read.overview import list_runs
 from django_workflow.runs import RunHandle
+from django_workflow.web.run import wait_reasons
+from django_workflow.web.run.facts import Facts
+from django_workflow.web.run.reads import ItemPage, read_around, read_course, read_missing, read_steps, read_tasks
+from django_workflow.web.versions import readable_spec
 
 UNSETTLED = tuple(status for status in statuses.RUN_STATUSES if status not in statuses.RUN_TERMINAL)
 #: What `show` tells at most of a run that has very much of it, newest first.
@@ -121,7 +125,11 @@ def standing_data(stands: Standing) -> dict[str, Any]:
 def _tell_unserved(console: Console, standings: Iterable[Standing]) -> None:
     """Tell the queues in which runs wait and that no worker serves."""
     for name in sorted({stands.unserved for stands in standings if stands.unserved}):
-        console.note(f"No worker serves queue {name}: manage.py run_workflow_worker --queues {name}")
+        console.note(_unserved(name))
+
+
+def _unserved(queue: str) -> str:
+    return f"No worker serves queue {queue}: manage.py run_workflow_worker --queues {queue}"
 
 
 def _row(console: Console, run: Run, stands: Standing) -> Sequence[Cell | str]:
@@ -153,11 +161,18 @@ class Show(Subcommand):
         events = list(_of(Event, run).order_by("-number")[:MOST_EVENTS])[::-1]
         output = {"output": RunHandle(run.pk).result().output} if options.output else {}
         waits = {step: str(missing) for step, missing in missing_in(run.pk).items()}
-        data = {"waits": waits, "steps": steps, "failures": failures, "events": [event_data(event) for event in events]}
+        why = _why(run)
+        data = {
+            "waits": waits,
+            "why": why,
+            "steps": steps,
+            "failures": failures,
+            "events": [event_data(event) for event in events],
+        }
         stands = durations.read([run])[run.pk]
         console.document(as_data(run) | standing_data(stands) | {"retries": _retries(run)} | data | output)
         if not console.is_json:
-            _show_facts(console, run, stands, waits)
+            _show_facts(console, run, stands, _told_waits(stands, waits, why))
             _show_steps(console, run)
             _show_failures(console, failures)
             _show_events(console, events)
@@ -165,6 +180,26 @@ class Show(Subcommand):
                 console.heading("Output")
                 console.line(pretty(output["output"]))
         return DONE
+
+
+def _why(run: Run) -> str:
+    """Say why nothing of a run is executed now, in the words of its live page."""
+    if run.status in statuses.RUN_TERMINAL or run.status == statuses.SCHEDULED:  # of that one, when it is due is told
+        return ""
+    spec = readable_spec(run.version)
+    facts = Facts(run, spec, read_steps(run.pk, spec), read_around(run, spec))
+    facts.course = read_course(run.pk, spec, facts.steps)
+    read_tasks(facts, ItemPage(), has_payload=False)
+    read_missing(facts)
+    return wait_reasons.of_run(facts)
+
+
+def _told_waits(stands: Standing, missing: dict[str, str], why: str) -> list[str]:
+    """Return the lines that tell what a run waits for, with what to do about it where a command does it."""
+    found = [f"step {step}: {sentence}" for step, sentence in missing.items()]
+    if why and not found and not (stands.unserved and why.endswith(wait_reasons.unserved(stands.unserved)[1:])):
+        found.append(why)
+    return found + ([_unserved(stands.unserved)] if stands.unserved else [])
 
 
 def pretty(value: Any) -> str:
@@ -248,7 +283,7 @@ def _failures(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _show_facts(console: Console, run: Run, stands: Standing, waits: dict[str, str]) -> None:
+def _show_facts(console: Console, run: Run, stands: Standing, waits: Sequence[str]) -> None:
     spans = stands.spans
     facts: list[tuple[str, Cell | str]] = [
         ("Run", str(run.pk)),
@@ -267,14 +302,13 @@ def _show_facts(console: Console, run: Run, stands: Standing, waits: dict[str, s
         ("Retry of", str(run.retry_of_id or "")),
         ("Retried by", ", ".join(_retries(run))),
         ("Error", error_text(run.error)),
-        *(("Waits", f"step {step}: {sentence}") for step, sentence in waits.items()),
+        *(("Waits", sentence) for sentence in waits),
     ]
     for name, value in facts:
         cell = value if isinstance(value, Cell) else Cell(value)
         if cell.text:
             told = console.paint(printable(cell.text), cell.style)
             console.line(f"{console.paint(name.ljust(10), 'MIGRATE_LABEL')}  {told}")
-    _tell_unserved(console, [stands])
 
 
 def error_text(error: dict[str, Any] | None) -> str:

@@ -15,6 +15,7 @@ from django_workflow.management.workflow import arguments, lookup, runs, tables
 from django_workflow.management.workflow.console import Console
 from django_workflow.management.workflow.subcommand import DONE, REFUSED, STILL_RUNNING, Subcommand
 from django_workflow.management.workflow.workers_and_queues import live_workers
+from django_workflow.read.waiting import prospect_of
 from django_workflow.runs import RunHandle, get_run_status
 from django_workflow.worker.exit_codes import INTERRUPTED
 
@@ -89,7 +90,7 @@ def _waited(console: Console, handle: RunHandle, patience: timedelta, *, shows_o
     output = {"output": handle.result().output} if shows_output else {}
     console.document(runs.as_data(run) | output)
     if not is_settled:
-        console.line(f"Run {run.pk} is still {run.status}; it goes on.")
+        console.line(f"Run {run.pk} is still {run.status}; {prospect_of(run.pk, run.status)}.")
         return STILL_RUNNING
     took = console.took(run.started_at or run.created_at, run.ended_at)
     style = "SUCCESS" if run.status == statuses.SUCCEEDED else "ERROR"

@@ -206,13 +206,18 @@ def _of_queue(facts: Facts, queue: str, ahead: int | None) -> str:
     if queue in facts.around.paused_queues:
         return held(f"queue {queue}", facts.around.paused_queues[queue], facts.now)
     if queue not in facts.around.served:
-        return f"No live worker serves queue {queue}."
+        return unserved(queue)
     if ahead is None:
         return f"Queued on {queue} for the next free worker."
     if ahead == 0:
         return f"Next on queue {queue}."
     more = " or more" if ahead >= MOST_AHEAD else ""
     return f"Queued behind {ahead:,}{more} other{'s' if ahead > 1 else ''} on queue {queue}."
+
+
+def unserved(queue: str) -> str:
+    """Say that nobody takes what is queued."""
+    return f"No live worker serves queue {queue}."
 
 
 #: Messages before a task's own are counted up to here.

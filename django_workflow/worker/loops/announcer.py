@@ -6,7 +6,7 @@ import logging
 import threading
 from queue import SimpleQueue
 
-from django_workflow.definition.containment import leave_to_operator
+from django_workflow.definition.containment import leave_to_operator, log_anyway
 from django_workflow.engine.reporting import announcements
 from django_workflow.engine.reporting.announcements import Ended
 from django_workflow.worker.jobs import connections
@@ -41,11 +41,15 @@ class Announcer:
         try:
             while (ended := self._ended.get()) is not None:
                 try:
-                    connections.close_ended()
-                    announcements.tell_of(ended)
-                    connections.leave_healthy()
+                    announcements.tell_of(ended, mend=_mend)
                 except BaseException as error:
                     leave_to_operator(error)
-                    logger.exception("runs that ended cannot be told of")
+                    log_anyway(logger.exception, "runs that ended cannot be told of")
         finally:
             connections.close_all()
+
+
+def _mend() -> None:
+    """Let the next receiver find this thread's connections as new, whatever the last one or the server did."""
+    connections.leave_healthy()
+    connections.close_ended()
