@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from django_workflow.definition.outcomes import Fail, RetryAfter, Skip
     from django_workflow.definition.registry import condition, handler
     from django_workflow.definition.retry import Retry
+    from django_workflow.definition.written.options import StoredStep
     from django_workflow.definition.written.transitions import Otherwise, To, When
     from django_workflow.engine.removal.erasing import Erased
     from django_workflow.engine.retrying.dead_letters import DeadLetter, dead_letters
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
 #: Where each public word lives. Imported when first used: models need Django's apps to be ready.
 _WORDS = {
     "builder": "FlowBuilder execute_dynamic",
+    "definition.written.options": "StoredStep",
     "definition.outcomes": "Fail RetryAfter Skip",
     "definition.registry": "condition handler",
     "definition.retry": "Retry",
@@ -140,6 +142,7 @@ __all__ = [
     "RunResult",
     "RunStatus",
     "Skip",
+    "StoredStep",
     "To",
     "TypeViolation",
     "UnknownFlow",

@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Unpack
 
 from django.db import IntegrityError
 
-from django_workflow import arguments, db, payload
+from django_workflow import arguments, db, stored_steps
 from django_workflow.conf import conf
 from django_workflow.definition import documents, drafts, names, spec
-from django_workflow.definition.declare import as_list, exact
+from django_workflow.definition.declare import exact
 from django_workflow.definition.documents.differences import Difference, differences
 from django_workflow.definition.drafts import FlowDraft
-from django_workflow.definition.problems import Path, Problem, Report
+from django_workflow.definition.problems import Problem
 from django_workflow.definition.registry import Handler, registry
 from django_workflow.definition.retry import Retry
-from django_workflow.definition.schemas import schema
 from django_workflow.definition.validation import validate
 from django_workflow.definition.written import times
-from django_workflow.definition.written.options import StoredMapOptions, StoredStepOptions
+from django_workflow.definition.written.options import StoredMapOptions, StoredStep, StoredStepOptions
 from django_workflow.definition.written.steps import FlowOptions
 from django_workflow.engine.removal import unused
 from django_workflow.engine.stored import versions
-from django_workflow.exceptions import (
-    DefinitionError,
-    InvalidArgument,
-    NotSupported,
-    PayloadError,
-    UnknownFlow,
-    UnregisteredHandler,
-)
+from django_workflow.exceptions import DefinitionError, InvalidArgument, NotSupported, UnknownFlow, UnregisteredHandler
 from django_workflow.ids import content_id
 from django_workflow.models import FlowDefinition, FlowVersion, Run
 from django_workflow.models.triggers import RETENTION_SETTING
 from django_workflow.runs import RunHandle, RunResult
 from django_workflow.startable import Startable
+from django_workflow.stored_steps import NewStep
 from django_workflow.text import shown
 
 StepFunction = Callable[..., Any] | str
@@ -110,12 +103,15 @@ class FlowBuilder:
         timeout: timedelta | None = None,
         queue: str | None = None,
         executor: str | None = None,
+        steps: Iterable[StoredStep] = (),
     ) -> StoredFlow:
-        """Store a new flow without steps; options as for `Flow`.
+        """Store a new flow; options as for `Flow`.
 
-        Raises `DefinitionError` for a name that is taken or none, and for options that cannot be used.
+        steps: as for `add_steps`.
+        Raises `DefinitionError` for a name that is taken or none, and for all options and steps that cannot be used.
         """
         slug = exact(slug)
+        new = stored_steps.several(steps)
         entry = None if entry is None else arguments.items(entry, "entry=")
         options = FlowOptions(
             title=title, max_duration=max_duration, max_tasks=max_tasks, max_iterations=max_iterations, entry=entry,
@@ -124,9 +120,22 @@ class FlowBuilder:
         defaults = {"retry": retry, "timeout": timeout, "queue": queue, "executor": executor}
         numbers = times.given_as_numbers(defaults | {"max_duration": max_duration})
         problems = [*numbers, *validate.flow_options(slug, options, defaults)]
-        if problems := list(dict.fromkeys(problems)):
+        added, wrong = stored_steps.stored(new, ())
+        if problems := list(dict.fromkeys(problems + wrong)):
             raise DefinitionError(problems, flow=slug)
-        return StoredFlow(FlowBuilder._new_row(FlowDraft(slug, options, defaults, ())))
+        return StoredFlow(FlowBuilder._new_row(FlowDraft(slug, options, defaults, ()), added))
+
+    @classmethod
+    def add_steps(cls, flow: AnyFlow, steps: Iterable[StoredStep]) -> StoredFlow:
+        """Add several steps to the draft: all of them or, where one cannot be used, none.
+
+        The draft is written once, however many they are; `add_step` writes the whole of it each time.
+
+        steps: dictionaries of what `add_step` takes, `name` among them; one with `over` or `count` is a map step.
+        They may depend on each other in any order, and on steps added before.
+        Raises `DefinitionError` with everything that is wrong with them.
+        """
+        return cls._add(flow, stored_steps.several(steps))
 
     @classmethod
     def add_step(
@@ -138,7 +147,7 @@ class FlowBuilder:
         Further options as for `Flow.step`; `next` may name steps that come later.
         Raises `DefinitionError` naming what is wrong with this step, and `UnknownFlow` where the flow was deleted.
         """
-        return cls._add(flow, name, spec.SINGLE, depends_on, {**options})
+        return cls._add(flow, [stored_steps.given(name, spec.SINGLE, depends_on, options)])
 
     @classmethod
     def add_map_step(
@@ -153,7 +162,7 @@ class FlowBuilder:
     ) -> StoredFlow:
         """Add a map step to the draft: over a path or a count; otherwise as `add_step`."""
         source = {key: value for key, value in (("over", over), ("count", count)) if value is not None}
-        return cls._add(flow, name, spec.MAP, depends_on, {**source, **options})
+        return cls._add(flow, [stored_steps.given(name, spec.MAP, depends_on, {**source, **options})])
 
     @staticmethod
     def get_flow(slug: str) -> StoredFlow:
@@ -229,12 +238,13 @@ class FlowBuilder:
         return StoredFlow(row)
 
     @staticmethod
-    def _new_row(draft: FlowDraft) -> FlowDefinition:
-        """Store a flow that is not there yet; raises `DefinitionError` where it is."""
+    def _new_row(draft: FlowDraft, steps: Sequence[Mapping[str, Any]] = ()) -> FlowDefinition:
+        """Store a flow that is not there yet, and `steps` besides its own; raises `DefinitionError` where it is."""
         if (place := registry.place_of(draft.slug)) is not None:
             problem = _name_taken(draft.slug, f"a flow of this name is declared in {place}")
             raise DefinitionError([problem], flow=draft.slug)
         source, stored = FlowDefinition.Source.STORED, drafts.to_stored(draft)
+        stored["steps"] += steps
         try:
             with db.atomic():
                 return FlowDefinition.objects.using(conf.DATABASE).create(
@@ -256,23 +266,18 @@ class FlowBuilder:
         return cls.get_flow(flow)
 
     @classmethod
-    def _add(
-        cls, flow: AnyFlow, name: str, kind: str, depends_on: Iterable[str], options: dict[str, Any]
-    ) -> StoredFlow:
+    def _add(cls, flow: AnyFlow, new: Sequence[NewStep]) -> StoredFlow:
         stored = cls._stored(flow)
-        name = exact(name)
-        explicit = [depends_on] if isinstance(depends_on, str) else arguments.texts(depends_on, "depends_on=")
-        if "next" in options:
-            options["next"] = as_list(options["next"])
         with db.atomic():
             rows = FlowDefinition.objects.using(conf.DATABASE).select_for_update(no_key=True)
             row = rows.filter(pk=stored.row.pk).first()
             if row is None:
                 raise stored._gone()  # noqa: SLF001  of this module
-            _check_new_step(row, name, explicit, options)
-            step = {"name": name, "kind": kind, "depends_on": explicit} | drafts.stored_options(options)
-            _check_storable(stored.slug, name, step)
-            row.draft = {**(row.draft or {}), "steps": [*(row.draft or {}).get("steps", []), step]}
+            before = (row.draft or {}).get("steps", [])
+            added, problems = stored_steps.stored(new, (step["name"] for step in before))
+            if problems:
+                raise DefinitionError(problems, flow=row.slug)
+            row.draft = {**(row.draft or {}), "steps": [*before, *added]}
             row.save(update_fields=["draft", "updated_at"])
         stored.row = row
         return stored
@@ -390,45 +395,3 @@ def compile_draft(
 ) -> spec.FlowSpec:
     """Compile a stored draft, with the overrides of its row; raises `DefinitionError` with all problems."""
     return draft_of(row).compile(overrides=row.overrides, handler_names=handler_names, handlers=handlers)
-
-
-def _check_storable(slug: str, name: str, step: Mapping[str, Any]) -> None:
-    """Refuse a step whose options the database would refuse; what they mean is checked as a whole, by `publish`."""
-    wrong = [
-        Problem("bad_value", ("steps", name, option), f"{option}= is {why}", place=f"step {shown(name)}")
-        for option in step
-        if (why := schema.not_json(step[option]))
-    ]
-    if wrong:
-        raise DefinitionError(wrong, flow=slug)
-    try:
-        payload.dumps(step, what=f"step {shown(name)}")
-    except PayloadError as error:
-        raise DefinitionError([Problem("bad_value", ("steps", name), error.message, place="")], flow=slug) from error
-
-
-def _check_new_step(row: FlowDefinition, name: str, depends_on: list[str], options: Mapping[str, Any]) -> None:
-    known = {step["name"] for step in (row.draft or {}).get("steps", [])}
-    path: Path = ("steps", name)
-    problems: list[Problem] = []
-    report = Report(problems, path)
-    if not names.is_name(name):
-        problems.append(Problem("bad_name", path, f"a name is {names.NAME_RULE}", place=f"step {shown(name)}"))
-    elif name in names.RESERVED:
-        report("bad_name", (), "this name is reserved")
-    elif name in known:
-        report("duplicate", (), "it was added before")
-    problems += times.given_as_numbers(options, path)
-    for source in depends_on:
-        if source not in known:
-            report("unknown_step", ("depends_on",), f"it depends on {source!r}, which was not added before")
-    if not isinstance(options.get("over", ""), str):
-        message = f"over= is a path such as 'step.key' or 'input', not {options['over']!r}"
-        report("bad_value", ("map", "over"), message)
-    if not isinstance(options.get("count", 0), int):
-        report("bad_value", ("map", "count"), f"count= must be a whole number from 0, not {options['count']!r}")
-    handler = options.get("handler", name)
-    if not isinstance(handler, str):
-        report("bad_value", ("handler",), f"handler= is the name of a registered function, not {handler!r}")
-    if problems:
-        raise DefinitionError(problems, flow=row.slug)

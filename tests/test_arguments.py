@@ -58,6 +58,7 @@ CALLS = {
     "execute_dynamic": lambda w: (dw.execute_dynamic, {"flow": w["stored"]}),
     "create_flow": lambda w: (FlowBuilder.create_flow, {"slug": w["new"]}),
     "add_step": lambda w: (FlowBuilder.add_step, {"flow": w["stored"], "name": "two"}),
+    "add_steps": lambda w: (FlowBuilder.add_steps, {"flow": w["stored"], "steps": [{"name": "two"}]}),
     "add_map_step": lambda w: (FlowBuilder.add_map_step, {"flow": w["stored"], "name": "two", "count": 2}),
     "get_flow": lambda w: (FlowBuilder.get_flow, {"slug": w["stored"].slug}),
     "delete_flow": lambda w: (FlowBuilder.delete_flow, {"flow": w["stored"]}),

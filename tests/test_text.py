@@ -135,6 +135,10 @@ def verbs(flow, run):
         "get_flow": FlowBuilder.get_flow,
         "publish": lambda value: FlowBuilder.publish(str(value)),
         "add_step": lambda value: FlowBuilder.add_step(FlowBuilder.create_flow("stored"), value),
+        "add_steps": lambda value: FlowBuilder.create_flow("stored", steps=[{"name": value}]),
+        "add_steps depends_on": lambda value: FlowBuilder.create_flow(
+            "stored", steps=[{"name": "tell", "depends_on": [value]}]
+        ),
         "add_step title": lambda value: FlowBuilder.publish(
             FlowBuilder.add_step(FlowBuilder.create_flow("stored"), "tell", title=value if value is not None else 7)
         ),

@@ -14,7 +14,7 @@ from django_workflow.definition import places, spec
 from django_workflow.definition.names import CONTEXT_NAMES
 from django_workflow.definition.places import Place
 from django_workflow.definition.problems import Problem
-from django_workflow.definition.registry import Handler, parameters, registry
+from django_workflow.definition.registry import Handler, registry
 from django_workflow.definition.retry import Retry, declared
 from django_workflow.definition.schemas import schema
 from django_workflow.definition.spec import FlowSpec
@@ -100,6 +100,7 @@ class FlowDeclaration:
         self.drafts: list[StepDraft] = []
         self.problems = [*problems, *times.given_as_numbers(self.defaults)]
         self._compiled: spec.FlowSpec | None = None
+        self._places: dict[str, Place | None] | None = None
         registry.add_flow(self)
 
     def __repr__(self) -> str:
@@ -165,10 +166,9 @@ class FlowDeclaration:
             Problem(
                 "bad_parameter",
                 ("steps", name, "handler"),
-                f"parameter {item.name!r} is positional only; handlers are called by name",
+                f"parameter {item!r} is positional only; handlers are called by name",
             )
-            for item in parameters(function)
-            if item.kind is item.POSITIONAL_ONLY
+            for item in handler.positional
         ]
         if not (isinstance(explicit, str | list) and all(isinstance(item, str) for item in explicit)):
             message = f"depends_on is a list of steps, not {explicit!r}"
@@ -179,7 +179,7 @@ class FlowDeclaration:
             draft.problems.append(atomic_coroutine(name))
         draft.depends_on = wire(handler, explicit, options)
         self.drafts.append(draft)
-        self._compiled = None
+        self._compiled = self._places = None
 
     @property
     def spec(self) -> spec.FlowSpec:
@@ -198,9 +198,10 @@ class FlowDeclaration:
 
     def place_of(self, step: str | None) -> Place | None:
         """Return where the code of a step stands, else that of the flow."""
-        found = [draft.place for draft in self.drafts if draft.name == step]
-        # of a step that is declared twice, the second one is to be mended
-        return found[-1] if found else registry.place_of(self.slug)
+        if self._places is None:
+            # of a step that is declared twice, the second one is to be mended
+            self._places = {draft.name: draft.place for draft in self.drafts if isinstance(draft.name, str)}
+        return self._places[step] if step in self._places else registry.place_of(self.slug)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the definition as JSON-able data."""

@@ -13,13 +13,14 @@ from typing import Any, Final
 from django_workflow.definition import spec
 from django_workflow.definition.declare import atomic_coroutine, compile_flow, entry_of, wire
 from django_workflow.definition.problems import Problem
-from django_workflow.definition.registry import Handler, parameters, registry
+from django_workflow.definition.registry import Handler, registry
 from django_workflow.definition.retry import Retry, declared
 from django_workflow.definition.schemas import schema
+from django_workflow.definition.validation.validate import MOST_GUESSED
 from django_workflow.definition.written.steps import FlowOptions, StepDraft
 from django_workflow.definition.written.transitions import OUTCOMES, Otherwise, To, Way, When, targets, ways
 from django_workflow.exceptions import DefinitionError
-from django_workflow.spelling import nearest
+from django_workflow.spelling import at_most, nearest
 
 #: Options whose values are named and ordered.
 VALUES: Final = ("vars", "output", "arguments", "publish", "merge")
@@ -51,7 +52,8 @@ class FlowDraft:
         overrides: as for `compile_flow`. handler_names: step -> handler in place of the draft's.
         handlers: further ones beside those that are registered.
         """
-        steps = [bind(step, (handler_names or {}).get(step.name), handlers or {}) for step in self.steps]
+        with at_most(MOST_GUESSED):
+            steps = [bind(step, (handler_names or {}).get(step.name), handlers or {}) for step in self.steps]
         return compile_flow(self.slug, steps, self.defaults, self.options, overrides=overrides)
 
 
@@ -68,10 +70,9 @@ def bind(step: StepDraft, handler_name: str | None, handlers: Mapping[str, Handl
         Problem(
             "bad_parameter",
             ("steps", step.name, "handler"),
-            f"parameter {item.name!r} of handler {name!r} is positional only; handlers are called by name",
+            f"parameter {item!r} of handler {name!r} is positional only; handlers are called by name",
         )
-        for item in parameters(handler.function)
-        if item.kind is item.POSITIONAL_ONLY
+        for item in handler.positional
     ]
     if step.options.get("atomic") and handler.is_async:
         bound.problems.append(atomic_coroutine(step.name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import graphlib
 from collections.abc import Iterable, Iterator, Mapping
 
 
@@ -11,19 +10,35 @@ def find_cycles(depends_on: Mapping[str, Iterable[str]]) -> Iterator[list[str]]:
 
     depends_on: step -> the steps it waits for; unknown names and the step itself are ignored.
     """
-    graph = {
-        step: {source for source in sources if source in depends_on and source != step}
-        for step, sources in depends_on.items()
-    }
-    while True:
-        try:
-            graphlib.TopologicalSorter(graph).prepare()
-        except graphlib.CycleError as error:
-            cycle: list[str] = error.args[1]
-            yield cycle
-            graph = {step: sources.difference(cycle) for step, sources in graph.items() if step not in cycle}
-        else:
-            return
+    dependents: dict[str, list[str]] = {step: [] for step in depends_on}
+    for step, sources in depends_on.items():
+        for source in sources:
+            if source in dependents and source != step:
+                dependents[source].append(step)
+    seen: set[str] = set()
+    for root, first in dependents.items():
+        if root in seen:
+            continue
+        seen.add(root)
+        place = {root: 0}
+        path = [(root, iter(first))]
+        while path:
+            step, ways = path[-1]
+            following = next(ways, None)
+            if following is None:
+                path.pop()
+                del place[step]
+            elif following in place:
+                cycle = [name for name, _ in path[place[following] :]]
+                yield [*cycle, following]
+                # they are in no other cycle: the search goes on before them, so that it looks at each edge once
+                del path[place[following] :]
+                for name in cycle:
+                    del place[name]
+            elif following not in seen:
+                seen.add(following)
+                place[following] = len(path)
+                path.append((following, iter(dependents[following])))
 
 
 def components(successors: Mapping[str, Iterable[str]]) -> dict[str, int]:

@@ -26,6 +26,7 @@ class Handler:
     """A registered function and what the engine needs to know about its signature.
 
     takes_any: it has `**kwargs`, so it receives every argument of its step.
+    positional: parameters that cannot be given by name.
     atomic, executor: what its flow in code says of it now, which the version of an older run does not know.
     """
 
@@ -37,26 +38,31 @@ class Handler:
     takes_any: bool = False
     atomic: bool = False
     executor: str | None = None
+    positional: tuple[str, ...] = ()
 
     @classmethod
     def of(
         cls, name: str, function: Callable[..., Any], *, atomic: bool = False, executor: str | None = None
     ) -> Handler:
         """Read `function`'s signature."""
-        params = parameters(function)
+        every = list(inspect.signature(function).parameters.values())
+        params = [item for item in every if item.kind not in _RECEIVE_NOTHING]
         defaults = {item.name: item.default for item in params if item.default is not inspect.Parameter.empty}
         call = getattr(function, "__call__", function)  # noqa: B004  a callable object may be async
         is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
-        every = inspect.signature(function).parameters.values()
         takes_any = any(item.kind is item.VAR_KEYWORD for item in every)
         names = tuple(item.name for item in params)
-        return cls(name, function, names, defaults, is_async, takes_any, atomic and not is_async, executor)
+        positional = tuple(item.name for item in params if item.kind is item.POSITIONAL_ONLY)
+        return cls(name, function, names, defaults, is_async, takes_any, atomic and not is_async, executor, positional)
+
+
+#: Parameters that no argument is given to: `*args` and `**kwargs`.
+_RECEIVE_NOTHING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     """Return the parameters that can be passed by name; `*args` and `**kwargs` receive nothing."""
-    skipped = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [item for item in inspect.signature(function).parameters.values() if item.kind not in skipped]
+    return [item for item in inspect.signature(function).parameters.values() if item.kind not in _RECEIVE_NOTHING]
 
 
 class Registry:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Final, Literal
 
 from django_workflow.definition import graph
@@ -262,9 +262,14 @@ class FlowSpec:
         }
 
     @cached_property
+    def components(self) -> Mapping[str, int]:
+        """The number of each step's component, in an order in which a step comes after those it leads to."""
+        return graph.components(self.successors)
+
+    @cached_property
     def cycles(self) -> Mapping[str, int]:
         """The steps that lie on a cycle, each with the number of its cycle: those that reach each other share it."""
-        numbers = graph.components(self.successors)
+        numbers = self.components
         sizes = Counter(numbers.values())
         return {
             name: number
@@ -545,9 +550,16 @@ def _step_from_dict(data: Mapping[str, Any]) -> StepSpec:
 def _without_defaults(item: Any, skip: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return a dataclass's fields that differ from an empty value of theirs, tuples as lists."""
     data = {}
-    for spec in fields(item):
-        value = getattr(item, spec.name)
-        if spec.name in skip or value == spec.default or value in ((), {}):
+    kind: Any = type(item)
+    for name, default in _defaults(kind):
+        value = getattr(item, name)
+        if name in skip or value == default or value in ((), {}):
             continue
-        data[spec.name] = list(value) if isinstance(value, tuple) else value
+        data[name] = list(value) if isinstance(value, tuple) else value
     return data
+
+
+@cache
+def _defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
+    """Return the fields of a dataclass with their defaults, which thousands of steps and transitions ask for."""
+    return tuple((item.name, item.default) for item in fields(kind))

@@ -11,9 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
-
-from django_workflow import FlowBuilder, RunResult, UnknownFlow, execute_dynamic, handler
+from django_workflow import FlowBuilder, RunResult, StoredStep, UnknownFlow, execute_dynamic, handler
 
 if TYPE_CHECKING:
     from django_workflow.builder import StoredFlow
@@ -56,11 +54,9 @@ def stored_flow(slug: str, measures: Sequence[str]) -> StoredFlow:
     """Return the stored flow of that name, built on first use."""
     with suppress(UnknownFlow):
         return FlowBuilder.get_flow(slug)
-    with transaction.atomic():
-        flow = FlowBuilder.create_flow(slug, title="Measures of a text")
-        for measure in measures:
-            FlowBuilder.add_step(flow, measure, handler=f"text.{measure}")
-        return FlowBuilder.add_step(flow, "collect", depends_on=measures, handler="text.collect")
+    steps = [StoredStep(name=measure, handler=f"text.{measure}") for measure in measures]
+    steps.append(StoredStep(name="collect", depends_on=measures, handler="text.collect"))
+    return FlowBuilder.create_flow(slug, title="Measures of a text", steps=steps)
 
 
 def run(say: Callable[[str], object]) -> None:

@@ -17,7 +17,7 @@ from django_workflow import FlowBuilder, handler
 from django_workflow.definition import documents
 from django_workflow.models import FlowDefinition, FlowVersion
 from tests.admin.conftest import EVIL, user_with
-from tests.web.test_actions import rewrite
+from tests.web.actions.acting import rewrite
 
 UPLOAD = "admin:django_workflow_flowdefinition_upload"
 GOOD = "slug: shop\ntitle: A shop\nsteps:\n  one:\n    timeout: 30s\n"

@@ -25,7 +25,7 @@ from django_workflow import (
 from django_workflow.definition.registry import registry
 from django_workflow.engine.removal import erasing
 from django_workflow.engine.removal.unused import remove_gone
-from django_workflow.engine.verbs import cancel
+from django_workflow.engine.stored import locking
 from django_workflow.models import Erasure, Event, FlowDefinition, FlowVersion, Queue, Run, StepRun, Task, Worker
 from tests.commands.shell import workflow
 from tests.races.sessions import sessions
@@ -135,13 +135,13 @@ def test_a_run_of_a_later_batch_that_has_not_settled_keeps_all_from_being_erased
 @pytest.mark.django_db(transaction=True)
 def test_a_run_of_a_later_batch_that_is_held_is_told_with_what_was_erased(flow, workflow_queues, monkeypatch):
     monkeypatch.setattr(erasing, "BATCH", 2)
-    monkeypatch.setattr(cancel, "WAIT_MS", 50)
+    monkeypatch.setattr(locking, "WAIT_MS", 50)
     flow.step(name="only")(lambda: 1)
     ids = sorted(flow.start().cancel().id for _ in range(3))
     with sessions() as make:
         other = make()
         other.begin()
-        other.do(cancel.lock_patiently, [ids[-1]])
+        other.do(locking.lock_patiently, [ids[-1]])
         with pytest.raises(RunBusy, match=r"2 of 3 runs were erased before; erase the others when it has ended"):
             erasing.erase(ids)
         with pytest.raises(RunBusy, match="Nothing was changed"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from django_workflow import Flow, FlowBuilder, Otherwise, Retry, To, When
+from django_workflow import Flow, FlowBuilder, Otherwise, Retry, StoredStep, To, When
 
 orders = Flow("orders", timeout=30)  # error: arg-type
 Flow("orders", titel="Orders")  # error: call-arg
@@ -95,3 +95,7 @@ orders.execute({}, timeout=5)  # error: arg-type
 FlowBuilder.add_step("stored", "fetch", timeout=5)  # error: arg-type
 FlowBuilder.add_step("stored", "fetch", tiemout=timedelta(seconds=5))  # error: call-arg
 FlowBuilder.add_map_step("stored", "each", over="fetch", on_exhausted="skpi")  # error: arg-type
+FlowBuilder.add_steps("stored", [{"name": "fetch", "timeout": 5}])  # error: typeddict-item
+FlowBuilder.add_steps("stored", [{"name": "fetch", "tiemout": timedelta(seconds=5)}])  # error: typeddict-unknown-key
+FlowBuilder.create_flow("stored", steps=[{"handler": "fetch"}])  # error: typeddict-item
+FlowBuilder.create_flow("stored", steps=[StoredStep(name="fetch", on_exhausted="skpi")])  # error: typeddict-item

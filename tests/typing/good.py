@@ -6,7 +6,20 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from django_workflow import Context, Fail, Flow, FlowBuilder, Otherwise, Retry, RunHandle, RunResult, Skip, To, When
+from django_workflow import (
+    Context,
+    Fail,
+    Flow,
+    FlowBuilder,
+    Otherwise,
+    Retry,
+    RunHandle,
+    RunResult,
+    Skip,
+    StoredStep,
+    To,
+    When,
+)
 
 orders = Flow("orders", title="Orders", max_duration=timedelta(hours=1), retry=Retry(max_attempts=5), queue="orders")
 
@@ -90,3 +103,8 @@ result: RunResult = orders.execute({"items": []}, timeout=timedelta(seconds=5))
 FlowBuilder.create_flow("measures", timeout=timedelta(seconds=5))
 FlowBuilder.add_step("measures", "fetch", handler="measures.fetch", retry=Retry(max_attempts=2), next=["report"])
 FlowBuilder.add_map_step("measures", "each", over="fetch", tolerate=2, when={"callable": "measures.are_complete"})
+
+steps: list[StoredStep] = [{"name": "fetch", "handler": "measures.fetch", "timeout": timedelta(seconds=5)}]
+steps.append(StoredStep(name="report", depends_on=["fetch"], retry=Retry(max_attempts=2), next=To("noop")))
+FlowBuilder.create_flow("measured", title="Measured", steps=[*steps, {"name": "each", "over": "fetch", "tolerate": 2}])
+FlowBuilder.add_steps("measured", ({"name": f"more_{number}", "depends_on": "fetch"} for number in range(3)))

@@ -133,13 +133,14 @@ SAMPLE = (
     "tests/variants/test_naive.py::test_live_pages_and_the_admins_answer",  # all of them, once
     "tests/web/test_lists.py",
     "tests/web/test_run_list.py::test_the_first_and_the_last_day_can_be_asked_for",
-    *(f"tests/web/test_actions.py::Test{name}" for name in ("OneRun", "Steps", "FlowsAndQueues", "DeadLetters")),
-    "tests/web/test_actions.py::TestStart::test_a_run_is_started_with_all_that_the_form_says",
-    "tests/web/test_actions.py::TestRetry::test_from_a_step",
+    *(f"tests/web/actions/test_{name}.py" for name in ("one_run", "flows_and_queues", "dead_letters")),
+    "tests/web/actions/test_steps.py::TestSteps",
+    "tests/web/actions/test_start.py::TestStart::test_a_run_is_started_with_all_that_the_form_says",
+    "tests/web/actions/test_retry.py::TestRetry::test_from_a_step",
     *(f"tests/commands/test_workflow_{name}.py" for name in ("reading", "json", "control", "starting")),
     *(f"tests/commands/test_workflow_{name}.py" for name in ("prune", "roles", "doctor")),
     *(f"tests/control/test_{name}.py" for name in ("status", "steps", "dead_letters", "erasing", "pause")),
-    "tests/control/test_retry.py::test_from_step_repeats_one_branch_and_the_join_of_a_succeeded_diamond",
+    "tests/control/retrying/test_carried.py::test_from_step_repeats_one_branch_and_the_join_of_a_succeeded_diamond",
     "tests/flows/test_start.py",
     "tests/events/test_stored.py",
 )

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from django_workflow.definition import graph
 from django_workflow.definition.names import CONTINUE, FAIL
 from django_workflow.definition.problems import Problem
 from django_workflow.definition.spec import DEPENDENCY_OUTCOMES, MATCH_FIRST, NATIVE, FlowSpec, TransitionSpec
@@ -120,7 +119,8 @@ def _ways(flow: FlowSpec, name: str, outcome: str) -> list[_Way]:
         found = [_Way(_holding(told, item), [*always, item], [*always, item]) for item in asking]
         plain, otherwise = plain[:1], otherwise[:1]
     else:
-        found = [_Way(_holding(told, item), [*always, *plain, item], [*always, *plain, *asking]) for item in asking]
+        most = [*always, *plain, *asking]
+        found = [_Way(_holding(told, item), [*always, *plain, item], most) for item in asking]
     last = [*always, *(plain or otherwise)]
     return [*found, _Way(f"{told} and none of its conditions holds" if found else told, last, last)]
 
@@ -132,8 +132,11 @@ def _holding(told: str, item: TransitionSpec) -> str:
 
 def _any_of(ways: Sequence[_Way]) -> _Way:
     """Return what fires whichever of several ways a step takes."""
-    surely = [item for item in ways[0].surely if all(any(item is other for other in way.surely) for way in ways)]
-    maybe = list({id(item): item for way in ways for item in way.maybe}.values())
+    certain = set.intersection(*({id(item) for item in way.surely} for way in ways))
+    surely = [item for item in ways[0].surely if id(item) in certain]
+    # several ways may have one list of what may fire
+    lists = {id(way.maybe): way.maybe for way in ways}.values()
+    maybe = list({id(item): item for items in lists for item in items}.values())
     return _Way("", surely, maybe)
 
 
@@ -161,14 +164,15 @@ def _parts(flow: FlowSpec, ways: Mapping[str, _Way], supposed: str | None = None
 
 def _without_consequences(flow: FlowSpec, parts: list[_Part]) -> list[_Part]:
     """Leave out joins that are incomplete because one before them is."""
-    behind = {part.step: graph.reachable(flow.successors, flow.successors[part.step]) for part in parts}
-    return [
-        part
-        for part in parts
-        if not any(
-            part.step in behind[other.step] and other.step not in behind[part.step] for other in parts if other != part
-        )
-    ]
+    if len(parts) < 2:
+        return parts
+    incomplete = {flow.components[part.step] for part in parts}
+    behind: set[int] = set()
+    # what a component leads to comes before it, so backwards each is known to be behind one before it is looked at
+    for step, number in reversed(list(flow.components.items())):
+        if number in incomplete or number in behind:
+            behind.update(found for to in flow.successors[step] if (found := flow.components[to]) != number)
+    return [part for part in parts if flow.components[part.step] not in behind]
 
 
 @dataclass(frozen=True)

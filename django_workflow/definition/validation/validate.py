@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import timedelta
+from itertools import chain
 from typing import Any, get_args
 
 from django_workflow.definition import graph, names, spec
@@ -204,17 +205,18 @@ def warnings(flow: spec.FlowSpec) -> list[Problem]:
     """Return what is legal but hardly meant: loops that never end, loops without a pause, steps nothing reaches."""
     found = []
     for name in flow.steps:
-        for edge in flow.edges:
-            always = edge.source == edge.to == name and edge.transition.when is None
-            if always and edge.transition.delay is None and not _may_leave(flow, {name}):
+        for item in flow.outbound[name]:
+            always = name in item.to and item.when is None
+            if always and item.delay is None and not _may_leave(flow, {name}):
                 message = "it leads to itself without a condition and without a delay"
                 found.append(Problem("endless_loop", ("steps", name), message))
+    order = {name: number for number, name in enumerate(flow.steps)}
     members: dict[int, set[str]] = {}
     for name, number in flow.cycles.items():
         members.setdefault(number, set()).add(name)
     for cycle in members.values():
         if not _may_leave(flow, cycle):
-            listed = [name for name in flow.steps if name in cycle]
+            listed = sorted(cycle, key=order.__getitem__)
             place = f"step{'s' if len(listed) > 1 else ''} {', '.join(map(repr, listed))}"
             message = "a loop without a condition on any way; only its limits end it"
             found.append(Problem("endless_loop", ("steps", listed[0]), message, place=place))
@@ -227,8 +229,8 @@ def warnings(flow: spec.FlowSpec) -> list[Problem]:
 
 def _may_leave(flow: spec.FlowSpec, cycle: set[str]) -> bool:
     """Say whether a loop can end by itself: some way on within it depends on something."""
-    ways_on = [edge.transition for edge in flow.edges if edge.source in cycle and edge.to in cycle]
-    ways_on += [item for item in flow.transitions if item.source in cycle and names.RETRY in item.to]
+    within = {*cycle, names.RETRY}
+    ways_on = [item for name in cycle for item in flow.outbound[name] if not within.isdisjoint(item.to)]
     leads_on = {
         item.source for item in ways_on if item.when is None and not item.is_otherwise and "succeeded" in item.on
     }
@@ -262,16 +264,18 @@ def _check_dependencies(step: StepDraft, known: set[str], report: Report) -> Non
     for source, times in Counter(step.depends_on).items():
         if times > 1:
             report("duplicate", ("depends_on",), f"it depends on {source!r} {times} times")
+        # gone through only where it is still looked what was meant: there may be thousands of mistakes
+        others = (name for name in known if name != step.name)
         if source == step.name:
             report("depends_on_itself", ("depends_on",), "it depends on itself")
         elif source in known:
             continue
         elif source in step.params:
-            meant = guess(source, known.union(names.CONTEXT_NAMES) - {step.name})
+            meant = guess(source, chain(others, names.CONTEXT_NAMES))
             rule = meant or "; parameters are input, ctx, item, index or a step's name"
             report("bad_parameter", ("handler",), f"parameter {source!r} is no step{rule}")
         else:
-            meant = guess(source, known - {step.name})
+            meant = guess(source, others)
             report("unknown_step", ("depends_on",), f"it depends on {source!r}, which is no step{meant}")
 
 
@@ -307,7 +311,7 @@ def _check_way(way: Any, known: set[str], readable: Readable, report: Report) ->
             report("duplicate", (key,), f"it leads to {target!r} {times} times")
         if target not in known and target not in names.COMMANDS:
             told = f"it leads to {target!r}, which is no step and none of {', '.join(sorted(names.COMMANDS))}"
-            report("unknown_step", (key,), f"{told}{guess(target, known | names.COMMANDS)}")
+            report("unknown_step", (key,), f"{told}{guess(target, chain(known, names.COMMANDS))}")
     if not isinstance(way.on, str) or way.on not in OUTCOMES:
         report("bad_value", ("on",), f"on must be one of {', '.join(OUTCOMES)}, not {way.on!r}")
     if isinstance(way, When):

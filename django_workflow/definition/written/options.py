@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Required, TypedDict
 
 from django_workflow.definition.retry import Retry
 from django_workflow.definition.written.transitions import Way
@@ -70,3 +70,15 @@ class StoredMapOptions(StoredStepOptions, total=False):
 
     max_parallel: int | None
     tolerate: float | None
+
+
+class StoredStep(StoredMapOptions, total=False):
+    """A step as `FlowBuilder.add_steps` takes it: a dictionary of what `add_step` or `add_map_step` takes.
+
+    It is a map step where it has `over` or `count`.
+    """
+
+    name: Required[str]
+    depends_on: Iterable[str]
+    over: str
+    count: int
