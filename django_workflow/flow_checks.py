@@ -88,7 +88,7 @@ def check_first_steps(app_configs: Any = None, **kwargs: Any) -> list[CheckMessa
                 f"step {step.name!r}: nothing leads to it, so it runs when each run begins, but it reads the output of "
                 f"{others[0]!r}, which is not there then"
             )
-            place = _place(spec.slug, told)
+            place = _place(spec.slug, step.name)
             text = f"Flow {spec.slug!r}: {told}."
             found.append(Warning(text, hint=FIRST_AND_READS, obj=place, id="django_workflow.W004"))
     return found
