@@ -237,21 +237,24 @@ def test_no_more_statements_are_executed_for_many_steps_than_for_a_few(unique, w
     assert build(20) == build(400)
 
 
-def calls(work):
-    """Count the calls that this package makes while it does some work, those of built-in functions among them."""
+def lines(call):
+    """Count the lines of this package that a call executes, each pass of a loop again."""
     count = 0
 
-    def profile(frame, event, argument):
+    def line(frame, event, argument):
         nonlocal count
-        if event in ("call", "c_call"):
-            count += frame.f_globals.get("__name__", "").startswith("django_workflow.")
+        count += event == "line"
+        return line
 
-    before = sys.getprofile()
-    sys.setprofile(profile)
+    def enter(frame, event, argument):
+        return line if frame.f_globals.get("__name__", "").startswith("django_workflow.") else None
+
+    before = sys.gettrace()
+    sys.settrace(enter)
     try:
-        work()
+        call()
     finally:
-        sys.setprofile(before)
+        sys.settrace(before)
     return count
 
 
@@ -309,8 +312,10 @@ def incomplete(unique, steps):
     assert len(joins.incomplete(flow.spec)) == len(steps) - 1
 
 
+# In a process whose threads were interrupted Python 3.11 may go round for ever at the first line of what is traced.
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.11 may hang where it traces")
 @pytest.mark.parametrize("task", [published, refused, declared, mistaken, looping, circular, incomplete])
 def test_twice_as_many_steps_take_twice_the_work(task, unique, work, db):
     task(unique, layered(20, work))
-    few, many = (calls(lambda count=count: task(unique, layered(count, work))) for count in (100, 200))
+    few, many = (lines(lambda count=count: task(unique, layered(count, work))) for count in (100, 200))
     assert many < 2.2 * few
