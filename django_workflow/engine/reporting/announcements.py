@@ -13,7 +13,6 @@ from typing import Any
 from uuid import UUID
 
 from asgiref.sync import async_to_sync
-from django.db import transaction
 from django.dispatch import Signal
 
 from django_workflow import db
@@ -122,15 +121,17 @@ def _apart_in_a_test() -> Iterator[None]:
     if not db.in_test_transaction():
         yield
         return
-    savepoint = transaction.savepoint(using=conf.DATABASE)
+    wrapper = db.connection()
+    savepoint = wrapper.savepoint()
+    assert savepoint is not None  # there is a transaction
     try:
         yield
     finally:
         if db.has_failed():
-            transaction.set_rollback(False, using=conf.DATABASE)
-            transaction.savepoint_rollback(savepoint, using=conf.DATABASE)
+            wrapper.needs_rollback = False
+            wrapper.savepoint_rollback(savepoint)
         else:
-            transaction.savepoint_commit(savepoint, using=conf.DATABASE)
+            wrapper.savepoint_commit(savepoint)
 
 
 @contextmanager
