@@ -63,15 +63,18 @@ class WorkerProcess:
         """Work; returns after a clean stop."""
         own_records.queue.start()
         failure_log.folding.start()
+        db.serve_worker()
         try:
             self._run()
             self._has_ended = True
         finally:
+            # also where it never began: this thread goes on as it was
+            db.close()
+            db.end_worker()
             failure_log.folding.stop()
             own_records.queue.stop()
 
     def _run(self) -> None:
-        db.serve_worker()
         # here and not before: who sees the row may stop this process, and must find it listening to signals
         worker_id = self.dispatcher.worker_id = registration.register(self.options)
         outage = self.dispatcher.outage
@@ -91,8 +94,6 @@ class WorkerProcess:
                 registration.tell_stopped(worker_id)
             except Exception as error:
                 logger.warning("could not record that this worker stopped: %s", error)
-            db.close()
-            db.end_worker()
 
     def stop(self) -> None:
         """Stop within the grace time; a second call stops at once."""

@@ -9,8 +9,9 @@ import pytest
 from django.contrib.auth.models import Group
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
-from django_workflow import Flow
+from django_workflow import Flow, db
 from django_workflow.definition.registry import registry
 from django_workflow.engine.stored import versions
 from django_workflow.models import Worker
@@ -191,7 +192,9 @@ def test_a_session_that_is_cut_while_a_worker_registers_is_told(transactional_db
     monkeypatch.setattr(registration, "REGISTER", "SELECT pg_terminate_backend(pg_backend_pid()), %s, %s, %s, %s, %s")
     with pytest.raises(CommandError, match="The connection to the database ended while the worker started"):
         call_command("run_workflow_worker", drain=True, quiet=True)
-    connection.close()  # it is dead
+    with CaptureQueriesContext(connection) as seen:
+        assert db.rows("SELECT 1") == [(1,)]
+    assert len(seen) == 1, "the caller's connection is a worker's no more"
 
 
 @pytest.mark.parametrize("by_hand", [False, True], ids=["atomic", "by hand"])
