@@ -30,7 +30,7 @@ def listeners() -> int:
 
 
 class ThreadedWorker:
-    """A whole worker (dispatcher, heart, ear, keeper) in a thread of this process."""
+    """A whole worker (dispatcher, heartbeats, listener, keeper) in a thread of this process."""
 
     def __init__(self, **options: Any) -> None:
         self.failure: BaseException | None = None

@@ -25,6 +25,7 @@ from django_workflow.worker.dispatching.dispatcher import Dispatcher
 from django_workflow.worker.exit_codes import INTERRUPTED, STALLED
 from django_workflow.worker.logs import own_records
 from django_workflow.worker.logs.writer import LogWriter
+from django_workflow.worker.loop import Loop
 from django_workflow.worker.loops.announcer import Announcer
 from django_workflow.worker.loops.heartbeats import Heartbeats
 from django_workflow.worker.loops.keeper import Keeper
@@ -41,7 +42,7 @@ STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 class WorkerProcess:
-    """Runs one dispatcher with its heart, ear, keeper and log writer until it is told to stop."""
+    """Runs one dispatcher with its heartbeats, listener, keeper and log writer until it is told to stop."""
 
     def __init__(self, options: WorkerOptions) -> None:
         self.options = options
@@ -78,7 +79,7 @@ class WorkerProcess:
         # here and not before: who sees the row may stop this process, and must find it listening to signals
         worker_id = self.dispatcher.worker_id = registration.register(self.options)
         outage = self.dispatcher.outage
-        helpers: list[Heartbeats | Listener | Keeper | LogWriter | Announcer] = [
+        helpers: list[Loop | Announcer] = [
             *(self.heartbeats, Listener(self.dispatcher), Keeper(outage), LogWriter(outage=outage)),
             Announcer(),  # the last: others have to tell
         ]

@@ -309,7 +309,7 @@ def test_second_keeper_waits_for_the_first(workflow_queues):
     keeper, second = Keeper(), Keeper()
     keeper.round()
     assert db.on_own_connection(second.round) == CANDIDATE_EVERY
-    keeper._resign()
+    keeper.finish()
     assert db.on_own_connection(second.round) < CANDIDATE_EVERY
 
 

@@ -1,4 +1,4 @@
-"""What a worker, its keeper, its heart and its log writer do, from a state that is made until all of it is done.
+"""What a worker, its keeper, its heartbeats and its log writer do, from a state that is made until all of it is done.
 
 Each scene is played again for each statement that goes wrong: what it has to come to is the same.
 """

@@ -313,8 +313,8 @@ def ended_joins_have_fired(put: Put) -> None:
 # heartbeats
 
 
-@guard("heartbeats extend leases", "the heart does not beat")
-def heart_beats(put: Put) -> None:
+@guard("heartbeats extend leases", "no heartbeat is made")
+def heartbeats_extend(put: Put) -> None:
     from django_workflow.worker.loops.heartbeats import Heartbeats
 
     put(Heartbeats, "beat", lambda self: 3_600.0)

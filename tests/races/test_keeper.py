@@ -94,7 +94,7 @@ def test_of_two_keepers_one_leads_and_the_other_follows_when_it_is_gone(session)
     leader, leading = (one, first) if is_first else (two, second)
     follower, candidate = (two, second) if is_first else (one, first)
     assert follower.do(candidate.round) == keeper.CANDIDATE_EVERY
-    leader.do(leading._resign)
+    leader.do(leading.finish)
     assert follower.do(candidate.round) != keeper.CANDIDATE_EVERY
     assert leader.do(leading.round) == keeper.CANDIDATE_EVERY
 

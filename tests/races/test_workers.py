@@ -88,7 +88,7 @@ def test_at_sigterm_what_runs_finishes_and_the_rest_is_handed_back(workers, gate
     assert_nothing_is_left_open()
 
 
-@pytest.mark.guard("heart_beats")
+@pytest.mark.guard("heartbeats_extend")
 def test_a_task_longer_than_its_lease_runs_once(workers, flow):
     begun, may_end = threading.Semaphore(0), threading.Event()
 

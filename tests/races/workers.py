@@ -26,7 +26,7 @@ def database_url(settings: dict[str, Any]) -> str:
 
 
 class ThreadWorker:
-    """A whole worker, with heart, ear and keeper, in a thread."""
+    """A whole worker, with heartbeats, listener and keeper, in a thread."""
 
     def __init__(self, options: WorkerOptions) -> None:
         from django_workflow.worker.process import WorkerProcess  # whoever has processes alone needs no Django

@@ -361,7 +361,7 @@ def test_heartbeats_stop_where_the_loop_stands_still_and_go_on_with_it(flow, wor
     def heartbeat():
         return row.values_list("heartbeat_at", flat=True).get()
 
-    eventually(lambda: worker.process.heartbeats._is_stalled(0.0), "a heart that notices")
+    eventually(lambda: worker.process.heartbeats._is_stalled(0.0), "heartbeats that notice")
     before = heartbeat()
     may_go_on.set()
     eventually(lambda: heartbeat() > before, "heartbeats, once the loop goes on")

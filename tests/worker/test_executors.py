@@ -96,7 +96,7 @@ def test_coroutines_go_to_the_loop_and_plain_functions_to_threads(flow, drain, e
     handle = flow.start()
     drain(executor=executor)
     result = handle.result()
-    assert result["awaits"] == "django_workflow-loop"
+    assert result["awaits"] == "django_workflow-event-loop"
     assert result["plain"].startswith("django_workflow-handler-")
 
 

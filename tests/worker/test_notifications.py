@@ -39,8 +39,9 @@ LISTENING = """
 def test_a_notification_says_whether_it_is_about_a_run_or_a_queue_whatever_its_name_looks_like(payload, heard):
     told = []
     queues = ("0190a3c5-0000-7000-8000-000000000001", "slow:lane")
-    dispatcher = SimpleNamespace(options=SimpleNamespace(queues=queues), hear_control=told.append)
-    Listener(dispatcher)._tell([(CONTROL_CHANNEL, payload)])
+    options = SimpleNamespace(queues=queues)
+    dispatcher = SimpleNamespace(options=options, outage=None, hear_control=told.append)
+    Listener(dispatcher)._pass_on([(CONTROL_CHANNEL, payload)])
     assert told == ([] if heard is None else [heard])
 
 
@@ -67,4 +68,4 @@ def test_an_odd_payload_does_not_make_a_worker_connect_anew(work, flow, channel,
     run.cancel("enough")
     assert ended.wait(10)
     assert db.rows(LISTENING) == [before]
-    assert "listening failed" not in caplog.text
+    assert "the listener failed" not in caplog.text

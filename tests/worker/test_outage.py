@@ -21,15 +21,15 @@ def test_an_outage_and_its_end_are_told_once_whatever_threads_and_rounds_meet_it
     caplog.set_level(logging.INFO, "django_workflow.worker")
     outage = Outage()
     for _ in range(3):
-        for who in ("dispatcher", "heart", "ear"):
+        for who in ("dispatcher", "heartbeats", "listener"):
             assert outage.meet(who, GONE)
     assert told(caplog) == [f"the database cannot be reached, trying again: {GONE}"]
-    outage.end("ear")
+    outage.end("listener")
     outage.end("keeper")
     outage.end("dispatcher")
     assert len(caplog.records) == 1
-    outage.end("heart")
-    outage.end("heart")
+    outage.end("heartbeats")
+    outage.end("heartbeats")
     assert len(caplog.records) == 2
     assert told(caplog)[1].startswith("the database is back, after ")
 
@@ -37,27 +37,27 @@ def test_an_outage_and_its_end_are_told_once_whatever_threads_and_rounds_meet_it
 def test_the_next_outage_is_told_again(caplog):
     outage = Outage()
     for _ in range(2):
-        outage.meet("ear", GONE)
-        outage.end("ear")
+        outage.meet("listener", GONE)
+        outage.end("listener")
     assert len(caplog.records) == 4
 
 
 def test_another_error_is_for_the_thread_that_met_it(caplog):
-    assert not Outage().meet("ear", ValueError("a mistake"))
+    assert not Outage().meet("listener", ValueError("a mistake"))
     assert told(caplog) == []
 
 
 def test_who_finds_its_connection_broken_after_the_outage_is_over_tells_nothing(caplog):
     outage = Outage()
-    for who in ("heart", "ear"):
+    for who in ("heartbeats", "listener"):
         outage.end(who)
-    outage.meet("ear", GONE)
-    outage.end("ear")
-    assert outage.meet("heart", GONE)
-    outage.end("heart")
+    outage.meet("listener", GONE)
+    outage.end("listener")
+    assert outage.meet("heartbeats", GONE)
+    outage.end("heartbeats")
     assert len(caplog.records) == 2
-    outage.meet("heart", GONE)
-    outage.end("heart")
+    outage.meet("heartbeats", GONE)
+    outage.end("heartbeats")
     assert len(caplog.records) == 4
 
 

@@ -1,8 +1,8 @@
-"""The heart of a worker process: settle what is finished, claim what there is room for, hand it out, sleep.
+"""The dispatcher of a worker process: settle what is finished, claim what there is room for, hand it out, sleep.
 
 One loop in one thread, on one connection. While a settle is in flight finished jobs pile up; that
 pile is the next batch, without a timer. Verbs are blocking functions on Django connections, so the
-loop is a plain one; coroutine handlers have an event loop of their own (`executors.LoopRunner`).
+loop is a plain one; coroutine handlers have an event loop of their own (`executors.EventLoopRunner`).
 """
 
 from __future__ import annotations

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from queue import SimpleQueue
 
 from django_workflow import db
 from django_workflow.worker.logs import capture
 from django_workflow.worker.logs.capture import LogLine
+from django_workflow.worker.loop import Loop
 from django_workflow.worker.outage import Outage
 
 logger = logging.getLogger("django_workflow.worker")
@@ -22,8 +24,6 @@ FLUSH_EVERY = 0.5
 BATCH = 1_000
 #: Lines kept while the database is away; more are dropped.
 MOST = 20_000
-#: What the writer is called among the threads that use the database.
-LOGS = "logs"
 
 INSERT_LINES = """
     INSERT INTO django_workflow_tasklog (run_id, task_id, attempt, level, created_at, logger, message)
@@ -48,12 +48,15 @@ def store(lines: Sequence[LogLine]) -> None:
         db.notify_after_commit([(db.RUN_CHANNEL, str(run)) for run in dict.fromkeys(line.run_id for line in lines)])
 
 
-class LogWriter:
-    """A thread that writes what is put, about every half second; it sleeps while nothing is.
+class LogWriter(Loop):
+    """Writes what is put, about every half second; it sleeps while nothing is.
 
     write: called with a batch of lines, in order.
     every: seconds it lets lines collect.
     """
+
+    name = "log-writer"
+    retry_after = 0.0  # the next round lets lines collect
 
     def __init__(
         self,
@@ -61,23 +64,21 @@ class LogWriter:
         every: float = FLUSH_EVERY,
         outage: Outage | None = None,
     ) -> None:
-        self._outage = outage or Outage()
+        super().__init__(outage)
         self._write = write
         self._every = every
         self._lines: deque[LogLine] = deque()
         self._dropped = 0
         # a handler's thread may be interrupted anywhere; putting into a SimpleQueue is safe there
         self._wake: SimpleQueue[None] = SimpleQueue()
-        self._stopping = threading.Event()
         self._writing = threading.Lock()
         self._capturing = ExitStack()
-        self._thread = threading.Thread(target=self._run, name="django_workflow-logs", daemon=True)
 
     def start(self) -> None:
         """Begin to capture and to write."""
         self._capturing.enter_context(capture.capturing())
         capture.sinks.append(self.put)
-        self._thread.start()
+        super().start()
 
     def stop(self) -> None:
         """Write what is left and end."""
@@ -85,7 +86,7 @@ class LogWriter:
         self._capturing.close()
         self._stopping.set()
         self._wake.put(None)
-        self._thread.join(5.0)
+        super().stop()
 
     def put(self, line: LogLine) -> None:
         """Take a line; never waits."""
@@ -113,28 +114,24 @@ class LogWriter:
                 logger.warning("%d lines that handlers logged were dropped: too many at once", self._dropped)
                 self._dropped = 0
 
-    def _run(self) -> None:
-        db.serve_worker()
-        try:
-            while not self._stopping.is_set():
-                self._wake.get()
-                self._collect()
-                self._flush_or_later()
-            for is_last in (False, False, True):
-                self._flush_or_later(is_last=is_last)
-        finally:
-            db.close()
+    def round(self) -> float:
+        """Wait for a line, let others collect, write them."""
+        self._wake.get()
+        self._collect()
+        return self._flushed()
 
-    def _flush_or_later(self, *, is_last: bool = False) -> None:
-        try:
-            self.flush(is_last=is_last)
-            self._outage.end(LOGS)
-        except BaseException as error:
-            if not self._outage.meet(LOGS, error):
-                logger.warning("what handlers logged is stored later: %s", error)
-            self._wake.put(None)
-            with suppress(Exception):
-                db.close()
+    def recover(self) -> None:
+        """Write again what could not be written."""
+        self._wake.put(None)
+
+    def finish(self) -> None:
+        """Write what is left; a database that is away is tried three times."""
+        for is_last in (False, False, True):
+            self.attempt(functools.partial(self._flushed, is_last=is_last))
+
+    def _flushed(self, *, is_last: bool = False) -> float:
+        self.flush(is_last=is_last)
+        return 0.0
 
     def _collect(self) -> None:
         """Wait until there is a batch, or for as long as lines may wait."""

@@ -3,68 +3,47 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
-from django_workflow import db
 from django_workflow.conf import conf
 from django_workflow.engine.tasks import leases
 from django_workflow.worker import registration
 from django_workflow.worker.dispatching.dispatcher import Dispatcher
+from django_workflow.worker.loop import Loop
 
 logger = logging.getLogger("django_workflow.worker")
 
 #: A lease that could not be looked at because its row was locked is looked at again so soon, in seconds.
 AGAIN = 0.5
 LAG = 1.0
-#: What it is called among the threads that use the database.
-HEART = "heart"
 
 
-class Heartbeats:
+class Heartbeats(Loop):
     """Extends leases every third of one; a heartbeat never waits for a settle.
 
     on_stall: called where the dispatcher's loop stands still for STALL_LIMIT. Heartbeats follow the loop: a lease that
     was kept by a process whose work is dead would keep its task from everybody.
     """
 
+    name = "heartbeats"
+
     def __init__(self, dispatcher: Dispatcher, on_stall: Callable[[], None] | None = None) -> None:
+        super().__init__(dispatcher.outage)
         self._dispatcher = dispatcher
         self._on_stall = on_stall
         self._lease = dispatcher.options.lease.total_seconds()
+        self._nap = self.first_after = self._lease / 3
+        # a missed heartbeat is repeated soon; two thirds of the lease are left for that
+        self.retry_after = min(1.0, self._lease / 10)
         self._round: int | None = None
         self._round_seconds = 0.0
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="django_workflow-heart", daemon=True)
 
-    def start(self) -> None:
-        """Begin to beat."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End."""
-        self._stopping.set()
-        self._thread.join(5.0)
-
-    def _run(self) -> None:
-        db.serve_worker()
-        try:
-            nap = self._lease / 3
-            while not self._stopping.wait(nap):
-                try:
-                    nap = self._lease / 3 if self._is_stalled(nap) else self.beat()
-                    self._dispatcher.outage.end(HEART)
-                except BaseException as error:
-                    # a missed beat is repeated soon; two thirds of the lease are left for that
-                    if not self._dispatcher.outage.meet(HEART, error):
-                        logger.warning("a heartbeat failed", exc_info=True)
-                    nap = min(1.0, self._lease / 10)
-                    with suppress(Exception):
-                        db.close()
-        finally:
-            db.close()
+    def round(self) -> float:
+        """Extend leases, unless the dispatcher's loop stands still."""
+        napped, self._nap = self._nap, self.retry_after
+        self._nap = self._lease / 3 if self._is_stalled(napped) else self.beat()
+        return self._nap
 
     def _is_stalled(self, napped: float) -> bool:
         """Say whether the loop has been in one round for too long.

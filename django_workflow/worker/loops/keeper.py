@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from uuid import UUID
 
 from django_workflow import db
@@ -25,9 +23,8 @@ from django_workflow.engine.due.leadership import Leadership
 from django_workflow.engine.removal import retention
 from django_workflow.engine.verbs.pause import pause_with_flow
 from django_workflow.events import renumbering
+from django_workflow.worker.loop import Loop
 from django_workflow.worker.outage import Outage
-
-logger = logging.getLogger("django_workflow.keeper")
 
 #: Seconds after which another process leads when the keeper was not heard of.
 TERM = 10.0
@@ -35,55 +32,30 @@ TERM = 10.0
 CANDIDATE_EVERY = 5.0
 REPAIR_EVERY = 30.0
 ANSWERS = "SELECT 1"
-#: What it is called among the threads that use the database.
-KEEPER = "keeper"
 
 
-class Keeper:
-    """A thread with a connection of its own; it works while it leads."""
+class Keeper(Loop):
+    """Works while it leads; one process leads."""
+
+    name = "keeper"
+    logger = logging.getLogger("django_workflow.keeper")
 
     def __init__(self, outage: Outage | None = None) -> None:
-        self._outage = outage or Outage()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="django_workflow-keeper", daemon=True)
+        super().__init__(outage)
         self._leadership = Leadership("keeper", TERM)
         self._repair_at = 0.0
         self._reconciled: UUID | None = None
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
+    def recover(self) -> None:
+        """Ask the database anew who leads; leases and due times are rows."""
+        self._leadership.doubt()
 
-    def stop(self) -> None:
-        """End, and let another one lead."""
-        self._stopping.set()
-        self._thread.join(5.0)
-
-    def _run(self) -> None:
-        db.serve_worker()
-        try:
-            while not self._stopping.is_set():
-                try:
-                    nap = self.round()
-                    self._outage.end(KEEPER)
-                except BaseException as error:
-                    # the next round begins anew, on a new connection; leases and due times are rows
-                    if not self._outage.meet(KEEPER, error):
-                        logger.warning("a round of the keeper failed", exc_info=True)
-                    self._leadership.doubt()
-                    nap = 1.0
-                    with suppress(Exception):
-                        db.close()
-                self._stopping.wait(nap)
-            self._resign()
-        finally:
-            db.close()
-
-    def _resign(self) -> None:
+    def finish(self) -> None:
+        """Let another process lead."""
         try:
             self._leadership.resign()
         except Exception as error:
-            logger.info("the keeper's term ends by itself: %s", error)
+            self.logger.info("the keeper's term ends by itself: %s", error)
 
     def round(self) -> float:
         """Do what is due; return the seconds until the next round."""
@@ -135,5 +107,5 @@ def _attempted(duty: Callable[[], int]) -> int:
         if db.is_of_connection(error):
             db.close()
             db.rows(ANSWERS)  # raises where the database is away, and with it all duties
-        logger.exception("a duty of the keeper failed", extra={"duty": duty.__name__})
+        Keeper.logger.exception("a duty of the keeper failed", extra={"duty": duty.__name__})
         return 0

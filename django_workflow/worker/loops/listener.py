@@ -2,59 +2,49 @@
 
 from __future__ import annotations
 
-import logging
-import threading
+from contextlib import suppress
 from uuid import UUID
 
 from django_workflow import db
 from django_workflow.notifications import CONTROL_CHANNEL, QUEUE_KIND, RUN_KIND
 from django_workflow.queue import CHANNEL
 from django_workflow.worker.dispatching.dispatcher import Dispatcher
-
-logger = logging.getLogger("django_workflow.worker")
+from django_workflow.worker.loop import Loop
 
 #: Seconds after which a listener looks whether it should stop; psycopg wakes as often by itself.
 INTERVAL = 0.1
-#: What it is called among the threads that use the database.
-EAR = "ear"
 
 
-class Listener:
-    """A thread with a listening connection of its own; what it misses is found by polling."""
+class Listener(Loop):
+    """Listens on a connection of its own; notifications are hints, and the worker polls while it is away."""
+
+    name = "listener"
+    retry_after = 0.5
 
     def __init__(self, dispatcher: Dispatcher) -> None:
+        super().__init__(dispatcher.outage)
         self._dispatcher = dispatcher
-        self._stopping = threading.Event()
-        self.is_listening = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="django_workflow-ear", daemon=True)
+        self._connection: db.Listener | None = None
 
-    def start(self) -> None:
-        """Begin to listen."""
-        self._thread.start()
+    def round(self) -> float:
+        """Pass on what arrives within the interval."""
+        if self._connection is None:
+            self._connection = db.Listener([CHANNEL, CONTROL_CHANNEL])
+            for name in self._dispatcher.options.queues:
+                self._dispatcher.hear(name)  # what was sent while nobody listened
+        self._pass_on(self._connection.notifications(INTERVAL))
+        return 0.0
 
-    def stop(self) -> None:
-        """End."""
-        self._stopping.set()
-        self._thread.join(5.0)
+    def recover(self) -> None:
+        """Close the connection; the next round opens another."""
+        if self._connection is not None:
+            with suppress(Exception):
+                self._connection.close()
+            self._connection = None
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                with db.listen([CHANNEL, CONTROL_CHANNEL]) as listener:
-                    self.is_listening.set()
-                    self._dispatcher.outage.end(EAR)
-                    for name in self._dispatcher.options.queues:
-                        self._dispatcher.hear(name)  # what was sent while nobody listened
-                    while not self._stopping.is_set():
-                        self._tell(listener.notifications(INTERVAL))
-            except BaseException as error:
-                # notifications are hints; the worker polls until this connection is back
-                if not self._dispatcher.outage.meet(EAR, error):
-                    logger.warning("listening failed, trying again: %s", error)
-                self.is_listening.clear()
-                self._stopping.wait(0.5)
+    finish = recover
 
-    def _tell(self, notifications: list[tuple[str, str]]) -> None:
+    def _pass_on(self, notifications: list[tuple[str, str]]) -> None:
         for channel, payload in notifications:
             if channel == CHANNEL:
                 self._dispatcher.hear(payload)

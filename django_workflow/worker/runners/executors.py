@@ -18,8 +18,8 @@ from django_workflow.exceptions import UnregisteredHandler
 from django_workflow.spelling import guess
 from django_workflow.worker.jobs import invoke
 from django_workflow.worker.jobs.job import Job
+from django_workflow.worker.runners.event_loop import EventLoopRunner
 from django_workflow.worker.runners.futures import FuturesRunner
-from django_workflow.worker.runners.loop import LoopRunner
 from django_workflow.worker.runners.processes import ProcessRunner
 from django_workflow.worker.runners.runner import LOOP, PROCESS, THREAD, Report
 from django_workflow.worker.runners.threads import ThreadRunner
@@ -27,7 +27,7 @@ from django_workflow.worker.runners.threads import ThreadRunner
 logger = logging.getLogger("django_workflow.worker")
 
 
-RUNNERS: dict[str, Any] = {THREAD: ThreadRunner, LOOP: LoopRunner, PROCESS: ProcessRunner}
+RUNNERS: dict[str, Any] = {THREAD: ThreadRunner, LOOP: EventLoopRunner, PROCESS: ProcessRunner}
 
 
 def known() -> list[str]:

@@ -18,7 +18,7 @@ from django_workflow.worker.runners.runner import Report
 logger = logging.getLogger("django_workflow.worker")
 
 
-class LoopRunner:
+class EventLoopRunner:
     """One event loop in a thread, for coroutine handlers."""
 
     def __init__(self, concurrency: int, report: Report) -> None:
@@ -30,7 +30,7 @@ class LoopRunner:
         self._is_stopping = False
         self._watch = SessionWatch()
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run_loop, name="django_workflow-loop", daemon=True)
+        self._thread = threading.Thread(target=self._run_loop, name="django_workflow-event-loop", daemon=True)
         self._thread.start()
 
     def submit(self, job: Job) -> None:
