@@ -56,6 +56,6 @@ def _examine(handlers: list[str]) -> dict[str, Any]:
 def main(descriptor: int) -> None:
     """Be a child process of a worker."""
     django.setup()
-    from django_workflow.worker.runners import child_job  # noqa: PLC0415  models need Django to be ready
+    from django_workflow.worker.runners import child  # noqa: PLC0415  models need Django to be ready
 
-    child_job.serve(descriptor)
+    child.serve(descriptor)

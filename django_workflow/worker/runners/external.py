@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -17,7 +16,8 @@ from django_workflow.engine.tasks.external import Fence
 from django_workflow.engine.tasks.outcome import Outcome
 from django_workflow.statuses import FAILED
 from django_workflow.worker.jobs.job import Job
-from django_workflow.worker.runners import child_job
+from django_workflow.worker.runners import perform as performing
+from django_workflow.worker.runners.messages import ALREADY_BEGUN, UNREACHABLE, Answer, Order
 
 logger = logging.getLogger("django_workflow.worker")
 
@@ -26,23 +26,26 @@ WATCH_EVERY = 5.0
 
 
 def perform(text: str) -> str:
-    """Run the described job in this thread if its lease has not begun yet; return its outcome as JSON text."""
-    data = json.loads(text)
-    task = child_job.task_of(data)
+    """Run an order in this thread, if it may begin here; return its answer. Both are text."""
+    return _perform(Order.from_json(text)).to_json()
+
+
+def _perform(order: Order) -> Answer:
+    task = order.task
     handler = registry.handler(task.step.handler)
-    if handler is None or not data["is_fenced"]:
-        return child_job.perform(text)
+    if handler is None or not order.is_fenced:
+        return performing.perform(order)
     try:
         begins = external.begin_once(task.fence)
     except Exception as error:
-        return json.dumps({"kind": child_job.UNREACHABLE, "reason": str(error)})
+        return Answer(UNREACHABLE, words=str(error))
     finally:
         db.close()  # a heavy handler may never need it
     if not begins:
-        return json.dumps({"kind": child_job.ALREADY_BEGUN})
+        return Answer(ALREADY_BEGUN)
     job = Job(task, handler)
     with WATCH.over(job):
-        return child_job.execute(job, judge=lambda result: _judge(job, result))
+        return performing.execute(job, judge=lambda result: _judge(job, result))
 
 
 def _judge(job: Job, result: Outcome) -> Outcome:

@@ -15,7 +15,8 @@ from django_workflow.engine.tasks.outcome import ErrorRecord, Outcome
 from django_workflow.exceptions import NotSupported
 from django_workflow.worker.jobs import invoke
 from django_workflow.worker.jobs.job import Job
-from django_workflow.worker.runners import child_job, child_main
+from django_workflow.worker.runners import child_main
+from django_workflow.worker.runners.messages import Answer, Order
 from django_workflow.worker.runners.runner import Report
 
 logger = logging.getLogger("django_workflow.worker")
@@ -119,7 +120,7 @@ class FuturesRunner:
             self._executor.stop_task(_key(job))
 
     def _start(self, job: Job) -> Future[str]:
-        text = child_job.describe(job, is_fenced=self.is_fenced)
+        text = Order(job.task, self.is_fenced).to_json()
         task = job.task
         resources = dict(task.step.resources)
         if isinstance(self._executor, TaskExecutor):
@@ -146,7 +147,7 @@ class FuturesRunner:
             return outcome.released(job.task, "the executor cancelled it", **invoke.times(job))
         error = future.exception()
         if error is None:
-            return child_job.read_result(job, future.result())
+            return Answer.from_json(future.result()).outcome_of(job)
         has_begun = job.begun_at is not None
         if isinstance(error, LostElsewhere):
             return outcome.lost_elsewhere(job.task, str(error), has_begun=has_begun, **invoke.times(job))

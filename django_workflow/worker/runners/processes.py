@@ -8,7 +8,7 @@ import threading
 from django_workflow.engine.settling.settle import Settled
 from django_workflow.engine.tasks.outcome import Outcome
 from django_workflow.worker.jobs.job import Job
-from django_workflow.worker.runners import child_job
+from django_workflow.worker.runners.child import Child
 from django_workflow.worker.runners.runner import Report
 from django_workflow.worker.runners.threads import ThreadRunner
 
@@ -21,7 +21,7 @@ class ProcessRunner(ThreadRunner):
     def __init__(self, concurrency: int, report: Report) -> None:
         super().__init__(concurrency, report)
         self._local = threading.local()
-        self._children: set[child_job.Child] = set()
+        self._children: set[Child] = set()
 
     def run(self, job: Job) -> Outcome | Settled:
         """Run one job in this thread's child."""
@@ -32,12 +32,12 @@ class ProcessRunner(ThreadRunner):
             job.ready()
             return child.perform(job)
 
-    def _own_child(self) -> child_job.Child:
+    def _own_child(self) -> Child:
         """Return this thread's child, a new one where it has ended."""
-        child: child_job.Child | None = getattr(self._local, "child", None)
+        child: Child | None = getattr(self._local, "child", None)
         if child is None or not child.is_alive():
             self._close_child()
-            child = self._local.child = child_job.Child()
+            child = self._local.child = Child()
             self._children.add(child)
         return child
 
@@ -47,7 +47,7 @@ class ProcessRunner(ThreadRunner):
         super().end_thread()
 
     def _close_child(self) -> None:
-        child: child_job.Child | None = self._local.__dict__.pop("child", None)
+        child: Child | None = self._local.__dict__.pop("child", None)
         if child is not None:
             child.close()
             self._children.discard(child)
