@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from django_workflow.definition.expressions import functions, native
 from django_workflow.definition.expressions.language import Lazy, Native
-from django_workflow.definition.expressions.native import MAX_LENGTH, check, evaluate
+from django_workflow.definition.expressions.native import evaluate
+from django_workflow.definition.expressions.syntax import MAX_LENGTH, check
 from django_workflow.definition.spec import Condition
 from django_workflow.definition.validation.validate import CONDITION_NAMES
 from django_workflow.exceptions import ExpressionError
@@ -519,7 +520,7 @@ LEAVES = st.sampled_from([*DATA, "x", "1", "0", "-7", "2.5", "'a'", "''", "None"
 
 ENDINGS = st.sampled_from([".customer", ".lines", ".pop", "[0]", "['a']", "[1:]", ".__class__"])
 OPERATORS = st.sampled_from(["+", "-", "*", "/", "//", "%", "**", "<", "==", "in", "and", "or", "is", ",", "|", "<<"])
-CALLABLES = st.sampled_from([*native.FUNCTIONS, "dict"])
+CALLABLES = st.sampled_from([*functions.FUNCTIONS, "dict"])
 
 
 def combined(part):

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from django_workflow.definition.expressions.native import MAX_LENGTH, MAX_WORK, check, evaluate
+from django_workflow.definition.expressions.native import MAX_WORK, evaluate
+from django_workflow.definition.expressions.syntax import MAX_LENGTH, check
 from django_workflow.exceptions import ExpressionError
 from tests.definition.fuzz import NAMES, Author
 

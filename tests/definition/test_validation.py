@@ -9,7 +9,7 @@ import pytest
 
 from django_workflow import Otherwise, Retry, To, When
 from django_workflow.definition.declare import FlowDeclaration, compile_flow
-from django_workflow.definition.expressions.native import FUNCTIONS
+from django_workflow.definition.expressions.functions import FUNCTIONS
 from django_workflow.definition.names import NAME_RULE, QUEUE_RULE, RESERVED
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import CALLABLE_PREFIX, Condition

@@ -10,7 +10,7 @@ import pytest
 import django_workflow
 from django_workflow import checks, flow_checks
 from django_workflow.definition import documents, names
-from django_workflow.definition.expressions import native
+from django_workflow.definition.expressions import functions
 from django_workflow.definition.problems import Code
 from django_workflow.definition.validation import validate
 from django_workflow.flow import Flow
@@ -45,7 +45,7 @@ def keys_of(schema):
         ("flows.md", validate.COMMON_OPTIONS | validate.MAP_OPTIONS | {"name", "depends_on"}),
         ("flows.md", names.RESERVED),
         ("flows.md", own(Context) | {"cancelled", "vars"} - {"progress", "events"}),
-        ("expressions.md", set(native.FUNCTIONS)),
+        ("expressions.md", set(functions.FUNCTIONS)),
         ("documents.md", set(keys_of(documents.SCHEMA))),
         ("documents.md", set(get_args(Code))),
         ("commands.md", {path.stem for path in COMMANDS.glob("*.py")} - {"__init__"}),

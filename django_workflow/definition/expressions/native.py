@@ -1,67 +1,38 @@
-"""Expressions of this package's own language, over JSON data (simpleeval underneath).
+"""Expressions of this package's own language, over JSON data.
 
-What is legal is a list of syntax nodes, so whatever is not on it is refused when the flow is declared:
-no methods, no attributes of Python objects, no f-strings. A dot reads a key of an object. Nothing in the language
-changes a value, and what comes out is a copy. Depth, length and work are limited: the work is counted, not timed,
-so that the same expression on the same data always comes to the same end.
+A dot reads a key of an object. Nothing in the language changes a value, and what comes out is a copy. Depth, length
+and work are limited: the work is counted, not timed, so that the same expression on the same data always comes to the
+same end.
 """
 
 from __future__ import annotations
 
 import ast
 import inspect
-import keyword
 import math
-import re
-import threading
-from collections.abc import Collection, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-import simpleeval
-
 from django_workflow.definition.expressions.functions import FUNCTIONS, MAX_BITS, OPERATORS, cost, json_type, listed
-from django_workflow.definition.schemas import patterns
+from django_workflow.definition.expressions.syntax import parse, shortened
 from django_workflow.exceptions import ExpressionError
-from django_workflow.spelling import guess, nearest
-from django_workflow.text import is_storable
 
-MAX_LENGTH = 2_000
-MAX_DEPTH = 50
 #: Elements and keys looked at or made by one evaluation, one or two seconds at worst; ten characters of a text count
 #: as one of them, evaluating a node as three.
 MAX_WORK = 2_000_000
+NODE = 3
 #: How deep lists and objects in a value may be nested.
 MAX_NESTING = 500
-#: What JSON calls its constants, besides Python's names for them.
-CONSTANTS: Mapping[str, Any] = {"true": True, "false": False, "null": None}
 
-_SYNTAX = (
-    *(ast.Constant, ast.Name, ast.Attribute, ast.Subscript, ast.Slice, ast.Call, ast.keyword),
-    *(ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.UAdd, ast.IfExp),
-    *(ast.Compare, ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.In, ast.NotIn, ast.Is, ast.IsNot),
-    *(ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow),
-    *(ast.List, ast.Tuple, ast.Dict, ast.Set, ast.ListComp, ast.GeneratorExp, ast.DictComp, ast.comprehension),
-    *(ast.Load, ast.Store),
-)
-#: Nodes that make a new value, whose size is counted; the others hand on what is there.
-_MAKERS = (*(ast.BinOp, ast.List, ast.Tuple, ast.Dict, ast.Set), *(ast.ListComp, ast.GeneratorExp, ast.DictComp))
 _CONTAINERS = (list, Mapping)
+_SIZED = (*_CONTAINERS, str)
 #: What goes wrong in an expression. Errors of whoever reads the names, as of a database, are not the author's.
-_MISTAKES = (
-    *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
-    *(MemoryError, RecursionError, simpleeval.InvalidExpression),
-)
-_ALL_FUNCTIONS = f"; there are {', '.join(FUNCTIONS)}"
+_MISTAKES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, MemoryError, RecursionError)
 #: Functions that look at no more of a value than they say.
 _UNWEIGHED = ("len", "get")
 #: Functions that say what they spend, and what the others take.
 _SPENDERS = {name for name, function in FUNCTIONS.items() if "spend" in inspect.signature(function).parameters}
-_SIGNATURES = {
-    name: inspect.Signature([item for item in inspect.signature(function).parameters.values() if item.name != "spend"])
-    for name, function in FUNCTIONS.items()
-}
 
 
 def evaluate(expression: str, names: Mapping[str, Any]) -> Any:
@@ -73,224 +44,32 @@ def evaluate(expression: str, names: Mapping[str, Any]) -> Any:
     and what went wrong.
     """
     tree = parse(expression)
-    evaluator = getattr(_of_thread, "evaluator", None) or _Evaluator()
-    # put back only after a success: an error may have left it in the middle of something
-    _of_thread.evaluator = None
+    evaluation = _Evaluation(names)
     try:
-        result = evaluator.evaluate(expression, tree, names)
+        return evaluation.copied(evaluation.value(tree))
     except _MISTAKES as error:
-        reason = _shortened(str(error) or type(error).__name__)
+        reason = shortened(str(error) or type(error).__name__)
         raise ExpressionError(f"Expression {expression!r} failed: {reason}", expression=expression) from error
-    _of_thread.evaluator = evaluator
-    return result
 
 
-def check(
-    expression: str, names: Collection[str] | None = None, *, is_condition: bool = True, steps: Collection[str] = ()
-) -> str | None:
-    """Return what is wrong with `expression` as text, or None when it can be evaluated.
+class _Evaluation:
+    """One evaluation: the names, the variables of comprehensions, and how much work is left."""
 
-    names: what it may look at; None leaves that open. is_condition: a word alone is no condition.
-    steps: those of the flow, which somebody may have named without `outputs`.
-    """
-    try:
-        tree = parse(expression)
-    except ExpressionError as error:
-        return error.message
-    if is_condition and isinstance(tree, ast.Name):
-        return f"condition {expression!r} is a bare word; compare it with something, or use a registered callable"
-    if names is not None:
-        unknown = sorted(_free_names(tree) - set(names))
-        if unknown:
-            told = f"expression {expression!r}: there is no {unknown[0]!r}, only {', '.join(sorted(names))}"
-            return told + _guess(unknown[0], names, steps)
-    return None
+    __slots__ = ("_bound", "_names", "_work_left")
 
+    def __init__(self, names: Mapping[str, Any]) -> None:
+        self._names = names
+        self._bound: dict[str, Any] = {}
+        self._work_left = MAX_WORK
 
-@lru_cache(maxsize=2048)
-def parse(expression: str) -> ast.expr:
-    """Return the syntax tree of an expression, else raise `ExpressionError`."""
-    if len(expression) > MAX_LENGTH:
-        problem = f"it has {len(expression):,} characters, more than {MAX_LENGTH:,}"
-        raise ExpressionError(
-            f"Expression {_shortened(expression, 60)!r} is too long: {problem}.", expression=expression
-        )
-    try:
-        tree = ast.parse(_WRITTEN.sub(_as_python, expression.strip()), mode="eval").body
-        problem = _refusal(tree)
-        if not problem:
-            tree = _Simplified().visit(tree)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        problem = (error.msg if isinstance(error, SyntaxError) else str(error)) or type(error).__name__
-    if problem:
-        raise ExpressionError(f"Expression {expression!r} is not valid: {problem}", expression=expression)
-    return tree
-
-
-_WRITTEN = re.compile(
-    r"""(?P<prefix>(?<!\w)\w*)"""
-    r"""(?P<text>\'{3}(?:\\.|[^\\])*?\'{3}|"{3}(?:\\.|[^\\])*?"{3}|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")"""
-    rf"""|(?<=[\w\])}}])\.(?P<key>{"|".join(keyword.kwlist)})\b""",
-    re.DOTALL,
-)
-_UNKNOWN_ESCAPE = re.compile(r"\\(?![\\'\"abfnrtvxNuU0-7\n])|\\.", re.DOTALL)
-
-
-def _as_python(part: re.Match[str]) -> str:
-    """Write what JSON's authors may write and Python does not take: keys such as `class`, backslashes of patterns."""
-    if part["key"]:
-        return f'["{part["key"]}"]'
-    if part["prefix"]:
-        return part[0]
-    return _UNKNOWN_ESCAPE.sub(lambda found: "\\\\" if found[0] == "\\" else found[0], part["text"])
-
-
-def _refusal(tree: ast.expr) -> str:
-    """Return why a syntax tree is not of this language, or nothing."""
-    pending: list[tuple[ast.AST, int]] = [(tree, 1)]
-    while pending:
-        node, depth = pending.pop()
-        if depth > MAX_DEPTH:
-            return f"it is nested deeper than {MAX_DEPTH} levels"
-        if not isinstance(node, _SYNTAX):
-            return f"{type(node).__name__} is not possible here"
-        problem = _PROBLEMS[type(node)](node) if type(node) in _PROBLEMS else ""
-        if problem:
-            return problem
-        pending.extend((child, depth + 1) for child in ast.iter_child_nodes(node))
-    return ""
-
-
-def _problem_of_constant(node: ast.Constant) -> str:
-    value = node.value
-    if isinstance(value, str):
-        is_json = is_storable(value)
-    elif isinstance(value, float):
-        is_json = math.isfinite(value)
-    else:
-        is_json = value is None or (isinstance(value, int) and value.bit_length() <= MAX_BITS)
-    return "" if is_json else f"{_shortened(ast.unparse(node), 60)} is no JSON value"
-
-
-def _problem_of_call(node: ast.Call) -> str:
-    if not (isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS):
-        called = ast.unparse(node.func)
-        return f"{called} is no function{guess(called, FUNCTIONS) or _ALL_FUNCTIONS}"
-    named = {item.arg: item.value for item in node.keywords if item.arg is not None}
-    if len(named) < len(node.keywords) or any(isinstance(item, ast.Starred) for item in node.args):
-        return "* and ** are not possible in a call"
-    try:
-        arguments = _SIGNATURES[node.func.id].bind(*node.args, **named).arguments
-        pattern = arguments.get("pattern")
-        if isinstance(pattern, ast.Constant) and isinstance(pattern.value, str):
-            patterns.compiled(pattern.value)
-    except (TypeError, ValueError) as error:
-        return f"{node.func.id}: {error}"
-    return ""
-
-
-def _problem_of_name(node: ast.Name) -> str:
-    return f"{node.id} is no name for a variable" if isinstance(node.ctx, ast.Store) and node.id in CONSTANTS else ""
-
-
-def _problem_of_target(node: ast.Attribute | ast.Subscript) -> str:
-    return f"{ast.unparse(node)} is no name for a variable" if isinstance(node.ctx, ast.Store) else ""
-
-
-_PROBLEMS: Mapping[type[ast.AST], Any] = {
-    ast.Constant: _problem_of_constant,
-    ast.Call: _problem_of_call,
-    ast.Name: _problem_of_name,
-    ast.Attribute: _problem_of_target,
-    ast.Subscript: _problem_of_target,
-    ast.Dict: lambda node: "** is not possible in an object" if None in node.keys else "",
-    ast.comprehension: lambda node: "async is not possible here" if node.is_async else "",
-}
-
-
-class _Used(ast.expr):
-    """An expression whose value is put to a use of its own."""
-
-    _fields = ("value",)
-
-    def __init__(self, value: ast.expr) -> None:
-        super().__init__()
-        self.value = value
-
-
-class _Key(_Used):
-    """The key of an object that is made."""
-
-
-class _Elements(_Used):
-    """What a loop goes through, and the variables that take each of its elements."""
-
-    def __init__(self, value: ast.expr, target: ast.expr) -> None:
-        super().__init__(value)
-        self.target = target
-
-
-class _Simplified(ast.NodeTransformer):
-    """Writes JSON's constants as such, and says what is a key, and that a loop goes through elements."""
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return ast.Constant(CONSTANTS[node.id]) if node.id in CONSTANTS else node
-
-    def visit_Dict(self, node: ast.Dict) -> ast.Dict:
-        self.generic_visit(node)
-        node.keys = [_Key(key) for key in node.keys if key is not None]
-        return node
-
-    def visit_DictComp(self, node: ast.DictComp) -> ast.DictComp:
-        self.generic_visit(node)
-        node.key = _Key(node.key)
-        return node
-
-    def visit_comprehension(self, node: ast.comprehension) -> ast.comprehension:
-        self.generic_visit(node)
-        node.iter = _Elements(node.iter, node.target)
-        return node
-
-
-def _guess(word: str, names: Collection[str], steps: Collection[str]) -> str:
-    """Return which name was meant: one that is offered, or a step, whose output is read through `outputs`."""
-    step = word if word in steps else nearest(word, steps)
-    if "outputs" in names and step is not None and (step == word or nearest(word, names) is None):
-        return f"; did you mean 'outputs.{step}'?"
-    return guess(word, names)
-
-
-def _free_names(tree: ast.expr) -> set[str]:
-    """Return the names that an expression takes from outside: neither functions nor bound by comprehensions."""
-    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
-    bound = {node.id for node in names if isinstance(node.ctx, ast.Store)}
-    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    return {node.id for node in names if id(node) not in called} - bound
-
-
-def _shortened(text: str, limit: int = 500) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}…"
-
-
-class _Evaluator(simpleeval.EvalWithCompoundTypes):
-    """simpleeval with a dot that reads objects, values that are JSON, and counted work; one for each thread."""
-
-    def __init__(self) -> None:
-        super().__init__(operators=OPERATORS)
-        self.functions = FUNCTIONS
-        self.nodes |= {_Key: self._eval_key, _Elements: self._eval_elements}
-        self.work_left = MAX_WORK
-
-    def evaluate(self, expression: str, tree: ast.expr, names: Mapping[str, Any]) -> Any:
-        self.names, self.work_left = names, MAX_WORK
-        try:
-            return self.copied(self.eval(expression, previously_parsed=tree))
-        finally:
-            self.names = {}
+    def value(self, node: ast.expr) -> Any:
+        """Return what a node comes to."""
+        self.spend(NODE)
+        return _VALUES[type(node)](self, node)
 
     def spend(self, amount: int) -> None:
-        self.work_left -= amount
-        if self.work_left < 0:
+        self._work_left -= amount
+        if self._work_left < 0:
             raise ValueError(f"it takes more than {MAX_WORK:,} operations")
 
     def weigh(self, value: Any) -> None:
@@ -326,83 +105,135 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):
             place[key] = item
         return holder[0]
 
-    def _eval(self, node: ast.AST) -> Any:
-        # without the base class's search of every value for functions: JSON has none, and it walks all the data
-        self.spend(3)
-        self._max_count = 0  # nor its limit of a comprehension's length: the work is limited
-        result = self.nodes[type(node)](node)
-        if isinstance(node, _MAKERS) or (isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice)):
-            self.spend(len(result) if isinstance(result, (*_CONTAINERS, str)) else 1)
-        return result
+    # --- what is there
 
-    def _eval_name(self, node: ast.Name) -> Any:
+    def constant(self, node: ast.Constant) -> Any:
+        return node.value
+
+    def name(self, node: ast.Name) -> Any:
+        if node.id in self._bound:
+            return self._bound[node.id]
         try:
-            return self.names[node.id]
+            return self._names[node.id]
         except KeyError:
-            raise LookupError(f"there is no {node.id!r}, only {_some(self.names)}") from None
+            raise LookupError(f"there is no {node.id!r}, only {_some(self._names)}") from None
 
-    def _eval_attribute(self, node: ast.Attribute) -> Any:
-        value = self._eval(node.value)
+    def attribute(self, node: ast.Attribute) -> Any:
+        value = self.value(node.value)
         if not isinstance(value, Mapping):
             raise TypeError(f".{node.attr} needs an object, not {json_type(value)}")
         return _read(value, node.attr)
 
-    def _eval_subscript(self, node: ast.Subscript) -> Any:
-        value, key = self._eval(node.value), self._eval(node.slice)
+    def subscript(self, node: ast.Subscript) -> Any:
+        value, key = self.value(node.value), self.value(node.slice)
         if isinstance(value, Mapping):
             self.spend(cost(key))
             return _read(value, key)
         if not isinstance(value, list | str):
             raise TypeError(f"[…] needs an object, a list or text, not {json_type(value)}")
+        if isinstance(key, slice):
+            return self.made(value[key])
         if isinstance(key, int) and not -len(value) <= key < len(value):
             raise LookupError(f"[{key}] of {len(value):,} elements")
         return value[key]
 
-    def _eval_tuple(self, node: ast.Tuple) -> list[Any]:
-        return [self._eval(item) for item in node.elts]
+    def slice_of(self, node: ast.Slice) -> slice:
+        return slice(*(None if part is None else self.value(part) for part in (node.lower, node.upper, node.step)))
 
-    def _eval_set(self, node: ast.Set) -> Any:
+    # --- what is made: its size is counted
+
+    def made(self, value: Any) -> Any:
+        self.spend(len(value) if isinstance(value, _SIZED) else 1)
+        return value
+
+    def binary(self, node: ast.BinOp) -> Any:
+        return self.made(OPERATORS[type(node.op)](self.value(node.left), self.value(node.right)))
+
+    def new_list(self, node: ast.List | ast.Tuple) -> Any:
+        return self.made([self.value(item) for item in node.elts])
+
+    def new_set(self, node: ast.Set) -> Any:
         # JSON has no sets, and a set of Python has an order nobody could foretell
-        elements = [self._eval(item) for item in node.elts]
+        elements = [self.value(item) for item in node.elts]
         self.weigh(elements)
-        return FUNCTIONS["unique"](self.spend, elements)
+        return self.made(FUNCTIONS["unique"](self.spend, elements))
 
-    def _eval_dict(self, node: ast.Dict) -> dict[str, Any]:
-        keys = [self._eval(key) for key in node.keys if key is not None]
-        return dict(zip(keys, [self._eval(value) for value in node.values], strict=True))
+    def new_object(self, node: ast.Dict) -> Any:
+        keys = [self.key(key) for key in node.keys if key is not None]
+        return self.made(dict(zip(keys, map(self.value, node.values), strict=True)))
 
-    def _eval_key(self, node: _Key) -> str:
-        key = _key(self._eval(node.value))
-        self.spend(cost(key))
+    def list_of_each(self, node: ast.ListComp | ast.GeneratorExp) -> Any:
+        outer, self._bound = self._bound, dict(self._bound)
+        result = [self.value(node.elt) for _ in self.each(node.generators)]
+        self._bound = outer
+        return self.made(result)
+
+    def object_of_each(self, node: ast.DictComp) -> Any:
+        outer, self._bound = self._bound, dict(self._bound)
+        result = {self.key(node.key): self.value(node.value) for _ in self.each(node.generators)}
+        self._bound = outer
+        return self.made(result)
+
+    def key(self, node: ast.expr) -> str:
+        key = _key(self.value(node))
+        self.spend(NODE + cost(key))
         return key
 
-    def _eval_elements(self, node: _Elements) -> list[Any] | str:
-        value = self._eval(node.value)
-        if isinstance(value, Mapping):
-            # they are sorted
-            self.spend(sum(map(cost, value)))
-        elements = listed(value)
-        if isinstance(node.target, ast.Tuple | ast.List):
-            for element in elements:
-                self._require_fit(node.target, element)
-        return elements
+    def each(self, loops: Sequence[ast.comprehension]) -> Iterator[None]:
+        """Bind the variables of a comprehension to its elements, one after the other."""
+        loop, inner = loops[0], loops[1:]
+        for element in self.elements(loop.iter):
+            self.bind(loop.target, element)
+            for condition in loop.ifs:
+                if not self.value(condition):
+                    break
+            else:
+                if inner:
+                    yield from self.each(inner)
+                else:
+                    yield
 
-    def _require_fit(self, target: ast.Tuple | ast.List, value: Any) -> None:
-        """Refuse what simpleeval would let pass: a variable without an element keeps the one before."""
+    def elements(self, node: ast.expr) -> Any:
+        value = self.value(node)
+        # those of an object are sorted
+        self.spend(NODE + (sum(map(cost, value)) if isinstance(value, Mapping) else 0))
+        return listed(value)
+
+    def bind(self, target: ast.expr, value: Any) -> None:
+        if isinstance(target, ast.Name):
+            self._bound[target.id] = value
+            return
+        assert isinstance(target, ast.Tuple | ast.List)
         count = len(target.elts)
         self.spend(count)
         if not isinstance(value, list) or len(value) != count:
-            found = f"one of length {len(value):,}" if isinstance(value, list) else json_type(value)
-            raise ValueError(f"{ast.unparse(target)} takes a list of length {count}, not {found}")
+            given = f"one of length {len(value):,}" if isinstance(value, list) else json_type(value)
+            raise ValueError(f"{ast.unparse(target)} takes a list of length {count}, not {given}")
         for part, element in zip(target.elts, value, strict=True):
-            if isinstance(part, ast.Tuple | ast.List):
-                self._require_fit(part, element)
+            self.bind(part, element)
 
-    def _eval_call(self, node: ast.Call) -> Any:
+    # --- what is asked
+
+    def unary(self, node: ast.UnaryOp) -> Any:
+        return OPERATORS[type(node.op)](self.value(node.operand))
+
+    def choice(self, node: ast.IfExp) -> Any:
+        return self.value(node.body if self.value(node.test) else node.orelse)
+
+    def boolean(self, node: ast.BoolOp) -> Any:
+        ends_with = isinstance(node.op, ast.Or)
+        result = None
+        for item in node.values:
+            result = self.value(item)
+            if bool(result) is ends_with:
+                break
+        return result
+
+    def call(self, node: ast.Call) -> Any:
         assert isinstance(node.func, ast.Name)
         name = node.func.id
-        values = [self._eval(argument) for argument in node.args]
-        named = {item.arg: self._eval(item.value) for item in node.keywords if item.arg is not None}
+        values = [self.value(argument) for argument in node.args]
+        named = {item.arg: self.value(item.value) for item in node.keywords if item.arg is not None}
         if name not in _UNWEIGHED:
             for value in (*values, *named.values()):
                 self.weigh(value)
@@ -412,10 +243,10 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):
         self.spend(1 + len(result) // 10 if isinstance(result, str | list) else 1)
         return result
 
-    def _eval_compare(self, node: ast.Compare) -> Any:
-        left, result = self._eval(node.left), True
+    def comparison(self, node: ast.Compare) -> Any:
+        left, result = self.value(node.left), True
         for operation, comparator in zip(node.ops, node.comparators, strict=True):
-            right = self._eval(comparator)
+            right = self.value(comparator)
             self._count_comparison(operation, left, right)
             result = OPERATORS[type(operation)](left, right)
             if not result:
@@ -436,7 +267,27 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):
             self.weigh(right)
 
 
-_of_thread = threading.local()
+#: How each kind of node is evaluated; `syntax` lets no other one through.
+_VALUES: Mapping[type[ast.expr], Callable[[_Evaluation, Any], Any]] = {
+    ast.Constant: _Evaluation.constant,
+    ast.Name: _Evaluation.name,
+    ast.Attribute: _Evaluation.attribute,
+    ast.Subscript: _Evaluation.subscript,
+    ast.Slice: _Evaluation.slice_of,
+    ast.BinOp: _Evaluation.binary,
+    ast.List: _Evaluation.new_list,
+    ast.Tuple: _Evaluation.new_list,
+    ast.Set: _Evaluation.new_set,
+    ast.Dict: _Evaluation.new_object,
+    ast.ListComp: _Evaluation.list_of_each,
+    ast.GeneratorExp: _Evaluation.list_of_each,
+    ast.DictComp: _Evaluation.object_of_each,
+    ast.UnaryOp: _Evaluation.unary,
+    ast.IfExp: _Evaluation.choice,
+    ast.BoolOp: _Evaluation.boolean,
+    ast.Call: _Evaluation.call,
+    ast.Compare: _Evaluation.comparison,
+}
 
 
 def _children(container: Any) -> Iterator[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterator, Mapping
 
-from django_workflow.definition.expressions.native import parse
+from django_workflow.definition.expressions.syntax import parse
 from django_workflow.spelling import guess_or_list
 
 #: What a transition's `status` may be.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django_workflow.definition import names, spec
-from django_workflow.definition.expressions import native, references
+from django_workflow.definition.expressions import references, syntax
 from django_workflow.definition.problems import Path, Report
 from django_workflow.definition.registry import parameters, registry
 from django_workflow.definition.schemas import schema
@@ -91,7 +91,7 @@ class Readable:
     def _check_expression(
         self, path: Path, expression: str, offered: frozenset[str], report: Report, *, is_condition: bool = False
     ) -> None:
-        problem = native.check(expression, offered, is_condition=is_condition, steps=self.steps or ())
+        problem = syntax.check(expression, offered, is_condition=is_condition, steps=self.steps or ())
         if problem is None:
             problem = references.problem(expression, steps=self.steps, variables=self.variables)
         if problem is not None:
