@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
+from uuid import UUID
 
 #: What a retry that is refused can ask for instead: all steps; a step to repeat from, or all steps; an earlier step to
 #: repeat from, or all steps.
@@ -25,10 +26,8 @@ LONGEST_NAME = 128
 class WorkflowError(Exception):
     """A workflow operation was refused."""
 
-    def __init__(self, message: str | None = None, **fields: Any) -> None:
+    def __init__(self, message: str | None = None) -> None:
         self.message = message or inspect.cleandoc(type(self).__doc__ or "")
-        for name, value in fields.items():
-            setattr(self, name, value)
         super().__init__(self.message)
 
     def worded(self, remedies: Mapping[Remedy, str]) -> str:
@@ -55,10 +54,14 @@ class InvalidArgument(WorkflowError, ValueError, TypeError):
 class PayloadError(WorkflowError):
     """A value cannot be stored: it is not JSON, it is too large, or it does not fit the flow's schema."""
 
-    path: str = ""
-    size: int | None = None
-    #: How an input does not fit: each with `path` and `message`.
-    violations: Sequence[Any] = ()
+    def __init__(
+        self, message: str | None = None, *, path: str = "", size: int | None = None, violations: Sequence[Any] = ()
+    ) -> None:
+        super().__init__(message)
+        self.path = path
+        self.size = size
+        #: How an input does not fit: each with `path` and `message`.
+        self.violations = violations
 
 
 class TypeViolation(WorkflowError):
@@ -66,13 +69,13 @@ class TypeViolation(WorkflowError):
 
 
 class ExpressionError(WorkflowError):
-    """An expression could not be evaluated.
+    """An expression could not be evaluated."""
 
-    ends_run: no transition handles it, for it is no failure of what the step does.
-    """
-
-    expression: str = ""
-    ends_run: bool = False
+    def __init__(self, message: str | None = None, *, expression: str = "") -> None:
+        super().__init__(message)
+        self.expression = expression
+        #: No transition handles it, for it is no failure of what the step does.
+        self.ends_run = False
 
 
 class UnknownFlow(WorkflowError):
@@ -90,9 +93,22 @@ class UnregisteredHandler(WorkflowError):
 class RunNotFound(WorkflowError):
     """There is no such run."""
 
+    def __init__(self, message: str | None = None, *, run_id: UUID | None = None) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
 
 class AlreadySettled(WorkflowError):
     """The run has already settled; a finished run is never changed."""
+
+    def __init__(
+        self, message: str | None = None, *, run_id: UUID | None = None, status: str = "", step: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.status = status
+        #: The step that has ended, where the run has not.
+        self.step = step
 
 
 class RunBusy(WorkflowError):
@@ -110,15 +126,31 @@ class RunFailed(WorkflowError):
 class WaitTimeout(WorkflowError):
     """The run did not settle in time; the message says whether it goes on, is paused, or was not begun."""
 
+    def __init__(self, message: str | None = None, *, run_id: UUID | None = None) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
 
 class NotSupported(WorkflowError):
     """This operation is not possible here."""
 
-    #: What can be asked for instead, None where nothing can.
-    remedy: Remedy | None = None
-
-    def __init__(self, message: str | None = None, *, remedy: Remedy | None = None, **fields: Any) -> None:
-        super().__init__(message, remedy=remedy, **fields)
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        remedy: Remedy | None = None,
+        run_id: UUID | None = None,
+        status: str = "",
+        task_ids: Sequence[int] = (),
+        problems: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message)
+        #: What can be asked for instead, None where nothing can.
+        self.remedy = remedy
+        self.run_id = run_id
+        self.status = status
+        self.task_ids = task_ids
+        self.problems = problems
         #: The message without the remedy.
         self.refusal = self.message
         self.message = self.worded(REMEDIES)
