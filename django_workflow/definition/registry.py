@@ -11,14 +11,34 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from django_workflow.definition import places
 from django_workflow.definition.places import Place
 from django_workflow.definition.problems import Problem
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.exceptions import DefinitionError, UnknownFlow, UnregisteredHandler
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class DeclaredFlow(Protocol):
+    """What is known of a flow in code, whoever declared it."""
+
+    @property
+    def slug(self) -> str:
+        """Its name."""
+
+    @property
+    def spec(self) -> FlowSpec:
+        """Its definition; raises `DefinitionError`."""
+
+    @property
+    def on_failure(self) -> tuple[Callable[..., Any], ...]:
+        """What is called when a run of it failed."""
+
+    def place_of(self, step: str | None) -> Place | None:
+        """Return where the code of a step stands, else that of the flow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +92,12 @@ class Registry:
         self._lock = threading.Lock()
         self._handlers: dict[str, Handler] = {}
         self._callables: dict[str, Callable[..., Any]] = {}
-        self._flows: dict[str, Any] = {}
+        self._flows: dict[str, DeclaredFlow] = {}
         self._places: dict[tuple[str, str], tuple[Place, bool]] = {}
         #: Whether apps are still being set up: whatever is registered then is so in every process.
         self.is_starting: Callable[[], bool] = lambda: False
 
-    def add_flow(self, flow: Any) -> None:
+    def add_flow(self, flow: DeclaredFlow) -> None:
         """Make a declared flow known by its slug.
 
         Raises `DefinitionError` where another module declares one of this slug: workers would execute the other's
@@ -115,15 +135,15 @@ class Registry:
                 "Flows live in the module workflows.py of an installed app."
             ) from None
 
-    def find_flow(self, slug: str) -> Any:
+    def find_flow(self, slug: str) -> DeclaredFlow | None:
         """Return the declared flow `slug`, None where this process does not know it."""
         return self._flows.get(slug)
 
-    def flows(self) -> list[Any]:
+    def flows(self) -> list[DeclaredFlow]:
         """Return all declared flows, by slug."""
         return [self._flows[slug] for slug in sorted(self._flows)]
 
-    def specs(self) -> list[Any]:
+    def specs(self) -> list[FlowSpec]:
         """Return the definitions of all declared flows that are valid, by slug."""
         found = []
         for flow in self.flows():
@@ -131,7 +151,7 @@ class Registry:
                 found.append(flow.spec)
         return found
 
-    def invalid(self) -> list[tuple[Any, DefinitionError]]:
+    def invalid(self) -> list[tuple[DeclaredFlow, DefinitionError]]:
         """Return the declared flows that are not valid, each with what is wrong with it."""
         found = []
         for flow in self.flows():

@@ -18,7 +18,7 @@ from django.dispatch import Signal
 from django_workflow import db
 from django_workflow.conf import conf
 from django_workflow.definition.containment import leave_to_operator, log_anyway
-from django_workflow.definition.registry import registry
+from django_workflow.definition.registry import DeclaredFlow, registry
 from django_workflow.models import Run
 from django_workflow.signals import run_ended, run_failed
 from django_workflow.statuses import FAILED, TIMED_OUT
@@ -60,14 +60,14 @@ def tell_of(ended: Ended, *, mend: Callable[[], None] = _nothing) -> None:
         flow = registry.find_flow(run.flow.slug)
         if run.status in BAD:
             _send(run_failed, flow, run, mend=mend)
-            for function in on_failure_of(flow):
+            for function in flow.on_failure if flow is not None else ():
                 _call(function, "on_failure=", run_failed, flow, run, mend=mend)
         _send(run_ended, flow, run, mend=mend)
     mend()
 
 
 def _is_bad_and_asked_for(status: str) -> bool:
-    return status in BAD and bool(run_failed.receivers or any(on_failure_of(flow) for flow in registry.flows()))
+    return status in BAD and bool(run_failed.receivers or any(flow.on_failure for flow in registry.flows()))
 
 
 def _read(run_ids: Sequence[UUID]) -> list[Run]:
@@ -83,21 +83,23 @@ def _read(run_ids: Sequence[UUID]) -> list[Run]:
         return []
 
 
-def on_failure_of(flow: Any) -> tuple[Callable[..., Any], ...]:
-    """Return what a flow in code wants to be called for each of its runs that failed."""
-    found: tuple[Callable[..., Any], ...] = getattr(flow, "on_failure", ())
-    return found
-
-
-def _send(signal: Signal, flow: Any, run: Run, *, mend: Callable[[], None]) -> None:
+def _send(signal: Signal, flow: DeclaredFlow | None, run: Run, *, mend: Callable[[], None]) -> None:
     """Send a signal to each receiver by itself, so that none leaves the next one a broken connection."""
+    # `send_robust` has nothing that runs between two receivers, gathers coroutines in one go, and lets a receiver's
+    # SystemExit end the others; who they are is in no public method
     for receivers in signal._live_receivers(flow):  # noqa: SLF001  those that are functions, those that are coroutines
         for receiver in receivers:
             _call(receiver, "a receiver of a signal", signal, flow, run, mend=mend)
 
 
 def _call(
-    function: Callable[..., Any], what: str, signal: Signal, flow: Any, run: Run, *, mend: Callable[[], None]
+    function: Callable[..., Any],
+    what: str,
+    signal: Signal,
+    flow: DeclaredFlow | None,
+    run: Run,
+    *,
+    mend: Callable[[], None],
 ) -> None:
     """Call a receiver, and await what it returns if that is awaitable."""
     with _contained(what, run):

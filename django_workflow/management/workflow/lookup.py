@@ -79,7 +79,7 @@ def find_flow(slug: str) -> Startable:
     try:
         return FlowBuilder.get_flow(slug)
     except UnknownFlow:
-        known = [flow.slug for flow in [*registry.flows(), *FlowBuilder.list_flows()]]
+        known = [*(flow.slug for flow in registry.flows()), *(flow.slug for flow in FlowBuilder.list_flows())]
         raise CommandError(
             unknown("flow", slug, known, none="No flow is declared: write one in workflows.py of an installed app.")
         ) from None

@@ -13,12 +13,12 @@ from django_workflow.engine.tasks.outcome import Outcome
 from django_workflow.worker.jobs import connections, invoke
 from django_workflow.worker.jobs.job import Job
 from django_workflow.worker.jobs.session_watch import SessionWatch
-from django_workflow.worker.runners.runner import Report
+from django_workflow.worker.runners.runner import Report, Runner
 
 logger = logging.getLogger("django_workflow.worker")
 
 
-class EventLoopRunner:
+class EventLoopRunner(Runner):
     """One event loop in a thread, for coroutine handlers."""
 
     def __init__(self, concurrency: int, report: Report) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
@@ -21,13 +21,17 @@ from django_workflow.worker.jobs.job import Job
 from django_workflow.worker.runners.event_loop import EventLoopRunner
 from django_workflow.worker.runners.futures import FuturesRunner
 from django_workflow.worker.runners.processes import ProcessRunner
-from django_workflow.worker.runners.runner import LOOP, PROCESS, THREAD, Report
+from django_workflow.worker.runners.runner import LOOP, PROCESS, THREAD, Report, Runner
 from django_workflow.worker.runners.threads import ThreadRunner
 
 logger = logging.getLogger("django_workflow.worker")
 
 
-RUNNERS: dict[str, Any] = {THREAD: ThreadRunner, LOOP: EventLoopRunner, PROCESS: ProcessRunner}
+RUNNERS: Mapping[str, Callable[[int, Report], Runner]] = {
+    THREAD: ThreadRunner,
+    LOOP: EventLoopRunner,
+    PROCESS: ProcessRunner,
+}
 
 
 def known() -> list[str]:
@@ -91,7 +95,9 @@ class Runners:
         self._concurrency = concurrency
         self._default = default
         self._report = report
-        self._made: dict[str, Any] = {}
+        self._made: dict[str, Runner] = {}
+        #: Those that hand jobs to executors of the site's own.
+        self._foreign: dict[str, FuturesRunner] = {}
         import_factories()
 
     def submit(self, job: Job) -> None:
@@ -102,12 +108,13 @@ class Runners:
         elif name in (THREAD, LOOP):
             name = LOOP if job.handler.is_async else THREAD
         try:
-            (self._made.get(name) or self._make(name)).submit(job)
+            self._runner(name).submit(job)
         except BaseException as error:
             # the attempt fails and the worker goes on; an executor that broke is made anew for the next one
             logger.exception("executor %r cannot be used", name, extra=log_fields(job.task))
-            if isinstance(self._made.get(name), FuturesRunner):
-                self._made.pop(name).stop()
+            broken = self._foreign.pop(name, None)
+            if broken is not None:
+                broken.stop()
             job.begin()
             self._report(job, invoke.conclude_error(job, error))
 
@@ -123,7 +130,7 @@ class Runners:
     def slots(self, name: str) -> int:
         """Return how many jobs an executor of the site's own wants; one that cannot be made fails what it is given."""
         try:
-            runner = self._made.get(name) or self._make(name)
+            runner = self._runner_of(name)
         except BaseException as error:
             leave_to_operator(error)
             return self._concurrency
@@ -136,29 +143,36 @@ class Runners:
 
     def is_fenced(self, name: str) -> bool:
         """Say whether what an executor of the site's own is given begins once for each attempt."""
-        return name in self._made and bool(self._made[name].is_fenced)
+        return name in self._foreign and self._foreign[name].is_fenced
 
     def stop(self) -> None:
         """Stop all runners."""
-        for runner in self._made.values():
+        for runner in self._all():
             runner.stop()
 
     def join(self, timeout: float) -> None:
-        """Wait for threads that were told to stop."""
-        for runner in self._made.values():
-            if hasattr(runner, "join"):
-                runner.join(timeout)
+        """Wait for what was told to stop."""
+        for runner in self._all():
+            runner.join(timeout)
 
     def is_lagging(self, seconds: float) -> bool:
-        """Say whether the event loop is blocked."""
-        return LOOP in self._made and self._made[LOOP].is_lagging(seconds)
+        """Say whether a handler blocks what runs the others."""
+        return any(runner.is_lagging(seconds) for runner in self._all())
 
-    def _make(self, name: str) -> Any:
-        if name in RUNNERS:
-            runner: Any = RUNNERS[name](self._concurrency, self._report)
-        elif name in conf.EXECUTORS:
-            runner = FuturesRunner(name, made(name), self._report, self._concurrency)
-        else:
-            raise UnregisteredHandler(unknown(name))
-        self._made[name] = runner
-        return runner
+    def _all(self) -> list[Runner]:
+        return [*self._made.values(), *self._foreign.values()]
+
+    def _runner(self, name: str) -> Runner:
+        if name not in RUNNERS:
+            return self._runner_of(name)
+        if name not in self._made:
+            self._made[name] = RUNNERS[name](self._concurrency, self._report)
+        return self._made[name]
+
+    def _runner_of(self, name: str) -> FuturesRunner:
+        """Return the runner of an executor of the site's own."""
+        if name not in self._foreign:
+            if name not in conf.EXECUTORS:
+                raise UnregisteredHandler(unknown(name))
+            self._foreign[name] = FuturesRunner(name, made(name), self._report, self._concurrency)
+        return self._foreign[name]

@@ -17,7 +17,7 @@ from django_workflow.worker.jobs import invoke
 from django_workflow.worker.jobs.job import Job
 from django_workflow.worker.runners import child_main
 from django_workflow.worker.runners.messages import Answer, Order
-from django_workflow.worker.runners.runner import Report
+from django_workflow.worker.runners.runner import Report, Runner
 
 logger = logging.getLogger("django_workflow.worker")
 
@@ -65,7 +65,7 @@ class TaskExecutor(Executor):
         """Wait until what `shutdown` began is done."""
 
 
-class FuturesRunner:
+class FuturesRunner(Runner):
     """Any `concurrent.futures.Executor`, so that a site can hand heavy steps to an engine it already has.
 
     What is submitted is a module-level function with one text, and one text comes back. The handler begins where it

@@ -21,4 +21,11 @@ class Runner(Protocol):
         """Queue a job; its result is reported, never raised."""
 
     def stop(self) -> None:
-        """Let the threads end once they are idle; running handlers are not waited for."""
+        """Let what runs jobs end once it is idle; running handlers are not waited for."""
+
+    def join(self, timeout: float) -> None:
+        """Wait up to `timeout` seconds for the end, so that connections are closed."""
+
+    def is_lagging(self, seconds: float) -> bool:
+        """Say whether no job can begin or end within `seconds`, for a handler blocks what runs the others."""
+        return False

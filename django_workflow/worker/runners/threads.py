@@ -14,12 +14,12 @@ from django_workflow.engine.tasks.outcome import Outcome
 from django_workflow.worker.jobs import connections, invoke
 from django_workflow.worker.jobs.job import Job
 from django_workflow.worker.jobs.session_watch import SessionWatch
-from django_workflow.worker.runners.runner import Report
+from django_workflow.worker.runners.runner import Report, Runner
 
 logger = logging.getLogger("django_workflow.worker")
 
 
-class ThreadRunner:
+class ThreadRunner(Runner):
     """Threads that take jobs from one queue, so that a finished handler's thread goes on without a round trip."""
 
     #: Whether a handler starts at once.
