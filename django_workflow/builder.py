@@ -11,7 +11,7 @@ from django.db import IntegrityError
 
 from django_workflow import arguments, db, stored_steps
 from django_workflow.conf import conf
-from django_workflow.definition import documents, drafts, names, spec
+from django_workflow.definition import documents, drafts, elements, names, spec
 from django_workflow.definition.declare import exact
 from django_workflow.definition.documents.differences import Difference, differences
 from django_workflow.definition.drafts import FlowDraft
@@ -147,7 +147,7 @@ class FlowBuilder:
         Further options as for `Flow.step`; `next` may name steps that come later.
         Raises `DefinitionError` naming what is wrong with this step, and `UnknownFlow` where the flow was deleted.
         """
-        return cls._add(flow, [stored_steps.given(name, spec.SINGLE, depends_on, options)])
+        return cls._add(flow, [stored_steps.given(name, elements.SINGLE, depends_on, options)])
 
     @classmethod
     def add_map_step(
@@ -162,7 +162,7 @@ class FlowBuilder:
     ) -> StoredFlow:
         """Add a map step to the draft: over a path or a count; otherwise as `add_step`."""
         source = {key: value for key, value in (("over", over), ("count", count)) if value is not None}
-        return cls._add(flow, [stored_steps.given(name, spec.MAP, depends_on, {**source, **options})])
+        return cls._add(flow, [stored_steps.given(name, elements.MAP, depends_on, {**source, **options})])
 
     @staticmethod
     def get_flow(slug: str) -> StoredFlow:

@@ -18,10 +18,11 @@ from django.utils.module_loading import import_string
 
 from django_workflow import db
 from django_workflow.conf import SETTING, conf
+from django_workflow.definition.elements import StepSpec
 from django_workflow.definition.expressions import references
 from django_workflow.definition.problems import problems_of
 from django_workflow.definition.registry import registry
-from django_workflow.definition.spec import NATIVE, FlowSpec, StepSpec
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.definition.validation import joins, validate
 from django_workflow.engine.stored import versions
 from django_workflow.spelling import guess_or_list
@@ -80,7 +81,7 @@ def check_first_steps(app_configs: Any = None, **kwargs: Any) -> list[CheckMessa
     found: list[CheckMessage] = []
     for spec, step in _steps():
         # one that waits first may well look at what came meanwhile
-        if spec.language != NATIVE or spec.predecessors[step.name] or step.delay or step.name not in spec.entry:
+        if not spec.dialect.is_analysed or spec.predecessors[step.name] or step.delay or step.name not in spec.entry:
             continue
         others = sorted(_outputs_of_others(step))
         if others:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django_workflow import arguments, times
+from django_workflow.definition.elements import LONGEST_TIME
 from django_workflow.definition.registry import Handler
-from django_workflow.definition.spec import LONGEST_TIME, FlowSpec
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.verbs.start import StartRequest, checked_labels, start
 from django_workflow.exceptions import InvalidArgument
 from django_workflow.ids import uuid7

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django_workflow import arguments, payload
-from django_workflow.definition import drafts, names, spec
+from django_workflow.definition import drafts, elements, names
 from django_workflow.definition.declare import as_list, exact
 from django_workflow.definition.problems import Code, Path, Problem, problems_of
 from django_workflow.definition.schemas import schema
@@ -65,7 +65,7 @@ def several(steps: Any) -> list[NewStep]:
         if "name" not in options:
             raise InvalidArgument(f"each of steps= needs a name; number {number} has none: {shown(step)}")
         name, depends_on = options.pop("name"), options.pop("depends_on", ())
-        kind = spec.SINGLE if options.get("over") is None and options.get("count") is None else spec.MAP
+        kind = elements.SINGLE if options.get("over") is None and options.get("count") is None else elements.MAP
         try:
             found.append(given(name, kind, () if depends_on is None else depends_on, options))
         except InvalidArgument as error:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack
 
-from django_workflow.definition import places, spec
+from django_workflow.definition import elements, places, spec
 from django_workflow.definition.names import CONTEXT_NAMES
 from django_workflow.definition.places import Place
 from django_workflow.definition.problems import Problem
@@ -129,7 +129,7 @@ class FlowDeclaration:
         arguments: what the function receives besides, by parameter: text is an expression over `input`, `vars`,
         `outputs`, `iteration` and, in a map, `item` and `index`; anything else the value itself.
         """
-        declared: F = self._declare(fn, spec.SINGLE, {**options})
+        declared: F = self._declare(fn, elements.SINGLE, {**options})
         return declared
 
     def map(self, fn: F | None = None, /, **options: Unpack[MapOptions]) -> F:
@@ -141,7 +141,7 @@ class FlowDeclaration:
         tolerate: how many items (or which share below 1) may fail; their place holds None.
         Further options as for `step`.
         """
-        declared: F = self._declare(fn, spec.MAP, {**options})
+        declared: F = self._declare(fn, elements.MAP, {**options})
         return declared
 
     def _declare(self, fn: Any, kind: str, options: dict[str, Any]) -> Any:
@@ -326,7 +326,7 @@ def compile_flow(
     return compiled
 
 
-def entry_of(steps: Iterable[str], transitions: Iterable[spec.TransitionSpec]) -> tuple[str, ...]:
+def entry_of(steps: Iterable[str], transitions: Iterable[elements.TransitionSpec]) -> tuple[str, ...]:
     """Return the steps that no other leads to: those a run begins with where its author names none."""
     reached = {name for item in transitions for name in item.to if name != item.source}
     return tuple(name for name in steps if name not in reached)
@@ -367,7 +367,7 @@ def _without(draft: StepDraft, leading: set[str]) -> StepDraft:
     )
 
 
-def _transitions(slug: str, drafts: Iterable[StepDraft]) -> tuple[spec.TransitionSpec, ...]:
+def _transitions(slug: str, drafts: Iterable[StepDraft]) -> tuple[elements.TransitionSpec, ...]:
     """Return what leads on from each step: first what its author wrote in `next=`, then what depends on it."""
     dependents: dict[str, list[str]] = defaultdict(list)
     for draft in drafts:
@@ -375,7 +375,7 @@ def _transitions(slug: str, drafts: Iterable[StepDraft]) -> tuple[spec.Transitio
             dependents[source].append(draft.name)
     table = {draft.name: list(compile_ways(slug, draft.name, draft.options.get("next"))) for draft in drafts}
     for source, names in dependents.items():
-        table[source] += [spec.TransitionSpec(source, (name,)) for name in names]
+        table[source] += [elements.TransitionSpec(source, (name,)) for name in names]
     return tuple(item for items in table.values() for item in items)
 
 
@@ -388,17 +388,17 @@ def _inherit(lower: Mapping[str, Any], upper: Mapping[str, Any], draft: StepDraf
     return replace(draft, options=options)
 
 
-def _compile_step(slug: str, draft: StepDraft) -> spec.StepSpec:
+def _compile_step(slug: str, draft: StepDraft) -> elements.StepSpec:
     options = dict(draft.options)
     retry = dict(options.pop("retry", None) or {})
     if callable(retry.get("strategy")):
         name = f"{slug}.{draft.name}.strategy"
         registry.add_callable(name, retry["strategy"], of_flow=True)
-        retry["strategy"] = spec.CALLABLE_PREFIX + name
+        retry["strategy"] = elements.CALLABLE_PREFIX + name
     timeout = seconds(options.pop("timeout", None))
-    join = options.pop("join", spec.JOIN_ALL if draft.depends_on else None)
+    join = options.pop("join", elements.JOIN_ALL if draft.depends_on else None)
     options.pop("next", None)
-    return spec.StepSpec(
+    return elements.StepSpec(
         name=draft.name,
         handler=draft.handler,
         kind=draft.kind,

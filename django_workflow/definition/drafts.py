@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
-from django_workflow.definition import spec
+from django_workflow.definition import dialect, elements, spec
 from django_workflow.definition.declare import atomic_coroutine, compile_flow, entry_of, wire
 from django_workflow.definition.problems import Problem
 from django_workflow.definition.registry import Handler, registry
@@ -92,7 +92,7 @@ def _nobody() -> None:
 
 def of_spec(flow: spec.FlowSpec) -> FlowDraft:
     """Return the draft that compiles to `flow`; raises `DefinitionError` where its language is not ours."""
-    if flow.language != spec.NATIVE:
+    if flow.language != dialect.NATIVE:
         message = f"its expressions are {flow.language}'s; this format has its own"
         raise DefinitionError([Problem("not_supported", (), message)], flow=flow.slug)
     entry = None if flow.entry == entry_of(flow.steps, flow.transitions) else flow.entry
@@ -109,7 +109,7 @@ def of_spec(flow: spec.FlowSpec) -> FlowDraft:
     return FlowDraft(flow.slug, options, {}, tuple(_step_of_spec(flow, step) for step in flow.steps.values()))
 
 
-def _step_of_spec(flow: spec.FlowSpec, step: spec.StepSpec) -> StepDraft:
+def _step_of_spec(flow: spec.FlowSpec, step: elements.StepSpec) -> StepDraft:
     options: dict[str, Any] = {
         "title": step.title,
         **{name: getattr(step, name) for name in ("over", "count", "max_parallel", "tolerate")},
@@ -119,24 +119,24 @@ def _step_of_spec(flow: spec.FlowSpec, step: spec.StepSpec) -> StepDraft:
         "resources": dict(step.resources),
         "on_unmet": step.on_unmet if step.on_unmet != "skip" else None,
         "on_exhausted": step.on_exhausted if step.on_exhausted != "fail" else None,
-        "match": step.match if step.match != spec.MATCH_ALL else None,
+        "match": step.match if step.match != elements.MATCH_ALL else None,
         "atomic": step.atomic or None,
         "next": _ways_of(flow, step),
     }
     options = {name: value for name, value in options.items() if value is not None and value not in ("", {}, [])}
-    if step.join != (spec.JOIN_ALL if step.depends_on else None):
+    if step.join != (elements.JOIN_ALL if step.depends_on else None):
         options["join"] = step.join
     return StepDraft(step.name, step.handler, step.kind, depends_on=step.depends_on, options=options)
 
 
-def _ways_of(flow: spec.FlowSpec, step: spec.StepSpec) -> list[Way]:
+def _ways_of(flow: spec.FlowSpec, step: elements.StepSpec) -> list[Way]:
     """Return the transitions of a step that stood in its `next=`, which come before its dependents."""
     dependents = [name for name, other in flow.steps.items() if step.name in other.depends_on]
     outbound = list(flow.outbound[step.name])
     return [_way_of(item) for item in outbound[: len(outbound) - len(dependents)]]
 
 
-def _way_of(item: spec.TransitionSpec) -> Way:
+def _way_of(item: elements.TransitionSpec) -> Way:
     on = next(name for name, outcomes in OUTCOMES.items() if outcomes == item.on)
     common: dict[str, Any] = {
         "to": item.to[0] if len(item.to) == 1 else item.to,
@@ -150,7 +150,7 @@ def _way_of(item: spec.TransitionSpec) -> Way:
     return When(item.when, **common) if item.when is not None else To(**common)  # type: ignore[arg-type]
 
 
-def _by_name(items: Iterable[spec.Assignment]) -> dict[str, Any] | None:
+def _by_name(items: Iterable[elements.Assignment]) -> dict[str, Any] | None:
     return {item.name: item.value for item in items} or None
 
 
@@ -198,7 +198,7 @@ def _stored(name: str, value: Any) -> Any:
         return policy
     if name == "next":
         return [_stored_way(way) for way in _ways(value)]
-    if isinstance(value, spec.Condition):
+    if isinstance(value, elements.Condition):
         return {"callable": value.callable} if value.callable else value.expression
     if callable(value):
         raise _refused(name, f"option {name}: a stored flow names functions, it does not hold them")
@@ -261,7 +261,7 @@ def _read(name: str, value: Any) -> Any:
         case "next":
             return [_read_way(way) for way in value]
         case "when" if isinstance(value, Mapping):
-            return spec.Condition(**value)
+            return elements.Condition(**value)
         case "delay" if isinstance(value, int | float):
             return float(value)
         case _:

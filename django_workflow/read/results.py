@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import Count, Q, QuerySet, Sum
 
 from django_workflow.conf import conf
-from django_workflow.definition.spec import NATIVE, FlowSpec
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.stored import outputs, versions
 from django_workflow.models import Run, StepRun
 from django_workflow.statuses import FAILED, SKIPPED, SUCCEEDED
@@ -36,7 +36,7 @@ def _counts(spec: FlowSpec, steps: QuerySet[StepRun]) -> dict[str, int]:
 
     In documents of another language a task with items is one execution, as their readers expect.
     """
-    if spec.language == NATIVE:
+    if spec.dialect.counts_items:
         executed = steps.filter(task_count__gt=0).values_list("step").annotate(times=Sum("task_count"))
     else:
         reached = steps.filter(Q(started_at__isnull=False) | Q(status=SUCCEEDED))

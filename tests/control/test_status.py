@@ -23,7 +23,8 @@ from django_workflow import (
     list_runs,
     testing,
 )
-from django_workflow.definition.spec import FlowSpec, StepSpec, TransitionSpec
+from django_workflow.definition.elements import StepSpec, TransitionSpec
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.settling.settle import settle
 from django_workflow.engine.tasks import claim
 from django_workflow.models import FlowVersion, Run

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from django_workflow.definition.elements import Condition
 from django_workflow.definition.expressions import functions, native
 from django_workflow.definition.expressions.language import Lazy, Native
 from django_workflow.definition.expressions.native import evaluate
 from django_workflow.definition.expressions.syntax import MAX_LENGTH, check
-from django_workflow.definition.spec import Condition
 from django_workflow.definition.validation.validate import CONDITION_NAMES
 from django_workflow.exceptions import ExpressionError
 

@@ -7,8 +7,9 @@ import pytest
 
 from django_workflow import Otherwise, To, When
 from django_workflow.definition.declare import FlowDeclaration
+from django_workflow.definition.elements import Assignment, Condition, TransitionSpec
 from django_workflow.definition.registry import registry
-from django_workflow.definition.spec import Assignment, Condition, FlowSpec, TransitionSpec
+from django_workflow.definition.spec import FlowSpec
 
 SUCCEEDED, ALWAYS = ("succeeded",), ("succeeded", "failed", "skipped")
 

@@ -9,10 +9,10 @@ import pytest
 
 from django_workflow import Otherwise, Retry, To, When
 from django_workflow.definition.declare import FlowDeclaration, compile_flow
+from django_workflow.definition.elements import CALLABLE_PREFIX, Condition
 from django_workflow.definition.expressions.functions import FUNCTIONS
 from django_workflow.definition.names import NAME_RULE, QUEUE_RULE, RESERVED
 from django_workflow.definition.registry import registry
-from django_workflow.definition.spec import CALLABLE_PREFIX, Condition
 from django_workflow.definition.validation import validate
 from django_workflow.definition.written.steps import StepDraft
 from django_workflow.exceptions import DefinitionError

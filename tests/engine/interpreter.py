@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django_workflow.definition.spec import MAP, FlowSpec
+from django_workflow.definition.elements import MAP
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.routing.decide import decide
 from django_workflow.engine.routing.facts import (
     OUTERMOST,

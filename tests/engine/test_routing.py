@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_workflow.definition.declare import compile_flow
+from django_workflow.definition.elements import Condition, StepSpec, TransitionSpec
 from django_workflow.definition.registry import registry
-from django_workflow.definition.spec import Condition, FlowSpec, StepSpec, TransitionSpec
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.definition.written.steps import StepDraft
 from django_workflow.engine.routing.decide import decide
 from django_workflow.engine.routing.facts import Arrived, Generation, RunFacts, RunState, StepEnd

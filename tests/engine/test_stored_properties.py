@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from django_workflow import Fail, Flow, Retry, Skip, db, testing
-from django_workflow.definition.spec import MAP
+from django_workflow.definition.elements import MAP
 from django_workflow.models import Run, StepRun, Task
 from django_workflow.statuses import RUN_TERMINAL
 from tests.engine.interpreter import FAILS, Ends

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from django_workflow import Skip, condition, testing
-from django_workflow.definition.spec import Condition
+from django_workflow.definition.elements import Condition
 from django_workflow.models import StepRun
 
 

@@ -11,19 +11,19 @@ from django_workflow.contrib.orquesta.expressions import texts
 from django_workflow.contrib.orquesta.inline import Pairs
 from django_workflow.contrib.orquesta.reading import Source, read_document
 from django_workflow.definition import names
-from django_workflow.definition.names import RETRY
-from django_workflow.definition.problems import Problem
-from django_workflow.definition.retry import NUMBERS
-from django_workflow.definition.spec import (
+from django_workflow.definition.elements import (
     LONGEST_TIME,
     MAP,
     SINGLE,
     Assignment,
     Condition,
-    FlowSpec,
     StepSpec,
     TransitionSpec,
 )
+from django_workflow.definition.names import RETRY
+from django_workflow.definition.problems import Problem
+from django_workflow.definition.retry import NUMBERS
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.definition.written.transitions import OUTCOMES
 from django_workflow.exceptions import DefinitionError
 

@@ -12,10 +12,11 @@ from django_workflow.contrib.orquesta import language
 from django_workflow.contrib.orquesta.actions import Action, Actions, arguments_of, handler_of, is_coroutine, noop
 from django_workflow.contrib.orquesta.compiling import ANY_ACTION, NOOP, compile_text
 from django_workflow.definition.declare import OnFailure, functions
+from django_workflow.definition.elements import StepSpec
 from django_workflow.definition.places import Place
 from django_workflow.definition.problems import Problem
 from django_workflow.definition.registry import registry
-from django_workflow.definition.spec import FlowSpec, StepSpec
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.definition.validation import validate
 from django_workflow.engine.stored import overrides
 from django_workflow.exceptions import DefinitionError

@@ -10,9 +10,10 @@ from typing import Any
 from django_workflow.contrib.orquesta.compiling import LANGUAGE
 from django_workflow.contrib.orquesta.expressions import texts
 from django_workflow.contrib.orquesta.expressions.functions import failed_result
+from django_workflow.definition.elements import LANGUAGE_PREFIX, Condition
 from django_workflow.definition.expressions.language import Names, Scoped
 from django_workflow.definition.registry import registry
-from django_workflow.definition.spec import LANGUAGE_PREFIX, Condition, FlowSpec
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.exceptions import ExpressionError
 
 

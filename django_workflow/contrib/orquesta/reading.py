@@ -12,9 +12,9 @@ from django_workflow.contrib.orquesta.document import Document, Items, Retry, Ta
 from django_workflow.contrib.orquesta.expressions import texts
 from django_workflow.contrib.orquesta.inline import Pairs
 from django_workflow.definition.documents import nodes, yaml_text
+from django_workflow.definition.elements import LONGEST_TIME
 from django_workflow.definition.names import COMMANDS, CONTINUE
 from django_workflow.definition.problems import Path, Problem
-from django_workflow.definition.spec import LONGEST_TIME
 
 VERSIONS: Final = (1, 1.0, "1.0")
 DOCUMENT_KEYS: Final = ("version", "name", "description", "tags", "input", "vars", "tasks", "output")

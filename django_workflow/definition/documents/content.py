@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from django_workflow.definition import spec
+from django_workflow.definition import elements
 from django_workflow.definition.documents import durations
 from django_workflow.definition.drafts import SHARED, FlowDraft
 from django_workflow.definition.problems import Path, Report
@@ -69,7 +69,7 @@ class Reader:
         if "next" in data:
             options["next"] = self._ways(data["next"], (*path, "next"))
         options |= data.get("map", {})
-        kind = spec.MAP if "map" in data else spec.SINGLE
+        kind = elements.MAP if "map" in data else elements.SINGLE
         depends_on = tuple(_names(data.get("depends_on", ())))
         return StepDraft(name, data.get("handler", name), kind, depends_on=depends_on, options=options)
 
@@ -97,7 +97,7 @@ class Reader:
             if name in policy:
                 policy[name] = sorted(_names(policy[name]))
         if isinstance(policy.get("strategy"), Mapping):
-            policy["strategy"] = spec.CALLABLE_PREFIX + policy["strategy"]["callable"]
+            policy["strategy"] = elements.CALLABLE_PREFIX + policy["strategy"]["callable"]
         return policy
 
     def _delay(self, value: Any, path: Path) -> timedelta | str | None:
@@ -123,7 +123,7 @@ def _names(value: str | Iterable[str]) -> list[str]:
 
 
 def _condition(value: Any) -> Any:
-    return spec.Condition(callable=value["callable"]) if isinstance(value, Mapping) else value
+    return elements.Condition(callable=value["callable"]) if isinstance(value, Mapping) else value
 
 
 def plain(draft: FlowDraft) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def _plain_step(step: StepDraft) -> dict[str, Any]:
         **_plain_shared(options),
         "handler": step.handler,
         "depends_on": list(step.depends_on),
-        "map": source if step.kind == spec.MAP else None,
+        "map": source if step.kind == elements.MAP else None,
         "when": _plain_condition(options.get("when")),
         "arguments": _values(options.get("arguments")),
         "resources": _values(options.get("resources")),
@@ -197,13 +197,13 @@ def _plain_retry(policy: Retry | Mapping[str, Any]) -> dict[str, Any]:
     data = policy.declared() if isinstance(policy, Retry) else dict(policy)
     data |= {name: _time(data[name]) for name in ("base", "cap") if name in data}
     strategy = data.get("strategy")
-    if isinstance(strategy, str) and strategy.startswith(spec.CALLABLE_PREFIX):
-        data["strategy"] = {"callable": strategy.removeprefix(spec.CALLABLE_PREFIX)}
+    if isinstance(strategy, str) and strategy.startswith(elements.CALLABLE_PREFIX):
+        data["strategy"] = {"callable": strategy.removeprefix(elements.CALLABLE_PREFIX)}
     return _written(data, RETRY_KEYS)
 
 
 def _plain_condition(when: Any) -> Any:
-    if isinstance(when, spec.Condition):
+    if isinstance(when, elements.Condition):
         return {"callable": when.callable} if when.callable else when.expression
     return when
 

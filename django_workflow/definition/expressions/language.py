@@ -13,9 +13,11 @@ from contextvars import copy_context
 from typing import Any, Protocol
 
 from django_workflow.definition.containment import leave_to_operator, surrounded, text_of
+from django_workflow.definition.dialect import NATIVE
+from django_workflow.definition.elements import LANGUAGE_PREFIX, Assignment, Condition
 from django_workflow.definition.expressions.native import evaluate
 from django_workflow.definition.registry import parameters, registry
-from django_workflow.definition.spec import LANGUAGE_PREFIX, NATIVE, Assignment, Condition, FlowSpec
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.exceptions import ExpressionError
 
 #: What an expression sees, read when it is asked for. In routing: input, vars, outputs and, of the step that ended,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from django_workflow.definition.elements import LONGEST_TIME
 from django_workflow.definition.problems import Path, Report
-from django_workflow.definition.spec import LONGEST_TIME
 
 #: Of a time in seconds, a factor, a share: neither infinite nor too large to be one.
 LARGEST_NUMBER = 1e15

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from django_workflow.definition.elements import DEPENDENCY_OUTCOMES, MATCH_FIRST, TransitionSpec
 from django_workflow.definition.names import CONTINUE, FAIL
 from django_workflow.definition.problems import Problem
-from django_workflow.definition.spec import DEPENDENCY_OUTCOMES, MATCH_FIRST, NATIVE, FlowSpec, TransitionSpec
+from django_workflow.definition.spec import FlowSpec
 
 #: Most looks at an edge. A graph in which all ways take more is looked at for the one on which every step succeeds.
 MOST_WORK: Final = 1_000_000
@@ -62,7 +63,7 @@ class _Part:
 
 def incomplete(flow: FlowSpec) -> list[Incomplete]:
     """Return the joins of a flow that some way leaves incomplete, each once, with those first that every way does."""
-    if flow.language != NATIVE or flow.is_plain or not flow.joins:
+    if not flow.dialect.is_analysed or flow.is_plain or not flow.joins:
         return []
     successes = {name: _ways(flow, name, "succeeded") for name in flow.steps}
     usual = {name: _any_of(ways) for name, ways in successes.items()}

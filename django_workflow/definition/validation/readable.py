@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django_workflow.definition import names, spec
+from django_workflow.definition import elements, names
 from django_workflow.definition.expressions import references, syntax
 from django_workflow.definition.problems import Path, Report
 from django_workflow.definition.registry import parameters, registry
@@ -44,7 +44,7 @@ class Readable:
 
     def check_condition(self, when: Any, offered: frozenset[str], report: Report) -> None:
         """Report what is wrong with a condition: an expression, a function, or the name of a registered one."""
-        if isinstance(when, spec.Condition):
+        if isinstance(when, elements.Condition):
             if when.callable is not None and not registry.has_callable(when.callable):
                 meant = guess(when.callable, registry.callable_names())
                 report("unknown_function", ("when",), f"when: no condition {when.callable!r} is registered{meant}")

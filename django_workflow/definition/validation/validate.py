@@ -10,7 +10,7 @@ from datetime import timedelta
 from itertools import chain
 from typing import Any, get_args
 
-from django_workflow.definition import graph, names, spec
+from django_workflow.definition import elements, graph, names, spec
 from django_workflow.definition.problems import Code, Problem, Report
 from django_workflow.definition.registry import registry
 from django_workflow.definition.retry import STRATEGIES, Retry
@@ -37,7 +37,7 @@ RETRY_OPTIONS = tuple(item.name for item in fields(Retry))
 ON_UNMET: tuple[str, ...] = get_args(OnUnmet)
 ON_EXHAUSTED: tuple[str, ...] = get_args(OnExhausted)
 #: A definition may choose its own limit up to these.
-MAX_DURATION_CEILING = spec.LONGEST_TIME
+MAX_DURATION_CEILING = elements.LONGEST_TIME
 MAX_TASKS_CEILING = 1_000_000
 MAX_ITERATIONS_CEILING = 100_000
 #: Most ways from step to step that a definition may have: each process reads and keeps all of them.
@@ -246,11 +246,11 @@ def _check_step(step: StepDraft, known: set[str], readable: Readable) -> list[Pr
         report("bad_name", (), "this name is reserved")
     _check_dependencies(step, known, report)
     _check_ways(step, known, readable, report)
-    allowed = COMMON_OPTIONS | (MAP_OPTIONS if step.kind == spec.MAP else frozenset())
+    allowed = COMMON_OPTIONS | (MAP_OPTIONS if step.kind == elements.MAP else frozenset())
     for option in sorted(set(step.options) - allowed):
         hint = " (only map steps have it)" if option in MAP_OPTIONS else guess(option, allowed)
         report("unknown_option", (option,), f"unknown option {option!r}{hint}")
-    if step.kind == spec.MAP:
+    if step.kind == elements.MAP:
         _check_map(step, report)
     else:
         for name in ("item", "index"):
@@ -281,10 +281,10 @@ def _check_dependencies(step: StepDraft, known: set[str], report: Report) -> Non
 
 def _check_ways(step: StepDraft, known: set[str], readable: Readable, report: Report) -> None:
     """Check where a step leads by `next=`, and how it is reached."""
-    if step.options.get("match", spec.MATCH_ALL) not in MATCHES:
+    if step.options.get("match", elements.MATCH_ALL) not in MATCHES:
         report("bad_value", ("match",), f"match must be one of {', '.join(MATCHES)}, not {step.options['match']!r}")
     join = step.options.get("join")
-    if join is not None and join != spec.JOIN_ALL and not (is_whole(join) and join >= 1):
+    if join is not None and join != elements.JOIN_ALL and not (is_whole(join) and join >= 1):
         message = f"join must be 'all' or a number of predecessors from 1, not {join!r}"
         report("bad_value", ("join",), message)
     try:
@@ -362,7 +362,7 @@ def _check_options(step: StepDraft, readable: Readable, report: Report) -> None:
     _check_place(options, report)
     readable.check_condition(options.get("when"), CONDITION_NAMES, report)
     readable.check_delay(options.get("delay"), CONDITION_NAMES, report)
-    offered = ITEM_NAMES if step.kind == spec.MAP else ARGUMENT_NAMES
+    offered = ITEM_NAMES if step.kind == elements.MAP else ARGUMENT_NAMES
     readable.check_assignments("arguments", options.get("arguments"), offered, report)
     readable.check_source(options.get("over"), report)
 
@@ -450,8 +450,8 @@ def _check_strategy(strategy: Any, report: Report) -> None:
     if callable(strategy):
         if inspect.iscoroutinefunction(strategy):
             report("bad_value", ("retry", "strategy"), "retry: strategy must be a plain function, not a coroutine")
-    elif isinstance(strategy, str) and strategy.startswith(spec.CALLABLE_PREFIX):
-        name = strategy.removeprefix(spec.CALLABLE_PREFIX)
+    elif isinstance(strategy, str) and strategy.startswith(elements.CALLABLE_PREFIX):
+        name = strategy.removeprefix(elements.CALLABLE_PREFIX)
         if not registry.has_callable(name):
             message = f"retry: no strategy {name!r} is registered{guess(name, registry.callable_names())}"
             report("unknown_function", ("retry", "strategy"), message)

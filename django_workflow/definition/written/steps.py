@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django_workflow.definition import spec
+from django_workflow.definition import elements
 from django_workflow.definition.places import Place
 from django_workflow.definition.problems import Problem
 
@@ -21,7 +21,7 @@ class StepDraft:
 
     name: str
     handler: str
-    kind: str = spec.SINGLE
+    kind: str = elements.SINGLE
     params: tuple[str, ...] = ()
     depends_on: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)

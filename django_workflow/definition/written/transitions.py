@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
+from django_workflow.definition.elements import Assignment, Condition, TransitionSpec
 from django_workflow.definition.registry import registry
-from django_workflow.definition.spec import Assignment, Condition, TransitionSpec
 
 #: What `on=` may say.
 On = Literal["succeeded", "failed", "skipped", "always"]

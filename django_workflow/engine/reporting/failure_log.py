@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from django_workflow import db
-from django_workflow.definition.spec import MAP, NATIVE
+from django_workflow.definition.elements import MAP
 from django_workflow.engine.reporting.folding import Folding
 from django_workflow.engine.routing.facts import Error
 from django_workflow.engine.tasks.claimed import log_fields
@@ -151,7 +151,7 @@ def _number(item: Ending) -> str:
     if not item.outcome.is_counted:
         return f"attempt {item.outcome.attempt}, not counted"
     most = item.most_attempts()
-    if task.spec.language != NATIVE or most is None:
+    if not task.spec.dialect.counts_losses or most is None:
         return f"attempt {item.outcome.attempt}"
     return f"attempt {item.failure_count} of {most}" + ("" if item.outcome.is_retryable else ", not to be tried again")
 

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from django_workflow.definition.elements import MAP, StepSpec
 from django_workflow.definition.graph import reachable
-from django_workflow.definition.spec import MAP, FlowSpec, StepSpec
-from django_workflow.engine.routing.decide import CONDITION_UNMET, DEPENDENCY_SKIPPED
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.routing.facts import StepEnd
+from django_workflow.engine.routing.starting import CONDITION_UNMET, DEPENDENCY_SKIPPED
 from django_workflow.statuses import SKIPPED, SUCCEEDED
 
 

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from django_workflow import db
 from django_workflow.conf import conf
+from django_workflow.definition.elements import MAP
 from django_workflow.definition.registry import registry
-from django_workflow.definition.spec import MAP
 from django_workflow.engine.retrying.old_run import RetryVersion, RunToRetry, read_run, version_for
 from django_workflow.engine.retrying.planning import Past, Plan
 from django_workflow.engine.retrying.request import LATEST, RetryRequest

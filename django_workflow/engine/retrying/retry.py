@@ -10,8 +10,8 @@ from uuid import UUID
 
 from django_workflow import db, payload, queue
 from django_workflow.conf import conf
+from django_workflow.definition.elements import MAP
 from django_workflow.definition.registry import registry
-from django_workflow.definition.spec import MAP
 from django_workflow.engine.retrying import planning
 from django_workflow.engine.retrying.old_run import (
     IS_ERASED,

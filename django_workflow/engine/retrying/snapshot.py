@@ -14,7 +14,8 @@ from typing import Any
 from uuid import UUID
 
 from django_workflow import db, payload
-from django_workflow.definition.spec import MAP, FlowSpec
+from django_workflow.definition.elements import MAP
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.retrying.planning import cascades
 from django_workflow.engine.routing.facts import FINAL, FOLLOW, LEAVE, REDO, Again, StepEnd
 from django_workflow.statuses import CANCELLED, FAILED, SKIPPED, SUCCEEDED

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from django_workflow.definition.containment import leave_to_operator, text_of
+from django_workflow.definition.elements import LONGEST_TIME, MAP
 from django_workflow.definition.expressions.language import Language, Lazy, language_of
-from django_workflow.definition.spec import LONGEST_TIME, MAP, NATIVE, FlowSpec
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.routing.facts import NOTHING, Activation, Renewed, RunFacts, StepEnd, Visible
 from django_workflow.engine.routing.variables import Branches
 from django_workflow.exceptions import ExpressionError, UnregisteredHandler
@@ -45,7 +46,7 @@ class Names(Lazy):
             raise
 
 
-class Sight:
+class EvaluationContext:
     """The names of one decision: from the run's rows, and from what the decision has come to, of which no row tells."""
 
     def __init__(self, spec: FlowSpec, facts: RunFacts, branches: Branches) -> None:
@@ -87,7 +88,7 @@ class Sight:
             vars=lambda: self.branches.variables(variables).values,
             outputs=lambda: Visible(self.outputs(scope), self.spec),
         )
-        if self.spec.language != NATIVE:
+        if self.spec.dialect.sees_statuses:
             names.add_reader("statuses", lambda: self.facts.state.statuses(self._stored_scope(scope)))
         return names
 
@@ -100,7 +101,9 @@ class Sight:
         return names
 
     def _result(self, end: StepEnd) -> Any:
-        has_parts = self.spec.language != NATIVE and end.status == FAILED and self.spec.steps[end.step].kind == MAP
+        has_parts = (
+            self.spec.dialect.keeps_partial_maps and end.status == FAILED and self.spec.steps[end.step].kind == MAP
+        )
         if end.status != SUCCEEDED and not has_parts:
             return None
         if end.id in self._empty_maps:

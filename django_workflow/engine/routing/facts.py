@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django_workflow.definition.elements import StepSpec
 from django_workflow.definition.registry import registry
-from django_workflow.definition.spec import FlowSpec, StepSpec
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.statuses import RUNNING
 from django_workflow.text import storable
 

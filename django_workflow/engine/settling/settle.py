@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from django_workflow import db
-from django_workflow.definition.spec import SINGLE
+from django_workflow.definition.elements import SINGLE
 from django_workflow.engine.routing.decide import decide
 from django_workflow.engine.routing.facts import StepEnd
 from django_workflow.engine.settling import attempts, isolation, task_ends

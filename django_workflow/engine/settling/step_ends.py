@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from django_workflow import db
-from django_workflow.definition.spec import MAP, StepSpec
+from django_workflow.definition.elements import MAP, StepSpec
 from django_workflow.engine.routing.facts import Error, StepEnd
 from django_workflow.engine.tasks.claimed import ClaimedTask
 from django_workflow.engine.tasks.ending import Ending

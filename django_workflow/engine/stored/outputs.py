@@ -8,7 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from django_workflow import db, payload
-from django_workflow.definition.spec import MAP, NATIVE, FlowSpec, StepSpec
+from django_workflow.definition.elements import MAP, StepSpec
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.routing.facts import OUTERMOST
 from django_workflow.statuses import SUCCEEDED
 
@@ -186,7 +187,7 @@ def run_output(run_id: UUID, spec: FlowSpec, declared: Any = None) -> Any:
 
     A document of another language that declares none has none.
     """
-    if spec.language != NATIVE:
+    if not spec.dialect.gives_last_outputs:
         return declared
     if spec.output:
         return declared or {}

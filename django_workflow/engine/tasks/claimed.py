@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from django_workflow.definition.spec import FlowSpec, StepSpec
+from django_workflow.definition.elements import StepSpec
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.routing.facts import OUTERMOST
 from django_workflow.engine.stored.outputs import StepOutput
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from django_workflow.conf import conf
 from django_workflow.definition.containment import leave_to_operator, surrounded
+from django_workflow.definition.elements import CALLABLE_PREFIX, LONGEST_TIME, StepSpec
 from django_workflow.definition.registry import registry
 from django_workflow.definition.retry import NUMBERS, STRATEGIES, RetryPolicy
-from django_workflow.definition.spec import CALLABLE_PREFIX, LONGEST_TIME, NATIVE, StepSpec
 from django_workflow.engine.routing.facts import Error, error_of
 from django_workflow.engine.stored.locking import LockedRun
 from django_workflow.engine.tasks.outcome import ErrorRecord, Outcome
@@ -82,7 +82,7 @@ class Ending:
         if not self.outcome.is_counted:
             return False
         task = self.outcome.task
-        if self.outcome.kind == LOST and task.spec.language != NATIVE:
+        if self.outcome.kind == LOST and not task.spec.dialect.counts_losses:
             return self.lost_count >= MAX_LOSSES
         policy = policy_of(task.step)
         error = self.outcome.error

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from django_workflow.definition.spec import FlowSpec, StepSpec
+from django_workflow.definition.elements import StepSpec
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.tasks.claimed import ClaimedTask, OpenClaim
 from django_workflow.ids import new_lease_id
 

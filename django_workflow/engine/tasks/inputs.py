@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Sequence
 
 from django_workflow import db
+from django_workflow.definition.elements import MAP
 from django_workflow.definition.names import CONTEXT_NAMES
 from django_workflow.definition.registry import registry
-from django_workflow.definition.spec import MAP
 from django_workflow.engine.stored.outputs import Scopes, StepOutput, Wanted, outer_scopes, read_inputs, read_outputs
 from django_workflow.engine.tasks.claimed import ClaimedTask
 from django_workflow.statuses import SUCCEEDED

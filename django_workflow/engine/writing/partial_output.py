@@ -8,8 +8,8 @@ from uuid import UUID
 
 from django_workflow import db, payload
 from django_workflow.conf import conf
-from django_workflow.definition.spec import NATIVE, FlowSpec
-from django_workflow.engine.routing import decide
+from django_workflow.definition.spec import FlowSpec
+from django_workflow.engine.routing.decide import output_of_cut_off
 from django_workflow.engine.routing.facts import RunFacts
 from django_workflow.engine.stored import versions
 from django_workflow.engine.stored.outputs import read_inputs
@@ -34,7 +34,7 @@ def store_outputs(ended: Sequence[tuple[UUID, int, int | None]]) -> None:
     found: list[tuple[UUID, str]] = []
     for run_id, version_id, variables in ended:
         spec = versions.spec_of(version_id)
-        if spec.language != NATIVE and spec.output:
+        if spec.dialect.gives_partial_output and spec.output:
             output = _output(run_id, spec, variables)
             if output is not None:
                 found.append((run_id, payload.dumps(output, what="The output of the run")))
@@ -49,4 +49,4 @@ def _output(run_id: UUID, spec: FlowSpec, variables: int | None) -> Any:
         variables=variables,
         max_output=conf.MAX_OUTPUT_BYTES,
     )
-    return decide.output_of_cut_off(spec, facts, [row[0] for row in db.rows(RUNNING_BRANCHES, [run_id])])
+    return output_of_cut_off(spec, facts, [row[0] for row in db.rows(RUNNING_BRANCHES, [run_id])])

@@ -14,7 +14,7 @@ from django.utils.translation import ngettext as _n
 
 from django_workflow import permissions, queue
 from django_workflow.conf import conf
-from django_workflow.definition.spec import MAP
+from django_workflow.definition.elements import MAP
 from django_workflow.engine.retrying.rehearsal import Rehearsal, rehearse
 from django_workflow.engine.retrying.request import KEPT, RetryRequest
 from django_workflow.exceptions import Remedy

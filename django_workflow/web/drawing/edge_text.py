@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from django_workflow.definition import graph
+from django_workflow.definition.elements import DEPENDENCY_OUTCOMES, TransitionSpec
 from django_workflow.definition.names import COMMANDS, CONTINUE, FAIL, NOOP, RETRY
-from django_workflow.definition.spec import DEPENDENCY_OUTCOMES, FlowSpec, TransitionSpec
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.templatetags.django_workflow import duration
 from django_workflow.web.drawing.fit_text import fitted
 

@@ -10,7 +10,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from django_workflow.conf import conf
-from django_workflow.definition.spec import DEPENDENCY_OUTCOMES, FlowSpec
+from django_workflow.definition.elements import DEPENDENCY_OUTCOMES
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.models import Run
 from django_workflow.read.durations import Spans, clock_end
 from django_workflow.read.needed_code import Missing

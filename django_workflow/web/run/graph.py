@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from django_workflow.definition.elements import MAP, SINGLE, StepSpec
 from django_workflow.definition.names import RETRY
-from django_workflow.definition.spec import MAP, SINGLE, FlowSpec, StepSpec
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.statuses import FAILED, QUEUED, RUNNING, WAITING
 from django_workflow.templatetags.django_workflow import duration
 from django_workflow.web.address import Address

@@ -11,8 +11,9 @@ from uuid import UUID
 
 from django_workflow import db, payload, times
 from django_workflow.conf import conf
+from django_workflow.definition.elements import MAP
 from django_workflow.definition.names import RETRY
-from django_workflow.definition.spec import MAP, FlowSpec
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.models import Run
 from django_workflow.read.durations import RUN_BEGUN, STEP_BEGUN, spans_of
 from django_workflow.read.needed_code import missing_in

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from django_workflow import db, payload, queue
 from django_workflow.conf import conf
+from django_workflow.definition.elements import MATCH_FIRST, StepSpec
 from django_workflow.definition.retry import RetryPolicy
-from django_workflow.definition.spec import MATCH_FIRST, FlowSpec, StepSpec
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.models import Run
 from django_workflow.statuses import CANCELLED, FAILED, LOST, QUEUED, SUCCEEDED, TASK_TERMINAL, TIMED_OUT
 from django_workflow.web.address import NOTHING_CHOSEN, Address

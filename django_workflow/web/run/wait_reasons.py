@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django_workflow import times
 from django_workflow.conf import conf
-from django_workflow.definition.spec import StepSpec
+from django_workflow.definition.elements import StepSpec
 from django_workflow.statuses import (
     CANCELLED,
     HELD,

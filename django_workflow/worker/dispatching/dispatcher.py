@@ -18,8 +18,9 @@ from uuid import UUID
 from django_workflow import db, queue
 from django_workflow.conf import conf
 from django_workflow.definition.containment import leave_to_operator
+from django_workflow.definition.elements import StepSpec
 from django_workflow.definition.registry import registry
-from django_workflow.definition.spec import FlowSpec, StepSpec
+from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.due import agenda
 from django_workflow.engine.reporting import failure_log
 from django_workflow.engine.settling.settle import Settled

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from math import inf
 
 from django_workflow.conf import conf
+from django_workflow.definition.elements import StepSpec
 from django_workflow.definition.registry import registry
-from django_workflow.definition.spec import StepSpec
 from django_workflow.engine.settling.settle import Settled
 from django_workflow.engine.tasks import external
 from django_workflow.engine.tasks.outcome import Outcome

@@ -9,7 +9,6 @@ from typing import Any
 from django_workflow import payload
 from django_workflow.definition.expressions.language import Language, language_of
 from django_workflow.definition.retry import RetryPolicy
-from django_workflow.definition.spec import NATIVE
 from django_workflow.engine.routing.evaluation import Names, evaluated, seconds
 from django_workflow.engine.routing.facts import Visible
 from django_workflow.engine.stored.outputs import RunOutputs, outer_scopes, read_statuses
@@ -24,7 +23,7 @@ def _ending_the_run(job: Job) -> Iterator[None]:
     try:
         yield
     except ExpressionError as error:
-        error.ends_run = job.task.spec.language != NATIVE
+        error.ends_run = not job.task.spec.dialect.fails_step_on_mistake
         raise
 
 
@@ -96,7 +95,7 @@ def _names(job: Job, **more: Any) -> Names:
             RunOutputs(task.run_id, task.spec, scopes=outer_scopes([task.scope])[task.scope]), task.spec
         ),
     )
-    if task.spec.language != NATIVE:
+    if task.spec.dialect.sees_statuses:
         names.add_reader("statuses", lambda: _statuses(task, more.get("status")))
     return names
 

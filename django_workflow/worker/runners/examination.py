@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from django_workflow.conf import conf
+from django_workflow.definition.elements import StepSpec
 from django_workflow.definition.registry import registry
-from django_workflow.definition.spec import StepSpec
 from django_workflow.read.doctor import ERROR, OK, WARNING, Finding
 from django_workflow.worker.runners import executors
 from django_workflow.worker.runners.futures import TaskExecutor

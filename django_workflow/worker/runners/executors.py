@@ -11,8 +11,8 @@ from django.utils.module_loading import import_string
 
 from django_workflow.conf import conf
 from django_workflow.definition.containment import leave_to_operator
+from django_workflow.definition.elements import StepSpec
 from django_workflow.definition.registry import registry
-from django_workflow.definition.spec import StepSpec
 from django_workflow.engine.tasks.claimed import log_fields
 from django_workflow.exceptions import UnregisteredHandler
 from django_workflow.spelling import guess
