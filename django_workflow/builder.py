@@ -18,7 +18,7 @@ from django_workflow.definition.drafts import FlowDraft
 from django_workflow.definition.problems import Problem
 from django_workflow.definition.registry import Handler, registry
 from django_workflow.definition.retry import Retry
-from django_workflow.definition.validation import validate
+from django_workflow.definition.validation.flow import flow_problems
 from django_workflow.definition.written import times
 from django_workflow.definition.written.options import StoredMapOptions, StoredStep, StoredStepOptions
 from django_workflow.definition.written.steps import FlowOptions
@@ -119,7 +119,7 @@ class FlowBuilder:
         )  # fmt: skip
         defaults = {"retry": retry, "timeout": timeout, "queue": queue, "executor": executor}
         numbers = times.given_as_numbers(defaults | {"max_duration": max_duration})
-        problems = [*numbers, *validate.flow_options(slug, options, defaults)]
+        problems = [*numbers, *flow_problems(slug, options, defaults)]
         added, wrong = stored_steps.stored(new, ())
         if problems := list(dict.fromkeys(problems + wrong)):
             raise DefinitionError(problems, flow=slug)

@@ -16,7 +16,8 @@ from psycopg import IsolationLevel
 from django_workflow.conf import KEYS, SETTING, Defaults
 from django_workflow.definition.names import QUEUE_RULE, is_queue_name
 from django_workflow.definition.retry import Retry
-from django_workflow.definition.validation.validate import MAX_DURATION_CEILING, MAX_TASKS_CEILING, retry_problems
+from django_workflow.definition.validation.flow import MAX_DURATION_CEILING, MAX_TASKS_CEILING
+from django_workflow.definition.validation.retry import retry_problems
 from django_workflow.engine.writing.event_log import LEVELS
 from django_workflow.spelling import nearest
 

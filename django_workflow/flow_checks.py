@@ -23,7 +23,8 @@ from django_workflow.definition.expressions import references
 from django_workflow.definition.problems import problems_of
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec
-from django_workflow.definition.validation import joins, validate
+from django_workflow.definition.validation import joins
+from django_workflow.definition.validation.topology import endless_delays, warnings
 from django_workflow.engine.stored import versions
 from django_workflow.spelling import guess_or_list
 from django_workflow.worker.runners import executors
@@ -185,9 +186,9 @@ def _listed(names: list[str]) -> str:
 
 
 def _warnings(spec: FlowSpec) -> Iterator[CheckMessage]:
-    found = validate.warnings(spec)
+    found = warnings(spec)
     if spec.max_duration is None:
-        found += validate.endless_delays(spec, conf.MAX_DURATION.total_seconds())
+        found += endless_delays(spec, conf.MAX_DURATION.total_seconds())
     for problem in found:
         yield Warning(f"Flow {spec.slug!r}: {problem}.", obj=_place(spec.slug, problem.step), id="django_workflow.W001")
 

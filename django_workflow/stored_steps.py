@@ -11,7 +11,7 @@ from django_workflow.definition import drafts, elements, names
 from django_workflow.definition.declare import as_list, exact
 from django_workflow.definition.problems import Code, Path, Problem, problems_of
 from django_workflow.definition.schemas import schema
-from django_workflow.definition.validation.validate import MAP_OPTIONS, MOST_GUESSED
+from django_workflow.definition.validation.steps import MAP_OPTIONS, MOST_GUESSED
 from django_workflow.definition.written import times
 from django_workflow.exceptions import DefinitionError, InvalidArgument, PayloadError
 from django_workflow.spelling import at_most, guess

@@ -21,7 +21,7 @@ from django_workflow.definition import documents
 from django_workflow.definition.documents import Document
 from django_workflow.definition.documents.differences import Difference
 from django_workflow.definition.problems import Problem, problems_of
-from django_workflow.definition.validation import validate
+from django_workflow.definition.validation.topology import advice
 from django_workflow.exceptions import DefinitionError, NotSupported, WorkflowError
 from django_workflow.models import FlowDefinition, FlowVersion
 from django_workflow.web.acting.verbs import Button
@@ -101,7 +101,7 @@ def preview(user: Any, content: str | bytes, format: str | None) -> Preview:
         verb = "store new flows" if row is None else f"change flow {row.slug!r}"
         found.problems = document.located([Problem("not_allowed", (), f"you may not {verb}")])
         return found
-    found.warnings = document.located(validate.advice(spec))
+    found.warnings = document.located(advice(spec))
     found.changes = builder.changes(row, spec)
     return found
 

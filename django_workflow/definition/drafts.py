@@ -11,14 +11,23 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django_workflow.definition import dialect, elements, spec
-from django_workflow.definition.declare import atomic_coroutine, compile_flow, entry_of, wire
+from django_workflow.definition.compile import compile_flow, entry_of, wire
+from django_workflow.definition.declare import atomic_coroutine
 from django_workflow.definition.problems import Problem
 from django_workflow.definition.registry import Handler, registry
 from django_workflow.definition.retry import Retry, declared
 from django_workflow.definition.schemas import schema
-from django_workflow.definition.validation.validate import MOST_GUESSED
+from django_workflow.definition.validation.steps import MOST_GUESSED
 from django_workflow.definition.written.steps import FlowOptions, StepDraft
-from django_workflow.definition.written.transitions import OUTCOMES, Otherwise, To, Way, When, targets, ways
+from django_workflow.definition.written.transitions import (
+    OUTCOMES,
+    Otherwise,
+    To,
+    Transition,
+    When,
+    targets,
+    transitions_of,
+)
 from django_workflow.exceptions import DefinitionError
 from django_workflow.spelling import at_most, nearest
 
@@ -121,7 +130,7 @@ def _step_of_spec(flow: spec.FlowSpec, step: elements.StepSpec) -> StepDraft:
         "on_exhausted": step.on_exhausted if step.on_exhausted != "fail" else None,
         "match": step.match if step.match != elements.MATCH_ALL else None,
         "atomic": step.atomic or None,
-        "next": _ways_of(flow, step),
+        "next": _transitions_of(flow, step),
     }
     options = {name: value for name, value in options.items() if value is not None and value not in ("", {}, [])}
     if step.join != (elements.JOIN_ALL if step.depends_on else None):
@@ -129,14 +138,14 @@ def _step_of_spec(flow: spec.FlowSpec, step: elements.StepSpec) -> StepDraft:
     return StepDraft(step.name, step.handler, step.kind, depends_on=step.depends_on, options=options)
 
 
-def _ways_of(flow: spec.FlowSpec, step: elements.StepSpec) -> list[Way]:
+def _transitions_of(flow: spec.FlowSpec, step: elements.StepSpec) -> list[Transition]:
     """Return the transitions of a step that stood in its `next=`, which come before its dependents."""
     dependents = [name for name, other in flow.steps.items() if step.name in other.depends_on]
     outbound = list(flow.outbound[step.name])
-    return [_way_of(item) for item in outbound[: len(outbound) - len(dependents)]]
+    return [_transition_of(item) for item in outbound[: len(outbound) - len(dependents)]]
 
 
-def _way_of(item: elements.TransitionSpec) -> Way:
+def _transition_of(item: elements.TransitionSpec) -> Transition:
     on = next(name for name, outcomes in OUTCOMES.items() if outcomes == item.on)
     common: dict[str, Any] = {
         "to": item.to[0] if len(item.to) == 1 else item.to,
@@ -197,7 +206,7 @@ def _stored(name: str, value: Any) -> Any:
             raise _refused("retry", "retry: a stored flow names its strategy; register it with @condition")
         return policy
     if name == "next":
-        return [_stored_way(way) for way in _ways(value)]
+        return [_stored_transition(item) for item in _transitions(value)]
     if isinstance(value, elements.Condition):
         return {"callable": value.callable} if value.callable else value.expression
     if callable(value):
@@ -212,23 +221,23 @@ def _refused(option: str, message: str) -> DefinitionError:
     return DefinitionError([Problem("bad_value", (option,), message, place="")])
 
 
-def _ways(value: Any) -> list[Any]:
+def _transitions(value: Any) -> list[Any]:
     try:
-        return ways(value)
+        return transitions_of(value)
     except TypeError:
         raise _refused("next", f"next must be a list of When, To, Otherwise or steps, not {value!r}") from None
 
 
-def _stored_way(way: Any) -> dict[str, Any]:
-    if not isinstance(way, Way):
-        raise _refused("next", f"next: a transition must be a When, a To, an Otherwise or a step, not {way!r}")
-    is_named = isinstance(way.to, str | list | tuple)
-    data = {"otherwise" if isinstance(way, Otherwise) else "to": list(targets(way)) if is_named else way.to}
-    common = {name: getattr(way, name) for name in ("publish", "merge", "delay")}
-    if way.on != "succeeded":
-        data["on"] = way.on
-    if isinstance(way, When):
-        common["when"] = way.when
+def _stored_transition(item: Any) -> dict[str, Any]:
+    if not isinstance(item, Transition):
+        raise _refused("next", f"next: a transition must be a When, a To, an Otherwise or a step, not {item!r}")
+    is_named = isinstance(item.to, str | list | tuple)
+    data = {"otherwise" if isinstance(item, Otherwise) else "to": list(targets(item)) if is_named else item.to}
+    common = {name: getattr(item, name) for name in ("publish", "merge", "delay")}
+    if item.on != "succeeded":
+        data["on"] = item.on
+    if isinstance(item, When):
+        common["when"] = item.when
     return data | stored_options(common)
 
 
@@ -259,7 +268,7 @@ def _read_step(step: Mapping[str, Any]) -> StepDraft:
 def _read(name: str, value: Any) -> Any:
     match name:
         case "next":
-            return [_read_way(way) for way in value]
+            return [_read_transition(item) for item in value]
         case "when" if isinstance(value, Mapping):
             return elements.Condition(**value)
         case "delay" if isinstance(value, int | float):
@@ -268,9 +277,9 @@ def _read(name: str, value: Any) -> Any:
             return _named(value) if name in VALUES else value
 
 
-def _read_way(data: Mapping[str, Any]) -> Way:
+def _read_transition(data: Mapping[str, Any]) -> Transition:
     options = {name: _read(name, value) for name, value in data.items() if name not in ("to", "otherwise")}
-    kind: Callable[..., Way] = Otherwise if "otherwise" in data else When if "when" in data else To
+    kind: Callable[..., Transition] = Otherwise if "otherwise" in data else When if "when" in data else To
     found = data.get("to", data.get("otherwise"))
     return kind(to=found[0] if isinstance(found, list) and len(found) == 1 else found, **options)
 

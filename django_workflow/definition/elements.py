@@ -84,7 +84,7 @@ class TransitionSpec:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One way from a step to another, and the transition it belongs to."""
+    """A step that leads to another, and the transition by which it does."""
 
     source: str
     to: str

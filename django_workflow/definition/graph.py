@@ -23,8 +23,8 @@ def find_cycles(depends_on: Mapping[str, Iterable[str]]) -> Iterator[list[str]]:
         place = {root: 0}
         path = [(root, iter(first))]
         while path:
-            step, ways = path[-1]
-            following = next(ways, None)
+            step, rest = path[-1]
+            following = next(rest, None)
             if following is None:
                 path.pop()
                 del place[step]
@@ -59,8 +59,8 @@ def components(successors: Mapping[str, Iterable[str]]) -> dict[str, int]:
         path.append(root)
         pending = [(root, iter(successors[root]))]
         while pending:
-            step, ways = pending[-1]
-            following = next(ways, None)
+            step, rest = pending[-1]
+            following = next(rest, None)
             if following is None:
                 pending.pop()
                 if pending:

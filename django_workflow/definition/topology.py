@@ -47,7 +47,7 @@ class Topology:
 
     @cached_property
     def edges(self) -> tuple[Edge, ...]:
-        """Every way from a step to a step, in declared order."""
+        """All edges, in declared order."""
         return tuple(Edge(item.source, target, item) for item in self.transitions for target in item.steps)
 
     @cached_property
@@ -118,7 +118,7 @@ class Topology:
     def splits(self) -> frozenset[str]:
         """Steps without a join that two or more predecessors outside their own cycle reach (SEMANTICS F7).
 
-        That a run begins with a step is one more way to reach it.
+        That a run begins with a step counts as one that reaches it.
         """
         entry = frozenset(self.entry)
         return frozenset(
@@ -134,8 +134,8 @@ class Topology:
 
         They are on a cycle, reached twice at once, joins that a run also begins with, or behind one of these.
         """
-        ways = Counter((edge.source, edge.to) for edge in self.edges)
-        twice = [to for (_, to), count in ways.items() if count > 1]
+        counts = Counter((edge.source, edge.to) for edge in self.edges)
+        twice = [to for (_, to), count in counts.items() if count > 1]
         joins = [name for name in self.entry if self.predecessors[name] and self.join_size(name) is not None]
         begin = [*self.cycles, *twice, *joins]
         return frozenset(graph.reachable(self.successors, begin))
@@ -158,15 +158,15 @@ class Topology:
 
     @cached_property
     def asking(self) -> frozenset[str]:
-        """Steps after which variables are looked at: where a way publishes, and for what it leads to."""
+        """Steps after which variables are looked at: where a transition publishes, and for what it leads to."""
         if not self.dialect.is_analysed:
             return frozenset(self.steps)
-        ways = (way for way in self.transitions if self.uses_variables)
+        transitions = self.transitions if self.uses_variables else ()
         return frozenset(
-            way.source
-            for way in ways
-            if way.publish or way.when is not None or isinstance(way.delay, str)
-            or any(self.steps[name].may_read_variables for name in way.steps)
+            item.source
+            for item in transitions
+            if item.publish or item.when is not None or isinstance(item.delay, str)
+            or any(self.steps[name].may_read_variables for name in item.steps)
         )  # fmt: skip
 
     @cached_property
@@ -201,11 +201,11 @@ class Topology:
     @cached_property
     def _begin_callables(self) -> Mapping[str, Mapping[str, None]]:
         """For each step, the callables that beginning it may need, those behind it included if it settles at once."""
-        ways = {
+        taken = {
             name: [item for item in items if not self._at_once[name].isdisjoint(item.on)]
             for name, items in self.outbound.items()
         }
-        successors = {name: [target for item in items for target in item.steps] for name, items in ways.items()}
+        successors = {name: [target for item in items for target in item.steps] for name, items in taken.items()}
         groups: dict[int, list[str]] = {}
         for name, number in graph.components(successors).items():
             groups.setdefault(number, []).append(name)
@@ -215,7 +215,7 @@ class Topology:
             names: dict[str, None] = {}
             for name in group:
                 names.update(dict.fromkeys(self.steps[name].conditions))
-                for item in ways[name]:
+                for item in taken[name]:
                     names.update(dict.fromkeys(item.callables))
                 for target in successors[name]:
                     names.update(table.get(target, {}))
@@ -254,7 +254,7 @@ class Topology:
         return step in self.joins
 
     def is_back(self, source: str, step: str) -> bool:
-        """Say whether a way from `source` to `step` stays on a cycle of theirs."""
+        """Say whether an edge from `source` to `step` stays on a cycle of theirs."""
         return source in self.cycles and self.cycles[source] == self.cycles.get(step)
 
     def _repeats_itself(self, step: str) -> bool:

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from django_workflow import Retry, To, When
-from django_workflow.definition.declare import FlowDeclaration, compile_flow
+from django_workflow.definition.compile import compile_flow
+from django_workflow.definition.declare import FlowDeclaration
 from django_workflow.definition.registry import registry
 from django_workflow.definition.written.steps import StepDraft
 

@@ -19,7 +19,7 @@ from django_workflow.definition.expressions import functions, native
 from django_workflow.definition.expressions.language import Lazy, Native
 from django_workflow.definition.expressions.native import evaluate
 from django_workflow.definition.expressions.syntax import MAX_LENGTH, check
-from django_workflow.definition.validation.validate import CONDITION_NAMES
+from django_workflow.definition.validation.readable import CONDITION_NAMES
 from django_workflow.exceptions import ExpressionError
 
 DATA = {

@@ -6,7 +6,7 @@ import pytest
 
 from django_workflow import To, When
 from django_workflow.definition.declare import FlowDeclaration
-from django_workflow.definition.validation import validate
+from django_workflow.definition.validation.steps import MOST_GUESSED
 from django_workflow.exceptions import DefinitionError
 
 OTHER = "; did you mean 'reserve'?"
@@ -160,7 +160,7 @@ def test_of_thousands_of_mistakes_the_first_ones_are_told_what_was_meant():
     flow = FlowDeclaration("orders")
     flow.step(name="reserve", next=[f"resreve_{number}" for number in range(2_000)])(lambda: None)
     guessed = ["did you mean" in problem for problem in problems_of(flow)]
-    assert (guessed[0], guessed[-1], sum(guessed)) == (True, False, validate.MOST_GUESSED)
+    assert (guessed[0], guessed[-1], sum(guessed)) == (True, False, MOST_GUESSED)
 
 
 @pytest.mark.parametrize(

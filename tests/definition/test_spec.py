@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_workflow import Otherwise, Retry, To, When
-from django_workflow.definition.declare import FlowDeclaration, compile_flow
+from django_workflow.definition.compile import compile_flow
+from django_workflow.definition.declare import FlowDeclaration
 from django_workflow.definition.names import COMMANDS
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.definition.written.steps import FlowOptions, StepDraft

@@ -8,12 +8,13 @@ from itertools import pairwise
 import pytest
 
 from django_workflow import Otherwise, Retry, To, When
-from django_workflow.definition.declare import FlowDeclaration, compile_flow
+from django_workflow.definition.compile import compile_flow
+from django_workflow.definition.declare import FlowDeclaration
 from django_workflow.definition.elements import CALLABLE_PREFIX, Condition
 from django_workflow.definition.expressions.functions import FUNCTIONS
 from django_workflow.definition.names import NAME_RULE, QUEUE_RULE, RESERVED
 from django_workflow.definition.registry import registry
-from django_workflow.definition.validation import validate
+from django_workflow.definition.validation.topology import warnings
 from django_workflow.definition.written.steps import StepDraft
 from django_workflow.exceptions import DefinitionError
 
@@ -313,7 +314,7 @@ def warnings_of(entry=None, **following):
     flow = FlowDeclaration("orders", entry=entry)
     for name, ways in following.items():
         flow.step(name=name, next=ways)(lambda: None)
-    return validate.warnings(flow.spec)
+    return warnings(flow.spec)
 
 
 def test_a_loop_without_a_condition_is_worth_a_warning():

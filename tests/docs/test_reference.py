@@ -12,7 +12,7 @@ from django_workflow import checks, flow_checks
 from django_workflow.definition import documents, names
 from django_workflow.definition.expressions import functions
 from django_workflow.definition.problems import Code
-from django_workflow.definition.validation import validate
+from django_workflow.definition.validation.steps import COMMON_OPTIONS, MAP_OPTIONS
 from django_workflow.flow import Flow
 from django_workflow.management.workflow import SUBCOMMANDS
 from django_workflow.worker.jobs.context import HANDLER_LOGGER, Context
@@ -42,7 +42,7 @@ def keys_of(schema):
     [
         ("api.md", set(django_workflow.__all__)),
         ("flows.md", {name for name in inspect.signature(Flow.__init__).parameters if name != "self"}),
-        ("flows.md", validate.COMMON_OPTIONS | validate.MAP_OPTIONS | {"name", "depends_on"}),
+        ("flows.md", COMMON_OPTIONS | MAP_OPTIONS | {"name", "depends_on"}),
         ("flows.md", names.RESERVED),
         ("flows.md", own(Context) | {"cancelled", "vars"} - {"progress", "events"}),
         ("expressions.md", set(functions.FUNCTIONS)),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_workflow import Otherwise, To, When
-from django_workflow.definition.declare import compile_flow
+from django_workflow.definition.compile import compile_flow
 from django_workflow.definition.written.steps import FlowOptions, StepDraft
 from django_workflow.statuses import SUCCEEDED
 from tests.engine.interpreter import CASCADES, FAILS, SKIPS, Play

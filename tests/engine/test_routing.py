@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_workflow.definition.declare import compile_flow
+from django_workflow.definition.compile import compile_flow
 from django_workflow.definition.elements import Condition, StepSpec, TransitionSpec
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec

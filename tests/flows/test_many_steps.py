@@ -13,7 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from django_workflow import DefinitionError, FlowBuilder, InvalidArgument, Retry, StoredStep, To, When, db, handler
 from django_workflow.definition import graph
 from django_workflow.definition.declare import FlowDeclaration
-from django_workflow.definition.validation import joins, validate
+from django_workflow.definition.validation import joins
+from django_workflow.definition.validation.topology import advice, warnings
 from django_workflow.models import FlowDefinition
 from tests.waiting import eventually
 
@@ -262,7 +263,7 @@ def published(unique, steps):
     slug = unique("stored")
     FlowBuilder.create_flow(slug, steps=steps)
     FlowBuilder.publish(slug)
-    validate.advice(FlowBuilder.get_flow(slug).current_spec())
+    advice(FlowBuilder.get_flow(slug).current_spec())
 
 
 def refused(unique, steps):
@@ -275,7 +276,7 @@ def declared(unique, steps):
     flow = FlowDeclaration(unique("declared"))
     for step in steps:
         flow.step(name=step["name"], depends_on=step["depends_on"])(lambda: None)
-    assert validate.advice(flow.spec) == []
+    assert advice(flow.spec) == []
     assert flow.spec.fingerprint
 
 
@@ -293,7 +294,7 @@ def looping(unique, steps):
     flow = FlowDeclaration(unique("looping"))
     for step in steps:
         flow.step(name=step["name"], next=step["name"])(lambda: None)
-    assert len(validate.warnings(flow.spec)) == 2 * len(steps)
+    assert len(warnings(flow.spec)) == 2 * len(steps)
 
 
 def circular(unique, steps):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from django_workflow.definition.declare import FlowDeclaration
-from django_workflow.definition.validation import validate
+from django_workflow.definition.validation.steps import COMMON_OPTIONS, MAP_OPTIONS
 from django_workflow.definition.written import options
 
 HERE = Path(__file__).parent
@@ -75,6 +75,6 @@ def test_the_options_that_editors_offer_are_those_that_are_checked():
     for name, known in {"step": options.StepOptions, "map": options.MapOptions}.items():
         assert getattr(FlowDeclaration, name).__annotations__["options"] == f"Unpack[{known.__name__}]"
     names = {*options.MapOptions.__annotations__}
-    assert names == validate.COMMON_OPTIONS | validate.MAP_OPTIONS | {"name", "depends_on"}
+    assert names == COMMON_OPTIONS | MAP_OPTIONS | {"name", "depends_on"}
     for name in names:
         assert re.search(rf"\b{name}\b", FlowDeclaration.step.__doc__ + FlowDeclaration.map.__doc__), name

@@ -17,7 +17,7 @@ from django_workflow.definition.places import Place
 from django_workflow.definition.problems import Problem
 from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec
-from django_workflow.definition.validation import validate
+from django_workflow.definition.validation.flow import override_problem, problems_of_overrides
 from django_workflow.engine.stored import overrides
 from django_workflow.exceptions import DefinitionError
 from django_workflow.startable import Startable
@@ -75,10 +75,10 @@ class OrquestaFlow(Startable):
     def compile(self, layers: Mapping[str, Mapping[str, Any]] | None = None) -> FlowSpec:
         """Return the definition with options of its tasks replaced, by task; raises `DefinitionError`."""
         layers = layers or {}
-        problems = validate.overrides(layers, set(self.spec.steps))
+        problems = problems_of_overrides(layers, set(self.spec.steps))
         if not problems:
             problems = [
-                validate.override_problem("unknown_option", name, f"{option!r} is none of {', '.join(OPTIONS)}", option)
+                override_problem("unknown_option", name, f"{option!r} is none of {', '.join(OPTIONS)}", option)
                 for name, options in layers.items()
                 for option in options
                 if option not in OPTIONS

@@ -13,7 +13,7 @@ from django_workflow.definition.problems import Path, Report
 from django_workflow.definition.retry import Retry
 from django_workflow.definition.schemas import schema
 from django_workflow.definition.written.steps import FlowOptions, StepDraft
-from django_workflow.definition.written.transitions import Otherwise, To, Way, When, targets, ways
+from django_workflow.definition.written.transitions import Otherwise, To, Transition, When, targets, transitions_of
 
 #: Keys in the order in which they are written.
 FLOW_KEYS: Final = (
@@ -67,17 +67,17 @@ class Reader:
         if "delay" in data:
             options["delay"] = self._delay(data["delay"], (*path, "delay"))
         if "next" in data:
-            options["next"] = self._ways(data["next"], (*path, "next"))
+            options["next"] = self._transitions(data["next"], (*path, "next"))
         options |= data.get("map", {})
         kind = elements.MAP if "map" in data else elements.SINGLE
         depends_on = tuple(_names(data.get("depends_on", ())))
         return StepDraft(name, data.get("handler", name), kind, depends_on=depends_on, options=options)
 
-    def _ways(self, following: Any, path: Path) -> list[Way]:
+    def _transitions(self, following: Any, path: Path) -> list[Transition]:
         items = [following] if isinstance(following, str) else following
-        return [self._way(item, (*path, place)) for place, item in enumerate(items)]
+        return [self._transition(item, (*path, place)) for place, item in enumerate(items)]
 
-    def _way(self, item: Any, path: Path) -> Way:
+    def _transition(self, item: Any, path: Path) -> Transition:
         if isinstance(item, str):
             return To(item)
         options = {name: item[name] for name in ("on", "publish", "merge") if name in item}
@@ -158,7 +158,7 @@ def _plain_step(step: StepDraft) -> dict[str, Any]:
         "resources": _values(options.get("resources")),
         "delay": _time(options.get("delay")),
         "atomic": options.get("atomic") or None,
-        "next": [_plain_way(way) for way in ways(options.get("next"))],
+        "next": [_plain_transition(item) for item in transitions_of(options.get("next"))],
     }
     written = _written(data, STEP_KEYS)
     if "join" in options:
@@ -166,20 +166,20 @@ def _plain_step(step: StepDraft) -> dict[str, Any]:
     return written
 
 
-def _plain_way(way: Way) -> Any:
-    found = targets(way)
+def _plain_transition(item: Transition) -> Any:
+    found = targets(item)
     names: Any = found[0] if len(found) == 1 else list(found)
     options = {
-        "on": way.on if way.on != "succeeded" else None,
-        "publish": _values(way.publish),
-        "merge": _values(way.merge),
-        "delay": _time(way.delay),
+        "on": item.on if item.on != "succeeded" else None,
+        "publish": _values(item.publish),
+        "merge": _values(item.merge),
+        "delay": _time(item.delay),
     }
     options = _written(options, tuple(options))
-    if isinstance(way, Otherwise):
+    if isinstance(item, Otherwise):
         return {"otherwise": names, **options}
-    if isinstance(way, When):
-        return {"when": _plain_condition(way.when), "to": names, **options}
+    if isinstance(item, When):
+        return {"when": _plain_condition(item.when), "to": names, **options}
     return {"to": names, **options} if options or not isinstance(names, str) else names
 
 

@@ -87,11 +87,11 @@ def _of_options(place: str, old: Mapping[str, Any], new: Mapping[str, Any], head
 
 def _of_transitions(place: str, old: list[Any], new: list[Any]) -> Iterator[Difference]:
     """Compare what stands in `next`: each transition as a whole, and their order."""
-    gone = [way for way in old if way not in new]
-    come = [way for way in new if way not in old]
-    for way in gone:
-        yield Difference(REMOVED, place, "next", before=way)
-    for way in come:
-        yield Difference(ADDED, place, "next", after=way)
+    gone = [item for item in old if item not in new]
+    come = [item for item in new if item not in old]
+    for item in gone:
+        yield Difference(REMOVED, place, "next", before=item)
+    for item in come:
+        yield Difference(ADDED, place, "next", after=item)
     if old != new and not gone and not come:
         yield Difference(CHANGED, place, "order of next", old, new)

@@ -1,6 +1,6 @@
-"""Joins that some way through a flow leaves incomplete: some predecessors come, others cannot, and the run fails.
+"""Joins that are incomplete in some case: some predecessors come, others cannot, and the run fails.
 
-A way supposes something of one step: that it fails, is skipped, or that one of its conditions holds. Of all others it
+A case supposes something of one step: that it fails, is skipped, or that one of its conditions holds. Of all others it
 supposes that they succeed. What surely fires then, and what may fire, says which joins are surely reached in part.
 """
 
@@ -16,7 +16,7 @@ from django_workflow.definition.names import CONTINUE, FAIL
 from django_workflow.definition.problems import Problem
 from django_workflow.definition.spec import FlowSpec
 
-#: Most looks at an edge. A graph in which all ways take more is looked at for the one on which every step succeeds.
+#: Most looks at an edge. Where all cases take more, only the one in which every step succeeds is looked at.
 MOST_WORK: Final = 1_000_000
 #: Characters of a condition that a sentence shows.
 SHOWN: Final = 60
@@ -27,7 +27,7 @@ ALL_SUCCEED: Final = "when every step succeeds"
 class Incomplete:
     """A join that is reached in part.
 
-    is_certain: on each way on which the steps before it succeed, not on one of several only.
+    is_certain: in each case in which the steps before it succeed, not in one of several only.
     """
 
     step: str
@@ -44,8 +44,8 @@ class Incomplete:
 
 
 @dataclass(frozen=True)
-class _Way:
-    """What fires after a step on some way: surely, and at most."""
+class _Case:
+    """What fires after a step in some case: surely, and at most."""
 
     told: str
     surely: Sequence[TransitionSpec]
@@ -62,27 +62,27 @@ class _Part:
 
 
 def incomplete(flow: FlowSpec) -> list[Incomplete]:
-    """Return the joins of a flow that some way leaves incomplete, each once, with those first that every way does."""
+    """Return the joins of a flow that are incomplete in some case, each once; first those that are so in every case."""
     if not flow.dialect.is_analysed or flow.is_plain or not flow.joins:
         return []
-    successes = {name: _ways(flow, name, "succeeded") for name in flow.steps}
-    usual = {name: _any_of(ways) for name, ways in successes.items()}
+    successes = {name: _cases(flow, name, "succeeded") for name in flow.steps}
+    usual = {name: _any_of(cases) for name, cases in successes.items()}
     certain = {part.step: Incomplete(part.step, _told(part, ALL_SUCCEED), True) for part in _parts(flow, usual)}
     possible: dict[str, Incomplete] = {}
     others = {name: _other_outcomes(flow, name) for name in flow.steps}
     ways_count = sum(len(successes[name]) + len(others[name]) for name in flow.steps)
-    # what repeats may take one way now and another one later
+    # a step that repeats may end in one case now and in another one later
     for name in flow.steps if ways_count * len(flow.edges) <= MOST_WORK else ():
         if name in flow.repeating:
             continue
         choices = successes[name] if len(successes[name]) > 1 else []
-        found = [_parts(flow, {**usual, name: way}, name) for way in choices]
+        found = [_parts(flow, {**usual, name: case}, name) for case in choices]
         for step in _in_all(found):
             certain.setdefault(step, Incomplete(step, _never_together(flow, step, name), True))
-        found += [_parts(flow, {**usual, name: way}, name) for way in others[name]]
-        for way, parts in zip([*choices, *others[name]], found, strict=True):
+        found += [_parts(flow, {**usual, name: case}, name) for case in others[name]]
+        for case, parts in zip([*choices, *others[name]], found, strict=True):
             for part in parts:
-                possible.setdefault(part.step, Incomplete(part.step, _told(part, way.told)))
+                possible.setdefault(part.step, Incomplete(part.step, _told(part, case.told)))
     return [*certain.values(), *(item for step, item in possible.items() if step not in certain)]
 
 
@@ -91,19 +91,19 @@ def _in_all(found: Sequence[Sequence[_Part]]) -> list[str]:
     return [part.step for part in found[0] if all(part.step in names for names in steps)] if found else []
 
 
-def _other_outcomes(flow: FlowSpec, name: str) -> list[_Way]:
-    """Return the ways on after a step that does not succeed, and yet the run goes on."""
+def _other_outcomes(flow: FlowSpec, name: str) -> list[_Case]:
+    """Return the cases in which a step does not succeed, and yet the run goes on."""
     step = flow.steps[name]
     may_skip = (step.when is not None and step.on_unmet == "skip") or step.on_exhausted == "skip"
-    found = _ways(flow, name, "skipped") if may_skip else []
+    found = _cases(flow, name, "skipped") if may_skip else []
     if step.on_exhausted == "fail":
-        failed = _ways(flow, name, "failed")
-        # without a way on the failure ends the run, and so does `continue`
-        found += [way for way in failed if way.surely and not any(CONTINUE in item.to for item in way.surely)]
+        failed = _cases(flow, name, "failed")
+        # without a transition for it the failure ends the run, and so does `continue`
+        found += [case for case in failed if case.surely and not any(CONTINUE in item.to for item in case.surely)]
     return found
 
 
-def _ways(flow: FlowSpec, name: str, outcome: str) -> list[_Way]:
+def _cases(flow: FlowSpec, name: str, outcome: str) -> list[_Case]:
     """Return what may fire together after a step, one entry for each of its conditions and one for none of them."""
     leaving = [item for item in flow.outbound[name] if outcome in item.on]
     always = [item for item in leaving if item.on == DEPENDENCY_OUTCOMES]
@@ -117,13 +117,13 @@ def _ways(flow: FlowSpec, name: str, outcome: str) -> list[_Way]:
     if flow.steps[name].match == MATCH_FIRST:
         before = following.index(plain[0]) if plain else len(following)
         asking = [item for item in following[:before] if item.when is not None]
-        found = [_Way(_holding(told, item), [*always, item], [*always, item]) for item in asking]
+        found = [_Case(_holding(told, item), [*always, item], [*always, item]) for item in asking]
         plain, otherwise = plain[:1], otherwise[:1]
     else:
         most = [*always, *plain, *asking]
-        found = [_Way(_holding(told, item), [*always, *plain, item], most) for item in asking]
+        found = [_Case(_holding(told, item), [*always, *plain, item], most) for item in asking]
     last = [*always, *(plain or otherwise)]
-    return [*found, _Way(f"{told} and none of its conditions holds" if found else told, last, last)]
+    return [*found, _Case(f"{told} and none of its conditions holds" if found else told, last, last)]
 
 
 def _holding(told: str, item: TransitionSpec) -> str:
@@ -131,27 +131,27 @@ def _holding(told: str, item: TransitionSpec) -> str:
     return f"{told} and {condition if len(condition) <= SHOWN else condition[:SHOWN] + '…'} holds"
 
 
-def _any_of(ways: Sequence[_Way]) -> _Way:
-    """Return what fires whichever of several ways a step takes."""
-    certain = set.intersection(*({id(item) for item in way.surely} for way in ways))
-    surely = [item for item in ways[0].surely if id(item) in certain]
-    # several ways may have one list of what may fire
-    lists = {id(way.maybe): way.maybe for way in ways}.values()
+def _any_of(cases: Sequence[_Case]) -> _Case:
+    """Return what fires in whichever of several cases."""
+    certain = set.intersection(*({id(item) for item in case.surely} for case in cases))
+    surely = [item for item in cases[0].surely if id(item) in certain]
+    # several cases may have one list of what may fire
+    lists = {id(case.maybe): case.maybe for case in cases}.values()
     maybe = list({id(item): item for items in lists for item in items}.values())
-    return _Way("", surely, maybe)
+    return _Case("", surely, maybe)
 
 
-def _parts(flow: FlowSpec, ways: Mapping[str, _Way], supposed: str | None = None) -> list[_Part]:
+def _parts(flow: FlowSpec, cases: Mapping[str, _Case], supposed: str | None = None) -> list[_Part]:
     """Return the joins that are surely reached in part.
 
-    ways: what fires after each step. supposed: a step that is reached, if it may be.
+    cases: what fires after each step. supposed: a step that is reached, if it may be.
     """
-    most = _arrivals(flow, {name: way.maybe for name, way in ways.items()}, flow.entry)
+    most = _arrivals(flow, {name: case.maybe for name, case in cases.items()}, flow.entry)
     begin = flow.entry if supposed is None else (*flow.entry, supposed)
     if supposed is not None and supposed not in most.reached:
         return []
-    least = _arrivals(flow, {name: way.surely for name, way in ways.items()}, begin)
-    if any(FAIL in item.to for name in least.reached for item in ways[name].surely):
+    least = _arrivals(flow, {name: case.surely for name, case in cases.items()}, begin)
+    if any(FAIL in item.to for name in least.reached for item in cases[name].surely):
         return []  # it fails as its author says
     parts = []
     joins = flow.joins.difference(flow.entry)
@@ -203,10 +203,10 @@ def _steps(fired: Iterable[TransitionSpec]) -> Iterator[str]:
         yield from item.steps
 
 
-def _told(part: _Part, way: str) -> str:
+def _told(part: _Part, case: str) -> str:
     does = "do" if len(part.missing) > 1 else "does"
     waited = _listed((*part.there, *part.missing))
-    return f"it waits for {waited}, but {way}, {_listed(part.missing)} {does} not lead to it"
+    return f"it waits for {waited}, but {case}, {_listed(part.missing)} {does} not lead to it"
 
 
 def _never_together(flow: FlowSpec, step: str, name: str) -> str:

@@ -14,7 +14,7 @@ from django_workflow.definition.registry import parameters, registry
 from django_workflow.definition.schemas import schema
 from django_workflow.definition.validation.amounts import check_time
 from django_workflow.definition.written.steps import FlowOptions, StepDraft
-from django_workflow.definition.written.transitions import Way, ways
+from django_workflow.definition.written.transitions import Transition, transitions_of
 from django_workflow.spelling import guess, guess_or_list
 from django_workflow.text import shown
 
@@ -114,10 +114,10 @@ def check_variables(values: Any, report: Report) -> None:
 def _published(draft: StepDraft) -> Iterable[Any]:
     """Return the values by name that a step's transitions set."""
     try:
-        found = ways(draft.options.get("next"))
+        found = transitions_of(draft.options.get("next"))
     except TypeError:
         return []  # told elsewhere
-    return [values for way in found if isinstance(way, Way) for values in (way.publish, way.merge)]
+    return [values for item in found if isinstance(item, Transition) for values in (item.publish, item.merge)]
 
 
 def _check_function(option: str, function: Callable[..., Any], offered: frozenset[str], report: Report) -> None:

@@ -7,14 +7,14 @@ from datetime import timedelta
 from typing import Any, Literal, Required, TypedDict
 
 from django_workflow.definition.retry import Retry
-from django_workflow.definition.written.transitions import Way
+from django_workflow.definition.written.transitions import Transition
 
 OnUnmet = Literal["skip", "skip_cascade", "fail"]
 OnExhausted = Literal["fail", "skip", "skip_cascade"]
 Match = Literal["all", "first"]
 Join = Literal["all"] | int | None
-#: Where a step leads: a step or a command by name, a way, or several of them.
-Next = Way | Iterable[str | Way] | None
+#: Where a step leads: a step or a command by name, a transition, or several of them.
+Next = Transition | Iterable[str | Transition] | None
 #: In expressions over `input`, `outputs` and `vars`.
 Delay = timedelta | str | None
 

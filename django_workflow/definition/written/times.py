@@ -10,7 +10,7 @@ from typing import Any
 
 from django_workflow.definition.problems import Path, Problem
 from django_workflow.definition.retry import Retry
-from django_workflow.definition.written.transitions import Way, ways
+from django_workflow.definition.written.transitions import Transition, transitions_of
 
 OPTIONS = ("timeout", "delay", "max_duration")
 OF_RETRY = ("base", "cap")
@@ -25,12 +25,12 @@ def given_as_numbers(options: Mapping[str, Any], path: Path = ()) -> Iterator[Pr
     retry = options.get("retry")
     yield from _numbers(vars(retry) if isinstance(retry, Retry) else retry, OF_RETRY, (*path, "retry"), "retry: ")
     try:
-        found = ways(options.get("next"))
+        found = transitions_of(options.get("next"))
     except TypeError:
         return  # validation tells of it
-    for place, way in enumerate(found):
-        if isinstance(way, Way):
-            yield from _numbers(vars(way), ("delay",), (*path, "next", place))
+    for place, item in enumerate(found):
+        if isinstance(item, Transition):
+            yield from _numbers(vars(item), ("delay",), (*path, "next", place))
 
 
 def _numbers(values: Any, names: tuple[str, ...], path: Path, where: str = "") -> Iterator[Problem]:

@@ -26,7 +26,7 @@ Delay = timedelta | str | None
 
 @dataclass(frozen=True)
 class To:
-    """A way on, whatever else fires.
+    """A transition that fires whatever else does.
 
     to: a step or a command (`noop`, `continue`, `retry`, `fail`), or several of them.
     on: the outcome: "succeeded", "failed", "skipped" or "always".
@@ -45,7 +45,7 @@ class To:
 
 @dataclass(frozen=True)
 class When:
-    """A way on where a condition holds.
+    """A transition that fires where a condition holds.
 
     when: an expression over what `publish` sees (see `To`), or a function whose parameters name these.
     Further options as for `To`.
@@ -61,7 +61,7 @@ class When:
 
 @dataclass(frozen=True)
 class Otherwise:
-    """A way on where no other one for that outcome fired; options as for `To`."""
+    """A transition that fires where no other one for that outcome did; options as for `To`."""
 
     to: Targets
     on: On = "succeeded"
@@ -70,41 +70,41 @@ class Otherwise:
     delay: Delay = None
 
 
-Way = To | When | Otherwise
+Transition = To | When | Otherwise
 
 
-def ways(following: Any) -> list[Any]:
-    """Return what `next=` says as a list of ways; a name alone is a way on success."""
+def transitions_of(following: Any) -> list[Any]:
+    """Return what `next=` says as a list of transitions; a name alone is one on success."""
     if isinstance(following, Mapping):
-        raise TypeError("ways are a list")
-    items = [following] if isinstance(following, str | Way) else list(following or ())
+        raise TypeError("transitions are a list")
+    items = [following] if isinstance(following, str | Transition) else list(following or ())
     return [To(item) if isinstance(item, str) else item for item in items]
 
 
-def targets(way: Way) -> tuple[str, ...]:
-    """Return where a way leads."""
-    return (way.to,) if isinstance(way.to, str) else tuple(way.to)
+def targets(item: Transition) -> tuple[str, ...]:
+    """Return where a transition leads."""
+    return (item.to,) if isinstance(item.to, str) else tuple(item.to)
 
 
 def targets_of(following: Any) -> set[str]:
     """Return every step and command that a `next=` names, as far as it can be read."""
     try:
-        return {name for way in ways(following) if isinstance(way, Way) for name in targets(way)}
+        return {name for item in transitions_of(following) if isinstance(item, Transition) for name in targets(item)}
     except TypeError:
         return set()
 
 
-def compile_ways(slug: str, step: str, following: Any) -> Iterable[TransitionSpec]:
-    """Yield the transitions of a step, in the order of its ways; conditions in code are registered by their place."""
-    for place, way in enumerate(ways(following)):
+def compile_transitions(slug: str, step: str, following: Any) -> Iterable[TransitionSpec]:
+    """Yield the transitions of a step, in the order of `next=`; conditions in code are registered by their place."""
+    for place, item in enumerate(transitions_of(following)):
         yield TransitionSpec(
             step,
-            targets(way),
-            OUTCOMES[way.on],
-            compile_condition(f"{slug}.{step}.next.{place}", way.when) if isinstance(way, When) else None,
-            (*assignments(way.publish), *assignments(way.merge, is_merge=True)),
-            seconds(way.delay),
-            isinstance(way, Otherwise),
+            targets(item),
+            OUTCOMES[item.on],
+            compile_condition(f"{slug}.{step}.next.{place}", item.when) if isinstance(item, When) else None,
+            (*assignments(item.publish), *assignments(item.merge, is_merge=True)),
+            seconds(item.delay),
+            isinstance(item, Otherwise),
         )
 
 

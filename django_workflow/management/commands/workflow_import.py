@@ -12,7 +12,7 @@ from django_workflow import builder, db
 from django_workflow.builder import FlowBuilder
 from django_workflow.definition.documents.differences import Difference
 from django_workflow.definition.problems import Problem, problems_of
-from django_workflow.definition.validation import validate
+from django_workflow.definition.validation.topology import advice
 from django_workflow.exceptions import DefinitionError
 from django_workflow.management.workflow import documents
 from django_workflow.management.workflow.console import Console
@@ -80,7 +80,7 @@ def plan(source: Source) -> Plan:
     except DefinitionError as error:
         source.problems = problems_of(error)
         return Plan(source, row is None)
-    source.warnings = source.document.located(validate.advice(source.spec))
+    source.warnings = source.document.located(advice(source.spec))
     return Plan(source, row is None, builder.changes(row, source.spec))
 
 

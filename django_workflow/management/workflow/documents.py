@@ -17,7 +17,7 @@ from django_workflow.definition.documents import Document
 from django_workflow.definition.documents.differences import Difference
 from django_workflow.definition.problems import Problem, problems_of
 from django_workflow.definition.spec import FlowSpec
-from django_workflow.definition.validation import validate
+from django_workflow.definition.validation.topology import advice
 from django_workflow.exceptions import DefinitionError
 from django_workflow.management.interruptions import InterruptibleCommand
 from django_workflow.management.workflow import lookup
@@ -97,7 +97,7 @@ def checked(name: str, format: str | None) -> Source:
     except DefinitionError as error:
         source.problems = problems_of(error)
     else:
-        source.warnings = source.document.located(validate.advice(source.spec))
+        source.warnings = source.document.located(advice(source.spec))
     return source
 
 

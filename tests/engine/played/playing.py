@@ -1,6 +1,6 @@
 """Flows of plain steps, and what came of a run of them that was played without a database."""
 
-from django_workflow.definition.declare import compile_flow
+from django_workflow.definition.compile import compile_flow
 from django_workflow.definition.written.steps import FlowOptions, StepDraft
 from tests.engine.interpreter import Play
 
