@@ -17,9 +17,9 @@ from uuid import UUID
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import Error as DatabaseError
 
-from django_workflow.live.bridge import Bridge, bridge
-from django_workflow.live.mailbox import STALE, Kind, Mailbox, Told
-from django_workflow.live.visitors import REFUSED, Sight, Visitor, sight_of_board, sight_of_run
+from django_workflow.live.hub import Hub, hub
+from django_workflow.live.inbox import STALE, Inbox, Kind, Notice
+from django_workflow.live.viewers import REFUSED, Access, Viewer, access_to_board, access_to_run
 
 logger = logging.getLogger("django_workflow.live")
 
@@ -29,7 +29,7 @@ TRY_AGAIN_LATER = 1013
 LONGEST = 200
 MOST, MOST_IN = 20, 10.0
 ASK = {"type": "resync"}
-ASKED = Told(Kind.RESYNC, is_asked=True)
+ASKED = Notice(Kind.RESYNC, is_asked=True)
 #: Seconds between two loads that pages keep by themselves (`live.js`).
 USUAL_PAUSE = 2.5
 #: Ids of runs in one message to a board.
@@ -37,7 +37,7 @@ BOARD_LIMIT = 100
 
 
 class LiveConsumer(AsyncWebsocketConsumer):
-    """A socket that is told what the bridge of its process hears, as long as its user may see it.
+    """A socket that is told what the hub of its process hears, as long as its user may see it.
 
     Session, user and permissions are read when it opens, for each message of the page, and again before something
     is told when they were read some seconds ago.
@@ -46,11 +46,11 @@ class LiveConsumer(AsyncWebsocketConsumer):
     channel_layer_alias = "django_workflow needs no channel per socket"
     limit: ClassVar[int]
 
-    visitor: Visitor
-    mailbox: Mailbox
-    bridge: Bridge | None = None
+    viewer: Viewer
+    inbox: Inbox
+    hub: Hub | None = None
     run_id: str | None = None
-    sight = Sight()
+    access = Access()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one socket."""
@@ -64,7 +64,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         """Let the user in, or not."""
-        self.visitor = Visitor(self.scope)
+        self.viewer = Viewer(self.scope)
         await self.accept()
         try:
             await self._look()
@@ -72,12 +72,12 @@ class LiveConsumer(AsyncWebsocketConsumer):
             logger.warning("a socket was opened while the database is away: %s", error)
             await self.close(TRY_AGAIN_LATER)
             return
-        if self.sight.refusal is not None:
-            await self._refuse(self.sight.refusal)
+        if self.access.refusal is not None:
+            await self._refuse(self.access.refusal)
             return
-        self.mailbox = Mailbox(self.limit)
-        self.bridge = bridge()
-        await self.bridge.join(self.mailbox, self.run_id)
+        self.inbox = Inbox(self.limit)
+        self.hub = hub()
+        await self.hub.join(self.inbox, self.run_id)
         self.telling = asyncio.create_task(self._keep_telling())
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
@@ -89,7 +89,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
             await self._refuse(REFUSED)
             return
         # a page that loads now would miss what comes before somebody listens again; it is told when that is so
-        self.mailbox.put(STALE if self.bridge is None or self.bridge.is_stale else ASKED)
+        self.inbox.put(STALE if self.hub is None or self.hub.is_stale else ASKED)
 
     async def disconnect(self, code: int) -> None:
         """Tell it nothing more."""
@@ -98,9 +98,9 @@ class LiveConsumer(AsyncWebsocketConsumer):
     def _leave(self) -> None:
         if self.telling is not None:
             self.telling.cancel()
-        if self.bridge is not None:
-            self.bridge.leave(self.mailbox, self.run_id)
-            self.bridge = None
+        if self.hub is not None:
+            self.hub.leave(self.inbox, self.run_id)
+            self.hub = None
 
     def _is_too_often(self) -> bool:
         now = time.monotonic()
@@ -111,12 +111,12 @@ class LiveConsumer(AsyncWebsocketConsumer):
     async def _look(self) -> None:
         """Read who is there and what they may see."""
         try:
-            self.sight = await self.visitor.look(self._sight)
+            self.access = await self.viewer.look(self._access)
         except DatabaseError:
             # a connection that broke since it was last used is noticed only now, and made anew
-            self.sight = await self.visitor.look(self._sight)
+            self.access = await self.viewer.look(self._access)
 
-    def _sight(self, user: Any) -> Sight:
+    def _access(self, user: Any) -> Access:
         raise NotImplementedError
 
     async def _refuse(self, code: int) -> None:
@@ -127,10 +127,10 @@ class LiveConsumer(AsyncWebsocketConsumer):
         await self.send(json.dumps(message, separators=(",", ":")))
 
     async def _keep_telling(self) -> None:
-        """Tell what is in the mailbox until the user may not hear it any more."""
+        """Tell what is in the inbox until the user may not hear it any more."""
         try:
             await self._say(type="hello", version=self.version, **self._pace())
-            while await self._has_told(await self.mailbox.take()):
+            while await self._has_told(await self.inbox.take()):
                 pass
         except OSError:
             pass  # the page has gone; the server says so in a moment
@@ -140,33 +140,33 @@ class LiveConsumer(AsyncWebsocketConsumer):
             with contextlib.suppress(Exception):  # closed already
                 await self.close(TRY_AGAIN_LATER)
 
-    async def _has_told(self, told: Told) -> bool:
+    async def _has_told(self, notice: Notice) -> bool:
         """Tell something; or close the socket, where the user may not hear it any more."""
-        if told.kind is not Kind.STALE and (told.is_asked or not self.visitor.is_known):
+        if notice.kind is not Kind.STALE and (notice.is_asked or not self.viewer.is_known):
             try:
                 await self._look()
             except DatabaseError as error:
                 # whether the user may hear it nobody can say; the page asks again
                 logger.warning("a socket is told nothing while the database is away: %s", error)
-                told = STALE
-        if self.sight.refusal is not None:
-            await self._refuse(self.sight.refusal)
+                notice = STALE
+        if self.access.refusal is not None:
+            await self._refuse(self.access.refusal)
             return False
-        await self._tell(told)
+        await self._tell(notice)
         return True
 
-    async def _tell(self, told: Told) -> None:
-        if told.kind is Kind.CHANGED:
-            await self._tell_changes(told)
+    async def _tell(self, notice: Notice) -> None:
+        if notice.kind is Kind.CHANGED:
+            await self._tell_changes(notice)
         else:
-            await self._say(type=told.kind.value)
+            await self._say(type=notice.kind.value)
 
-    async def _tell_changes(self, told: Told) -> None:
+    async def _tell_changes(self, notice: Notice) -> None:
         raise NotImplementedError
 
     def _pace(self) -> dict[str, float]:
         """Tell the page how often it may load itself, where many are open."""
-        pause = self.bridge.pause if self.bridge is not None else 0.0
+        pause = self.hub.pause if self.hub is not None else 0.0
         return {"pause": pause} if pause > USUAL_PAUSE else {}
 
     def _next_version(self) -> int:
@@ -179,12 +179,12 @@ class RunConsumer(LiveConsumer):
 
     limit = 1
 
-    def _sight(self, user: Any) -> Sight:
+    def _access(self, user: Any) -> Access:
         run_id: UUID = self.scope["url_route"]["kwargs"]["run_id"]
         self.run_id = str(run_id)
-        return sight_of_run(user, run_id, self.sight.flow)
+        return access_to_run(user, run_id, self.access.flow)
 
-    async def _tell_changes(self, told: Told) -> None:
+    async def _tell_changes(self, notice: Notice) -> None:
         await self._say(type="changed", version=self._next_version(), run=self.run_id, **self._pace())
 
 
@@ -193,15 +193,15 @@ class BoardConsumer(LiveConsumer):
 
     limit = BOARD_LIMIT
 
-    def _sight(self, user: Any) -> Sight:
-        return sight_of_board(user)
+    def _access(self, user: Any) -> Access:
+        return access_to_board(user)
 
-    async def _tell_changes(self, told: Told) -> None:
-        runs = told.runs
-        if self.sight.flows is not None and self.bridge is not None:
-            flows = await self.bridge.flows_of_runs.of(runs)
-            runs = {run for run, flow in flows.items() if flow in self.sight.flows}
-        if runs or told.is_in_queues:
+    async def _tell_changes(self, notice: Notice) -> None:
+        runs = notice.runs
+        if self.access.flows is not None and self.hub is not None:
+            flows = await self.hub.flows_of_runs.of(runs)
+            runs = {run for run, flow in flows.items() if flow in self.access.flows}
+        if runs or notice.is_in_queues:
             await self._say(type="changed", version=self._next_version(), runs=sorted(runs), **self._pace())
 
 

@@ -1,4 +1,4 @@
-"""Visitors and their sockets."""
+"""Viewers and their sockets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from django_workflow import Flow
-from tests.live import visitors
+from tests.live import viewers
 from tests.live.sockets import BOARD, Socket
 from tests.live.stand import Stand
 from tests.waiting import eventually
@@ -30,13 +30,13 @@ def listening_threads():
 @pytest.fixture
 def viewer(transactional_db):
     """Somebody who may look."""
-    return visitors.make_user()
+    return viewers.make_user()
 
 
 @pytest.fixture
 def session(viewer):
     """The session of somebody who may look."""
-    return visitors.session_of(viewer)
+    return viewers.session_of(viewer)
 
 
 @pytest.fixture

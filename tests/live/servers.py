@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import unix_connect
 
 from tests.live.sockets import BOARD, SECONDS
-from tests.live.visitors import cookie
+from tests.live.viewers import cookie
 from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parent.parent.parent

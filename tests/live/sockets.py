@@ -7,7 +7,7 @@ from channels.testing import WebsocketCommunicator
 
 from django_workflow import db
 from tests.live.site.asgi import application
-from tests.live.visitors import cookie
+from tests.live.viewers import cookie
 
 BOARD = "/ws/workflow/board/"
 SECONDS = 10

@@ -7,7 +7,7 @@ from channels.db import database_sync_to_async
 
 from django_workflow.models import Event, Run
 from tests.live.sockets import BOARD, Socket, path_of, tell
-from tests.live.visitors import make_user, session_of
+from tests.live.viewers import make_user, session_of
 
 pytestmark = pytest.mark.asyncio
 NOBODY = "01990000-0000-7000-8000-000000000000"

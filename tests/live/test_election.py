@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from django_workflow import db
-from django_workflow.live.listening import Listening
-from django_workflow.live.mailbox import RESYNC
+from django_workflow.live.inbox import RESYNC
+from django_workflow.live.listener import Listener
 from tests.waiting import eventually
 
 RUNS = [f"01990000-0000-7000-8000-{number:012x}" for number in range(3)]
@@ -21,8 +21,8 @@ class Process:
     def __init__(self):
         self.told = []
         self.hangs, self.goes_on = threading.Event(), threading.Event()
-        self.listening = Listening(self.hear, is_elected=True)
-        self.listening.start()
+        self.listener = Listener(self.hear, is_elected=True)
+        self.listener.start()
 
     def hear(self, told, is_for_all):
         self.told.append(told)
@@ -45,7 +45,7 @@ def start(transactional_db):
     yield begin
     for process in started:
         process.goes_on.set()
-        process.listening.stop()
+        process.listener.stop()
 
 
 def tell(run):
@@ -64,9 +64,9 @@ def test_another_process_listens_when_the_elected_one_hangs(start):
     tell(RUNS[1])
     eventually(lambda: two.heard(RUNS[1]), "the second hears")
     # the first goes on, as after SIGCONT, and finds that its term is over; what it heard until then it may still tell
-    one.listening._leadership._renew_at = 0.0
+    one.listener._leadership._renew_at = 0.0
     one.goes_on.set()
-    eventually(lambda: not one.listening._leadership.is_held, "the first knows")
+    eventually(lambda: not one.listener._leadership.is_held, "the first knows")
     tell(RUNS[2])
     eventually(lambda: two.heard(RUNS[2]), "the second hears alone")
     assert not one.heard(RUNS[2])
@@ -76,5 +76,5 @@ def test_another_process_listens_as_soon_as_the_elected_one_ends(start):
     one = start()
     eventually(lambda: RESYNC in one.told, "the first is elected")
     two = start()
-    one.listening.stop()
+    one.listener.stop()
     eventually(lambda: RESYNC in two.told, "the second is elected", seconds=4)

@@ -1,23 +1,23 @@
-"""What happens to a bridge whose event loop ends."""
+"""What happens to a hub whose event loop ends."""
 
 import asyncio
 
-from django_workflow.live import bridge as bridges
+from django_workflow.live import hub as hubs
 from tests.live.conftest import listening_threads
 
 
 async def begin():
-    return await bridges.bridge()._ready.wait()
+    return await hubs.hub()._ready.wait()
 
 
 def test_bridge_ends_with_its_event_loop(transactional_db):
     async def begin_and_leave():
         await begin()
-        return bridges.bridge()
+        return hubs.hub()
 
-    bridge = asyncio.run(begin_and_leave())
-    assert bridge._listening._is_stopping
-    assert not bridges._bridges
+    hub = asyncio.run(begin_and_leave())
+    assert hub._listener._is_stopping
+    assert not hubs._hubs
 
 
 def test_thread_ends_with_an_event_loop_that_was_closed_under_it(transactional_db):

@@ -8,7 +8,7 @@ from django.contrib.auth.models import Permission
 from django.contrib.sessions.models import Session
 
 from django_workflow import Flow
-from django_workflow.live import visitors
+from django_workflow.live import viewers
 from tests.live.sockets import BOARD, Socket, path_of, tell
 
 pytestmark = pytest.mark.asyncio
@@ -36,8 +36,8 @@ LOSSES = [log_out, deactivate, change_password, take_permission]
 
 @pytest.fixture
 def _looks_each_time(monkeypatch):
-    """Let no look at a visitor be good enough for the next message."""
-    monkeypatch.setattr(visitors, "RECHECK", 0.0)
+    """Let no look at a viewer be good enough for the next message."""
+    monkeypatch.setattr(viewers, "RECHECK", 0.0)
 
 
 @pytest.mark.usefixtures("_looks_each_time")
@@ -131,13 +131,13 @@ async def test_flow_hidden_meanwhile(session, secret, rule):
 
 async def test_flow_is_looked_up_once_for_all_boards(session, run, rule, monkeypatch):
     asked = []
-    read = visitors._read_flows
+    read = viewers._read_flows
 
     async def note(runs):
         asked.append(runs)
         return await read(runs)
 
-    monkeypatch.setattr(visitors, "_read_flows", note)
+    monkeypatch.setattr(viewers, "_read_flows", note)
     async with Socket(BOARD, session) as board, Socket(BOARD, session) as other:
         for _ in range(2):
             await tell(run.id)
@@ -146,8 +146,8 @@ async def test_flow_is_looked_up_once_for_all_boards(session, run, rule, monkeyp
 
 
 async def test_remembered_flows_are_bounded(run, monkeypatch):
-    monkeypatch.setattr(visitors, "REMEMBERED", 1)
-    flows = visitors.FlowsOfRuns()
+    monkeypatch.setattr(viewers, "REMEMBERED", 1)
+    flows = viewers.FlowsOfRuns()
     await flows.of({str(run.id), "01990000-0000-7000-8000-000000000000"})
     await flows.of({str(run.id)})
     assert len(flows._known) == 1

@@ -14,7 +14,7 @@ DATABASE = "site"
 VISITOR = """
 import django
 django.setup()
-from tests.live.visitors import make_user, session_of
+from tests.live.viewers import make_user, session_of
 print(session_of(make_user()))
 """
 NOTIFY = "SELECT pg_notify('django_workflow_run', '01990000-0000-7000-8000-000000000000')"

@@ -8,7 +8,7 @@ from channels.testing import HttpCommunicator, WebsocketCommunicator
 
 from django_workflow.live import routing
 from tests.live.site.asgi import application
-from tests.live.visitors import cookie
+from tests.live.viewers import cookie
 
 
 def test_module_is_imported_before_the_apps_are_loaded():

@@ -133,7 +133,7 @@ def test_pages_are_told_that_redis_is_away(serve, redis, session):
 
 
 def settle(pages):
-    """Tell of a run until all pages hear it: the bridge that was elected listens, and speaks to all."""
+    """Tell of a run until all pages hear it: the hub that was elected listens, and speaks to all."""
     for page in pages:
         while not any(message.get("runs") for message in heard_after_telling(page)):
             pass

@@ -42,7 +42,7 @@ from django_workflow.models import (
 from django_workflow.web.acting import verbs
 from tests.live.conftest import _threads_end  # noqa: F401
 from tests.live.sockets import Socket
-from tests.live.visitors import session_of
+from tests.live.viewers import session_of
 from tests.web.conftest import user_with
 
 pytestmark = pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The bridge of one process: bursts, connections that break, and its life."""
+"""The hub of one process: bursts, connections that break, and its life."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -8,8 +8,8 @@ from channels.db import database_sync_to_async
 from django.db import connections
 
 from django_workflow import db
-from django_workflow.live import bridge as bridges
-from django_workflow.live import listening
+from django_workflow.live import hub as hubs
+from django_workflow.live import listener
 from django_workflow.models import Run
 from tests.live.conftest import listening_threads, until
 from tests.live.sockets import BOARD, Socket, path_of, tell
@@ -22,7 +22,7 @@ LISTENERS = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN%%' AND da
 
 @pytest.fixture(autouse=True)
 def _no_bridge_of_another_test():
-    bridges._bridges.clear()
+    hubs._hubs.clear()
 
 
 @database_sync_to_async
@@ -89,8 +89,8 @@ async def test_broken_connection_is_told_and_made_anew(session, run):
 
 async def test_page_that_opens_or_asks_while_nobody_listens_is_told_so(session, run, monkeypatch):
     async with Socket(BOARD, session) as board:
-        monkeypatch.setattr(listening, "RETRIES", (3600.0, 3600.0))
-        (thread,) = [b._listening for b in bridges._bridges.values()]
+        monkeypatch.setattr(listener, "RETRIES", (3600.0, 3600.0))
+        (thread,) = [b._listener for b in hubs._hubs.values()]
         thread._retry = 3600.0
         assert await end_listening_connections() == 1
         assert await board.hear() == {"type": "stale"}
@@ -118,14 +118,14 @@ async def test_pages_of_a_crowd_are_told_to_load_less_often(session, run):
 
 
 async def test_bridge_ends_when_the_last_socket_has_gone_for_a_while(session, monkeypatch):
-    monkeypatch.setattr(bridges, "LINGER", 0.05)
+    monkeypatch.setattr(hubs, "LINGER", 0.05)
     async with Socket(BOARD, session):
-        (bridge,) = bridges._bridges.values()
+        (hub,) = hubs._hubs.values()
         async with Socket(BOARD, session):
             pass
-        assert bridge._listening.is_alive
-    await until(lambda: not bridge._listening.is_alive)
-    assert not bridges._bridges
+        assert hub._listener.is_alive
+    await until(lambda: not hub._listener.is_alive)
+    assert not hubs._hubs
     await database_sync_to_async(eventually)(lambda: not db.rows(LISTENERS), "its connection has ended")
     async with Socket(BOARD, session) as board:  # and begins anew
         await tell("01990000-0000-7000-8000-000000000000")
@@ -134,22 +134,22 @@ async def test_bridge_ends_when_the_last_socket_has_gone_for_a_while(session, mo
 
 async def test_bridge_stays_for_a_page_that_is_reloaded(session):
     async with Socket(BOARD, session):
-        (bridge,) = bridges._bridges.values()
+        (hub,) = hubs._hubs.values()
     async with Socket(BOARD, session):
-        assert list(bridges._bridges.values()) == [bridge]
+        assert list(hubs._hubs.values()) == [hub]
 
 
 async def test_nothing_stays_in_a_bridge_that_sockets_have_left(session, run):
     async with Socket(BOARD, session), Socket(path_of(run), session):
-        (bridge,) = bridges._bridges.values()
-    assert (bridge._guests, bridge._boards, bridge._watched) == (0, set(), {})
+        (hub,) = hubs._hubs.values()
+    assert (hub._socket_count, hub._boards, hub._watched) == (0, set(), {})
 
 
 async def test_cancelled_socket_leaves(session):
     socket = Socket(BOARD, session)
     assert await socket.open()
     await socket.hear()
-    (bridge,) = bridges._bridges.values()
+    (hub,) = hubs._hubs.values()
     socket.communicator.future.cancel()
-    await until(lambda: not bridge._guests)
+    await until(lambda: not hub._socket_count)
     await database_sync_to_async(connections.close_all)()  # which communicators keep open until a socket disconnects

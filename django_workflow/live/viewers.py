@@ -23,7 +23,7 @@ from django_workflow.models import FlowDefinition, Run
 #: Codes with which sockets are closed: refused, and no such run.
 REFUSED = 4403
 UNKNOWN = 4404
-#: Seconds for which a look at a visitor's session, user and permissions is good enough for what is told to them.
+#: Seconds for which a look at a viewer's session, user and permissions is good enough for what is told to them.
 RECHECK = 5.0
 #: Runs whose flow a process remembers, where a site has rules per flow.
 REMEMBERED = 10_000
@@ -34,8 +34,8 @@ _get_user: Any = get_user
 
 
 @dataclass(frozen=True)
-class Sight:
-    """What a visitor may see: nothing, or one run's changes, or those of the runs of many flows.
+class Access:
+    """What a viewer may see: nothing, or one run's changes, or those of the runs of many flows.
 
     refusal: the code with which the socket is closed.
     flow: of the one run. flows: the ids of the many; None means all.
@@ -46,7 +46,7 @@ class Sight:
     flows: AbstractSet[int] | None = None
 
 
-class Visitor:
+class Viewer:
     """The user of one socket; anonymous as soon as the session has ended or the user is no longer active.
 
     scope: of the socket, with the user whom the session had when it was opened.
@@ -64,8 +64,8 @@ class Visitor:
         return self._looked_at is not None and time.monotonic() - self._looked_at < RECHECK
 
     @database_sync_to_async
-    def look(self, question: Callable[[Any], Sight]) -> Sight:
-        """Return what the visitor may see: the answer to a question about the user.
+    def look(self, question: Callable[[Any], Access]) -> Access:
+        """Return what the viewer may see: the answer to a question about the user.
 
         Session and user are read again, but for the first time: the socket has just been opened.
         """
@@ -73,9 +73,9 @@ class Visitor:
             self._has_session = self._session is not None and SESSION_KEY in self._session
         else:
             self._user = self._read_again()
-        sight = question(self._user)
+        access = question(self._user)
         self._looked_at = time.monotonic()
-        return sight
+        return access
 
     def _read_again(self) -> Any:
         if self._has_session:
@@ -88,25 +88,25 @@ class Visitor:
         return get_user_model().objects.filter(pk=self._user.pk).first() or AnonymousUser()
 
 
-def sight_of_run(user: Any, run_id: UUID, flow: FlowDefinition | None = None) -> Sight:
+def access_to_run(user: Any, run_id: UUID, flow: FlowDefinition | None = None) -> Access:
     """Return whether a user may see a run; one that they may not see does not exist for them, as on the pages.
 
     flow: the run's, where it is known.
     """
     if not permissions.may(user, permissions.VIEW):
-        return Sight(REFUSED)
+        return Access(REFUSED)
     flow = flow or _flow_of(run_id)
     if flow is None or not permissions.may(user, permissions.VIEW, flow):
-        return Sight(UNKNOWN)
-    return Sight(flow=flow)
+        return Access(UNKNOWN)
+    return Access(flow=flow)
 
 
-def sight_of_board(user: Any) -> Sight:
+def access_to_board(user: Any) -> Access:
     """Return which flows a user may see."""
     if not permissions.may(user, permissions.VIEW):
-        return Sight(REFUSED)
+        return Access(REFUSED)
     flows = permissions.visible_flows(user)
-    return Sight(flows=None if flows is None else frozenset(flow.pk for flow in flows))
+    return Access(flows=None if flows is None else frozenset(flow.pk for flow in flows))
 
 
 def _flow_of(run_id: UUID) -> FlowDefinition | None:

@@ -1,4 +1,4 @@
-"""The way from the elected bridge to the bridges of all processes: through Channels' layer."""
+"""What the elected hub sends to the hubs of all processes, through Channels' layer."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from uuid import uuid4
 from channels.layers import BaseChannelLayer
 
 from django_workflow import db
-from django_workflow.live.mailbox import RESYNC, STALE, WINDOW, Kind, Mailbox, Told
+from django_workflow.live.inbox import RESYNC, STALE, WINDOW, Inbox, Kind, Notice
 
 logger = logging.getLogger("django_workflow.live")
 
-#: The group of the bridges of all processes.
+#: The group of the hubs of all processes.
 GROUP = "django_workflow.live"
 TYPE = "django_workflow.live"
 #: Ids of one message; beyond it every page asks for everything anew.
 LIMIT = 2_000
-#: Seconds after which a bridge joins the group again: layers forget members after a day.
+#: Seconds after which a hub joins the group again: layers forget members after a day.
 REJOIN = 600.0
 #: Seconds until the next try when the layer fails: they double up to the second number.
 RETRIES = (0.05, 5.0)
 
 
-class Relay:
-    """Sends what this process heard to the bridges of all, its own as well, and receives what they heard.
+class FanOut:
+    """Sends what this process heard to the hubs of all, its own as well, and receives what they heard.
 
     deliver: called with what arrives.
     """
 
-    def __init__(self, layer: BaseChannelLayer, deliver: Callable[[Told], None]) -> None:
+    def __init__(self, layer: BaseChannelLayer, deliver: Callable[[Notice], None]) -> None:
         self._layer = layer
         self._deliver = deliver
-        self._outbox = Mailbox(LIMIT, widest_window=WINDOW)
+        self._outbox = Inbox(LIMIT, widest_window=WINDOW)
         self._name = uuid4().hex
         self._sent = 0
         self._received: dict[str, int] = {}
         self._joined_at = 0.0
 
-    def send(self, told: Told) -> None:
+    def send(self, notice: Notice) -> None:
         """Send something soon, folded with what is sent then."""
-        if told.kind is not Kind.CHANGED or told.runs or told.is_in_queues:
-            self._outbox.put(told)
+        if notice.kind is not Kind.CHANGED or notice.runs or notice.is_in_queues:
+            self._outbox.put(notice)
 
     async def run(self) -> None:
         """Send and receive until this is cancelled."""
@@ -62,10 +62,10 @@ class Relay:
     async def _keep_sending(self) -> None:
         retry = RETRIES[0]
         while True:
-            told = await self._outbox.take()
+            notice = await self._outbox.take()
             self._sent += 1
             try:
-                await self._layer.group_send(GROUP, self._message(told))
+                await self._layer.group_send(GROUP, self._message(notice))
                 if retry != RETRIES[0]:
                     logger.warning("the channel layer takes messages again")
                 retry = RETRIES[0]
@@ -76,14 +76,14 @@ class Relay:
                 await asyncio.sleep(retry)
                 retry = min(RETRIES[1], 2 * retry)
 
-    def _message(self, told: Told) -> dict[str, Any]:
+    def _message(self, notice: Notice) -> dict[str, Any]:
         return {
             "type": TYPE,
             "sender": self._name,
             "number": self._sent,
-            "kind": told.kind.value,
-            "runs": list(told.runs),
-            "queues": told.is_in_queues,
+            "kind": notice.kind.value,
+            "runs": list(notice.runs),
+            "queues": notice.is_in_queues,
         }
 
     async def _keep_receiving(self, channel: str) -> None:
@@ -115,7 +115,7 @@ class Relay:
         """Deliver a message; where one is missing before it, which a full layer drops, ask for everything."""
         try:
             sender, number = str(message["sender"]), int(message["number"])
-            told = Told(
+            notice = Notice(
                 Kind(message["kind"]), frozenset(filter(db.is_run_id, message["runs"])), bool(message["queues"])
             )
         except (KeyError, TypeError, ValueError):
@@ -125,4 +125,4 @@ class Relay:
             return
         is_gap = bool(self._received) and number != self._received.get(sender, 0) + 1
         self._received = {sender: number}  # one speaks at a time
-        self._deliver(RESYNC if is_gap else told)
+        self._deliver(RESYNC if is_gap else notice)

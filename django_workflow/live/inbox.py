@@ -1,4 +1,4 @@
-"""What is told to a page: that runs changed, that nobody listens any more, that everything is to be asked for anew."""
+"""Notices to a page: runs changed, nobody listens any more, everything is to be asked for anew."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WIDEST_WINDOW = 0.8
 
 
 class Kind(Enum):
-    """What is told."""
+    """What a notice says."""
 
     CHANGED = "changed"
     STALE = "stale"
@@ -22,8 +22,8 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
-class Told:
-    """Something told.
+class Notice:
+    """What a page is notified of.
 
     runs: ids of those that changed. is_in_queues: something happened in queues, as it does when a run starts.
     is_asked: the page wanted to hear it.
@@ -35,12 +35,12 @@ class Told:
     is_asked: bool = False
 
 
-STALE = Told(Kind.STALE)
-RESYNC = Told(Kind.RESYNC)
+STALE = Notice(Kind.STALE)
+RESYNC = Notice(Kind.RESYNC)
 
 
-class Mailbox:
-    """What one listener has yet to be told, folded; for one event loop.
+class Inbox:
+    """The notices that one socket has yet to get, folded; for one event loop.
 
     The first change is there to be taken at once, what follows is collected for a while: whoever is slow gets
     fewer messages, never a queue of them.
@@ -58,15 +58,15 @@ class Mailbox:
         self._runs: set[str] = set()
         self._is_in_queues = self._is_asked = False
 
-    def put(self, told: Told) -> None:
+    def put(self, notice: Notice) -> None:
         """Add something; the last word on whether somebody listens is what counts."""
-        if told.kind is Kind.CHANGED:
-            self._add(told.runs)
+        if notice.kind is Kind.CHANGED:
+            self._add(notice.runs)
         else:
-            self._kind = told.kind
+            self._kind = notice.kind
             self._runs.clear()
-        self._is_in_queues |= told.is_in_queues
-        self._is_asked |= told.is_asked
+        self._is_in_queues |= notice.is_in_queues
+        self._is_asked |= notice.is_asked
         self._filled.set()
 
     def _add(self, runs: AbstractSet[str]) -> None:
@@ -77,7 +77,7 @@ class Mailbox:
             self._kind = Kind.RESYNC
             self._runs.clear()
 
-    async def take(self) -> Told:
+    async def take(self) -> Notice:
         """Wait for something, and for the end of the time in which it is collected; return all there is."""
         await self._filled.wait()
         loop = asyncio.get_running_loop()
@@ -88,9 +88,9 @@ class Mailbox:
         else:
             self._window = WINDOW
         self._opens_at = loop.time() + self._window
-        told = Told(self._kind, frozenset(self._runs), self._is_in_queues, self._is_asked)
+        notice = Notice(self._kind, frozenset(self._runs), self._is_in_queues, self._is_asked)
         self._filled.clear()
         self._kind = Kind.CHANGED
         self._runs.clear()
         self._is_in_queues = self._is_asked = False
-        return told
+        return notice

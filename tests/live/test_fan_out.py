@@ -1,4 +1,4 @@
-"""The way between the bridges of several processes: what arrives there need not be of this release."""
+"""The way between the hubs of several processes: what arrives there need not be of this release."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from channels.layers import InMemoryChannelLayer
 
-from django_workflow.live.mailbox import RESYNC, Kind, Told
-from django_workflow.live.relay import GROUP, TYPE, Relay
+from django_workflow.live.fan_out import GROUP, TYPE, FanOut
+from django_workflow.live.inbox import RESYNC, Kind, Notice
 
 RUN = "01990000-0000-7000-8000-000000000001"
 GOOD = {"type": TYPE, "sender": "one", "number": 1, "kind": "changed", "runs": [RUN], "queues": False}
@@ -26,7 +26,7 @@ ODD = [
 @pytest.mark.parametrize("odd", ODD)
 async def test_a_message_that_cannot_be_read_lets_pages_load_anew_and_receiving_goes_on(odd, caplog):
     layer, delivered = InMemoryChannelLayer(), asyncio.Queue()
-    running = asyncio.create_task(Relay(layer, delivered.put_nowait).run())
+    running = asyncio.create_task(FanOut(layer, delivered.put_nowait).run())
     try:
         assert await asyncio.wait_for(delivered.get(), 5) == RESYNC
         await layer.group_send(GROUP, odd)
@@ -35,5 +35,5 @@ async def test_a_message_that_cannot_be_read_lets_pages_load_anew_and_receiving_
     finally:
         running.cancel()
     assert heard[1].kind is not Kind.STALE
-    assert heard in ([RESYNC, Told(Kind.CHANGED, frozenset({RUN}))], [Told(Kind.CHANGED), RESYNC])
+    assert heard in ([RESYNC, Notice(Kind.CHANGED, frozenset({RUN}))], [Notice(Kind.CHANGED), RESYNC])
     assert "delivers no messages" not in caplog.text

@@ -1,4 +1,4 @@
-"""The thread that listens to PostgreSQL for a bridge."""
+"""The thread that listens to PostgreSQL for a hub."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import closing
 
 from django_workflow import db, queue
 from django_workflow.engine.due.leadership import Leadership
-from django_workflow.live.mailbox import RESYNC, STALE, Kind, Told
+from django_workflow.live.inbox import RESYNC, STALE, Kind, Notice
 
 logger = logging.getLogger("django_workflow.live")
 
@@ -31,14 +31,14 @@ class Unwanted(Exception):
     """Nobody hears any more: the event loop has ended."""
 
 
-class Listening:
+class Listener:
     """A thread with a connection of its own; it connects anew, by itself, when that breaks.
 
     tell: called in this thread with what was heard, and whether it is for all processes; raises `Unwanted`.
     is_elected: one among all processes listens for them, for a term that it renews.
     """
 
-    def __init__(self, tell: Callable[[Told, bool], None], *, is_elected: bool) -> None:
+    def __init__(self, tell: Callable[[Notice, bool], None], *, is_elected: bool) -> None:
         self._tell = tell
         self._is_elected = is_elected
         self._leadership = Leadership("live", TERM)
@@ -119,8 +119,8 @@ class Listening:
             found = listener.notifications(INTERVAL, self._bell)
             is_busy = time.monotonic() - heard_at < nap
             nap = min(NAPS[1], 2 * nap) if is_busy else NAPS[0]
-            runs = frozenset(told for channel, told in found if channel == db.RUN_CHANNEL and db.is_run_id(told))
+            runs = frozenset(notice for channel, notice in found if channel == db.RUN_CHANNEL and db.is_run_id(notice))
             is_in_queues = any(channel == queue.CHANNEL for channel, _ in found)
-            self._tell(Told(Kind.CHANGED, runs, is_in_queues), True)
+            self._tell(Notice(Kind.CHANGED, runs, is_in_queues), True)
             if found:
                 self._bell.wait(nap)
