@@ -98,7 +98,7 @@ class StepSpec:
     over: a path to a list; in a flow of another language an expression of that language.
     item_names: how such a flow calls the parts of an item.
     arguments: what the handler receives besides, by parameter: expressions, or values as they are.
-    delay: seconds between the activation and its tasks, or an expression that gives them.
+    delay: seconds between the beginning of a step run and its tasks, or an expression that gives them.
     resources: what one attempt needs of its executor, by name, such as {"GPU": 1}.
     retry_when: an expression that asks for another attempt, also after a success, while attempts are left.
     In a flow of another language `max_parallel` and the numbers of `retry` may be expressions, too.

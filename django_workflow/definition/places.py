@@ -1,4 +1,4 @@
-"""Where code was registered under a name, so that a second one of that name is told from the first one again."""
+"""Where code was registered under a name, so that a second one of that name is not taken for the first one again."""
 
 from __future__ import annotations
 

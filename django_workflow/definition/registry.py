@@ -23,7 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class DeclaredFlow(Protocol):
-    """What is known of a flow in code, whoever declared it."""
+    """What is known of a flow in code, of whatever kind it is."""
 
     @property
     def slug(self) -> str:
@@ -109,16 +109,16 @@ class Registry:
 
     def place_of(self, slug: str) -> Place | None:
         """Return where a flow is declared, None where this process does not know it."""
-        found = self._places.get(("flow", slug))
-        return found[0] if found is not None and slug in self._flows else None
+        known = self._places.get(("flow", slug))
+        return known[0] if known is not None and slug in self._flows else None
 
     def _note(self, kind: str, name: str, place: Place, *, of_flow: bool = False) -> None:
         """Note where something is registered; raises `DefinitionError` where something else has that name.
 
         of_flow: named by a flow and its step, whose own names are judged as such.
         """
-        if (found := self._places.get((kind, name))) is not None:
-            earlier, was_of_flow = found
+        if (known := self._places.get((kind, name))) is not None:
+            earlier, was_of_flow = known
             if not (of_flow and was_of_flow) and earlier.collides_with(place):
                 message = f"{kind} {name!r} is declared twice: {earlier}, and {place}; give one of them another name"
                 raise DefinitionError([Problem("name_taken", (), message, place="")])
@@ -145,21 +145,21 @@ class Registry:
 
     def specs(self) -> list[FlowSpec]:
         """Return the definitions of all declared flows that are valid, by slug."""
-        found = []
+        valid = []
         for flow in self.flows():
             with suppress(DefinitionError):
-                found.append(flow.spec)
-        return found
+                valid.append(flow.spec)
+        return valid
 
     def invalid(self) -> list[tuple[DeclaredFlow, DefinitionError]]:
         """Return the declared flows that are not valid, each with what is wrong with it."""
-        found = []
+        invalid = []
         for flow in self.flows():
             try:
                 _ = flow.spec
             except DefinitionError as error:
-                found.append((flow, error))
-        return found
+                invalid.append((flow, error))
+        return invalid
 
     def add_handler(
         self, name: str, function: Callable[..., Any], *, of_flow: bool = False, **declared: Any

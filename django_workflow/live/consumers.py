@@ -1,4 +1,4 @@
-"""The sockets of live pages: they tell that something changed, never what; the page fetches itself anew.
+"""The sockets of live pages: they say that something changed, never what; the page fetches itself anew.
 
 What a page may say is one word, that it wants to ask for everything. Nothing can be done through a socket.
 """
@@ -37,7 +37,7 @@ BOARD_LIMIT = 100
 
 
 class LiveConsumer(AsyncWebsocketConsumer):
-    """A socket that is told what the hub of its process hears, as long as its user may see it.
+    """A socket that gets the notices of its process's hub, as long as its user may see them.
 
     Session, user and permissions are read when it opens, for each message of the page, and again before something
     is told when they were read some seconds ago.
@@ -88,7 +88,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
             self.telling.cancel()
             await self._refuse(REFUSED)
             return
-        # a page that loads now would miss what comes before somebody listens again; it is told when that is so
+        # a page that loads now would miss what comes before somebody listens again; it is notified then
         self.inbox.put(STALE if self.hub is None or self.hub.is_stale else ASKED)
 
     async def disconnect(self, code: int) -> None:

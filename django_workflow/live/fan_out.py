@@ -119,7 +119,7 @@ class FanOut:
                 Kind(message["kind"]), frozenset(filter(db.is_run_id, message["runs"])), bool(message["queues"])
             )
         except (KeyError, TypeError, ValueError):
-            # of another release, or of whoever else uses the layer
+            # of another release, or of another user of the layer
             logger.warning("a message from the channel layer cannot be read; pages load themselves anew")
             self._deliver(RESYNC)
             return

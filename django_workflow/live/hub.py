@@ -51,7 +51,7 @@ class Hub:
 
     @property
     def is_stale(self) -> bool:
-        """Whether nobody listens at the moment; sockets are told when somebody does again."""
+        """Whether nobody listens at the moment; sockets are notified when somebody does again."""
         return self._is_broken or not self._ready.is_set()
 
     async def join(self, inbox: Inbox, run_id: str | None = None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum
 
-#: Seconds in which changes are collected after one was told.
+#: Seconds in which changes are collected after a notice of one.
 WINDOW = 0.05
 #: The longest such time: it doubles while changes keep coming, for no page is loaded that often.
 WIDEST_WINDOW = 0.8
@@ -42,7 +42,7 @@ RESYNC = Notice(Kind.RESYNC)
 class Inbox:
     """The notices that one socket has yet to get, folded; for one event loop.
 
-    The first change is there to be taken at once, what follows is collected for a while: whoever is slow gets
+    The first change is there to be taken at once, what follows is collected for a while: a slow page gets
     fewer messages, never a queue of them.
 
     limit: of ids at once; beyond it everything is to be asked for anew.

@@ -21,7 +21,7 @@ ELECTION = 1.0
 #: Seconds after which a thread that hears nothing looks whether it is still wanted.
 INTERVAL = 1.0
 #: Seconds between two reads while changes keep coming: they double up to the second number. Waking for each costs
-#: more than reading, and what pages are told is collected for as long anyway.
+#: more than reading, and notices to pages are collected for as long anyway.
 NAPS = (0.005, 0.05)
 #: Seconds until the next try to connect: they double up to the second number.
 RETRIES = (0.05, 5.0)
@@ -104,7 +104,7 @@ class Listener:
         return not self._is_elected or self._leadership.hold(listener.rows)
 
     def _recover(self) -> None:
-        """The connection works: what was said of it is over."""
+        """The connection works again: say so."""
         if self._is_broken:
             logger.warning("the connection that listens for live pages is back")
         if self._is_broken and self._is_elected:
@@ -116,11 +116,13 @@ class Listener:
         # whose term is over although it listens was frozen: another one listens for all
         while not self._is_stopping and self._leads(listener):
             heard_at = time.monotonic()
-            found = listener.notifications(INTERVAL, self._bell)
+            notices = listener.notifications(INTERVAL, self._bell)
             is_busy = time.monotonic() - heard_at < nap
             nap = min(NAPS[1], 2 * nap) if is_busy else NAPS[0]
-            runs = frozenset(notice for channel, notice in found if channel == db.RUN_CHANNEL and db.is_run_id(notice))
-            is_in_queues = any(channel == queue.CHANNEL for channel, _ in found)
+            runs = frozenset(
+                payload for channel, payload in notices if channel == db.RUN_CHANNEL and db.is_run_id(payload)
+            )
+            is_in_queues = any(channel == queue.CHANNEL for channel, _ in notices)
             self._tell(Notice(Kind.CHANGED, runs, is_in_queues), True)
-            if found:
+            if notices:
                 self._bell.wait(nap)

@@ -23,7 +23,7 @@ from django_workflow.models import FlowDefinition, Run
 #: Codes with which sockets are closed: refused, and no such run.
 REFUSED = 4403
 UNKNOWN = 4404
-#: Seconds for which a look at a viewer's session, user and permissions is good enough for what is told to them.
+#: Seconds for which a look at a viewer's session, user and permissions is good enough for notices to them.
 RECHECK = 5.0
 #: Runs whose flow a process remembers, where a site has rules per flow.
 REMEMBERED = 10_000
@@ -127,13 +127,13 @@ class FlowsOfRuns:
             unknown = runs - self._known.keys()
             if unknown:
                 self._known |= await _read_flows(list(unknown))
-            found = {run: self._known[run] for run in runs if run in self._known}
+            flows = {run: self._known[run] for run in runs if run in self._known}
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
-            return found
+            return flows
 
 
 @database_sync_to_async
 def _read_flows(runs: list[str]) -> dict[str, int]:
-    found = Run.objects.using(conf.DATABASE).filter(pk__in=runs).values_list("pk", "flow_id")
-    return {str(run): flow for run, flow in found}
+    flows = Run.objects.using(conf.DATABASE).filter(pk__in=runs).values_list("pk", "flow_id")
+    return {str(run): flow for run, flow in flows}

@@ -36,12 +36,14 @@ class Difference:
     def __str__(self) -> str:
         head = f"{SIGNS[self.kind]} {self.place}" + (f": {self.option}" if self.option else "")
         if self.kind == CHANGED:
-            return f"{head}: {told(self.before)} → {told(self.after)}" if self.before != self.after else head
+            return (
+                f"{head}: {in_one_line(self.before)} → {in_one_line(self.after)}" if self.before != self.after else head
+            )
         value = self.after if self.kind == ADDED else self.before
-        return head if value is None else f"{head}: {told(value)}"
+        return head if value is None else f"{head}: {in_one_line(value)}"
 
 
-def told(value: Any) -> str:
+def in_one_line(value: Any) -> str:
     """Return a value in one line."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
@@ -51,22 +53,22 @@ def differences(before: FlowSpec | None, after: FlowSpec) -> list[Difference]:
     old = {} if before is None else content.plain(drafts.of_spec(before))
     new = content.plain(drafts.of_spec(after))
     old_steps, new_steps = old.pop("steps", {}), new.pop("steps")
-    found = list(_of_options("flow", old, new))
+    changes = list(_of_options("flow", old, new))
     for name, step in new_steps.items():
         place = f"step {name!r}"
         if name not in old_steps:
-            found.append(Difference(ADDED, place, after=step))
+            changes.append(Difference(ADDED, place, after=step))
         else:
-            found += _of_options(place, old_steps[name], step)
-            found += _of_transitions(place, old_steps[name].get("next", []), step.get("next", []))
-    found += [
+            changes += _of_options(place, old_steps[name], step)
+            changes += _of_transitions(place, old_steps[name].get("next", []), step.get("next", []))
+    changes += [
         Difference(REMOVED, f"step {name!r}", before=step) for name, step in old_steps.items() if name not in new_steps
     ]
     kept = [name for name in old_steps if name in new_steps]
     order = [name for name in new_steps if name in old_steps]
     if kept != order:
-        found.append(Difference(CHANGED, "flow", "order of steps", kept, order))
-    return found
+        changes.append(Difference(CHANGED, "flow", "order of steps", kept, order))
+    return changes
 
 
 def _of_options(place: str, old: Mapping[str, Any], new: Mapping[str, Any], head: str = "") -> Iterator[Difference]:

@@ -65,7 +65,7 @@ class _Open:
 
 
 class Builder:
-    """Puts parts together as they come; what does not fit is told and left out."""
+    """Puts parts together as they come; what does not fit is reported and left out."""
 
     def __init__(self) -> None:
         self.root: Node | None = None

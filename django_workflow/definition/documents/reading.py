@@ -20,8 +20,8 @@ SUFFIXES: Final = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}
 #: What is only known of a flow that could be read whole.
 OF_THE_WHOLE: Final[frozenset[Code]] = frozenset({"no_entry", "join_too_large", "cycle"})
 _position = attrgetter("position")
-#: Most problems told at once.
-MOST_TOLD: Final = 200
+#: Most problems listed at once.
+MOST_PROBLEMS: Final = 200
 EMPTY: Final = FlowDraft("", FlowOptions(), {}, ())
 
 
@@ -55,7 +55,7 @@ class Document:
             problems += self._news(problems_of(error))
             compiled = None
         if problems or compiled is None:
-            raise DefinitionError(_told(problems), flow=self.slug or None)
+            raise DefinitionError(first_problems(problems), flow=self.slug or None)
         return compiled
 
     def located(self, problems: Iterable[Problem]) -> list[Problem]:
@@ -88,12 +88,12 @@ def read(text: str | bytes, format: str | None = None) -> Document:
     """
     document = parse(text, format)
     if document.problems:
-        raise DefinitionError(_told(document.problems), flow=document.slug or None)
+        raise DefinitionError(first_problems(document.problems), flow=document.slug or None)
     return document
 
 
 def parse(text: str | bytes, format: str | None = None) -> Document:
-    """Read what can be read; what is wrong is told by the document. YAML needs PyYAML, else `NotSupported`."""
+    """Read what can be read; the document says what is wrong. YAML needs PyYAML, else `NotSupported`."""
     if not isinstance(text, str | bytes):
         raise InvalidArgument(f"a document is text, not {schema.shown(text)}")
     if format not in (None, "yaml", "json"):
@@ -177,12 +177,14 @@ def _is_whole(path: Path) -> bool:
     return path[0] == "steps" and (len(path) == 2 or (len(path) == 4 and path[2] == "next"))
 
 
-def _told(problems: Iterable[Problem]) -> list[Problem]:
+def first_problems(problems: Iterable[Problem]) -> list[Problem]:
     """Return problems in the order of lines, as many as somebody would read."""
     found = sorted(problems, key=_position)
-    if len(found) > MOST_TOLD:
-        more = len(found) - MOST_TOLD
+    if len(found) > MOST_PROBLEMS:
+        more = len(found) - MOST_PROBLEMS
         message = f"{more:,} more problems from here on are not told"
-        last = Problem("too_many", (), message, place="document", line=max(1, found[MOST_TOLD].position[0]), column=1)
-        found = [*found[:MOST_TOLD], last]
+        last = Problem(
+            "too_many", (), message, place="document", line=max(1, found[MOST_PROBLEMS].position[0]), column=1
+        )
+        found = [*found[:MOST_PROBLEMS], last]
     return found

@@ -49,10 +49,10 @@ def problems(document: Any) -> list[Problem]:
     from django_workflow.definition.schemas.checking import limited  # noqa: PLC0415  it imports jsonschema
 
     with limited(inf):  # our own schema takes as much as the document is long
-        return [problem for error in _validator().iter_errors(document) for problem in _told(error)]
+        return [problem for error in _validator().iter_errors(document) for problem in _problems(error)]
 
 
-def _told(error: Any) -> Iterator[Problem]:
+def _problems(error: Any) -> Iterator[Problem]:
     path, value, where = tuple(error.absolute_path), error.instance, error.schema
     if error.validator == "additionalProperties":
         for key in value:

@@ -88,8 +88,8 @@ def language_of(spec: FlowSpec) -> Language:
     """Return the language of a definition; raises `UnregisteredHandler` where this process does not have it."""
     if spec.language == NATIVE:
         return _native
-    found: Any = registry.callable(LANGUAGE_PREFIX + spec.language)
-    language: Language = found
+    registered: Any = registry.callable(LANGUAGE_PREFIX + spec.language)
+    language: Language = registered
     return language
 
 

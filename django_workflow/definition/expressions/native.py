@@ -27,7 +27,7 @@ MAX_NESTING = 500
 
 _CONTAINERS = (list, Mapping)
 _SIZED = (*_CONTAINERS, str)
-#: What goes wrong in an expression. Errors of whoever reads the names, as of a database, are not the author's.
+#: What goes wrong in an expression. Errors of reading the names, as of a database, are not the author's.
 _MISTAKES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, MemoryError, RecursionError)
 #: Functions that look at no more of a value than they say.
 _UNWEIGHED = ("len", "get")

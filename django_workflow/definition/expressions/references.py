@@ -23,7 +23,7 @@ def problem(expression: str, *, steps: Collection[str] | None, variables: Collec
     for name, key in _read(tree):
         known = offered.get(name)
         if name not in bound and known is not None and key not in known:
-            return f"expression {expression!r}: {_told(name, key)}{guess_or_list(key, known)}"
+            return f"expression {expression!r}: {_message(name, key)}{guess_or_list(key, known)}"
     return None
 
 
@@ -32,7 +32,7 @@ def outputs_read(expression: str) -> set[str]:
     return {key for name, key in _read(parse(expression)) if name == "outputs"}
 
 
-def _told(name: str, key: str) -> str:
+def _message(name: str, key: str) -> str:
     if name == "status":
         return f"status is never {key!r}"
     return f"there is no step {key!r}" if name == "outputs" else f"nothing sets the variable {key!r}"
@@ -41,16 +41,16 @@ def _told(name: str, key: str) -> str:
 def _read(tree: ast.expr) -> Iterator[tuple[str, str]]:
     """Yield what is read by its own name: `outputs.x`, `outputs["x"]`, `get(outputs, "x")`, `"x" in outputs`."""
     for node in ast.walk(tree):
-        found: list[tuple[ast.expr, object]] = []
+        pairs: list[tuple[ast.expr, object]] = []
         if isinstance(node, ast.Attribute):
-            found.append((node.value, node.attr))
+            pairs.append((node.value, node.attr))
         elif isinstance(node, ast.Subscript):
-            found.append((node.value, _text(node.slice)))
+            pairs.append((node.value, _text(node.slice)))
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "get" and node.args[1:]:
-            found.append((node.args[0], _text(node.args[1])))
+            pairs.append((node.args[0], _text(node.args[1])))
         elif isinstance(node, ast.Compare):
-            found += _compared(node)
-        for holder, key in found:
+            pairs += _compared(node)
+        for holder, key in pairs:
             if isinstance(holder, ast.Name) and isinstance(key, str):
                 yield holder.id, key
 

@@ -58,8 +58,8 @@ def check(
     if names is not None:
         unknown = sorted(_free_names(tree) - set(names))
         if unknown:
-            told = f"expression {expression!r}: there is no {unknown[0]!r}, only {', '.join(sorted(names))}"
-            return told + _guess(unknown[0], names, steps)
+            problem = f"expression {expression!r}: there is no {unknown[0]!r}, only {', '.join(sorted(names))}"
+            return problem + _guess(unknown[0], names, steps)
     return None
 
 
@@ -98,7 +98,7 @@ def _as_python(part: re.Match[str]) -> str:
         return f'["{part["key"]}"]'
     if part["prefix"]:
         return part[0]
-    return _UNKNOWN_ESCAPE.sub(lambda found: "\\\\" if found[0] == "\\" else found[0], part["text"])
+    return _UNKNOWN_ESCAPE.sub(lambda escape: "\\\\" if escape[0] == "\\" else escape[0], part["text"])
 
 
 def _refusal(tree: ast.expr) -> str:

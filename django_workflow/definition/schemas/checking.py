@@ -1,4 +1,4 @@
-"""Checking inputs against JSON Schemas with bounded work: whoever sends an input holds up nobody else by it.
+"""Checking inputs against JSON Schemas with bounded work: no input holds up others.
 
 The library's own keywords search with `re`, which some patterns make endless, compare each item with each, and follow
 references that double without end. Here patterns are the package's own, items are compared by what identifies them,
@@ -100,8 +100,8 @@ def _additional_properties(validator: Any, value: Any, instance: Any, schema: An
         for name in extra:
             yield from validator.descend(instance[name], value, path=name)
     elif not value and extra:
-        told = ", ".join(map(repr, extra[:10]))
-        yield ValidationError(f"Additional properties are not allowed: {told}{' …' if len(extra) > 10 else ''}")
+        listed = ", ".join(map(repr, extra[:10]))
+        yield ValidationError(f"Additional properties are not allowed: {listed}{' …' if len(extra) > 10 else ''}")
 
 
 def _unique_items(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:

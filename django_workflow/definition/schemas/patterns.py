@@ -173,10 +173,10 @@ class _Reader:
         return low, high
 
     def until(self, end: str) -> str:
-        found = ""
+        taken = ""
         while not self.following(end):
-            found += self.take(end)
-        return found
+            taken += self.take(end)
+        return taken
 
     def one(self) -> Part:
         character = self.take("something")
@@ -301,7 +301,7 @@ class Automaton:
         return begin
 
     def is_in(self, text: str, spend: Spend) -> bool:
-        """Say whether any part of `text` matches; spend is told how many characters and states are looked at."""
+        """Say whether any part of `text` matches; `spend` counts how many characters and states are looked at."""
         current: list[int] = []
         before = ""
         for after in (*text, ""):

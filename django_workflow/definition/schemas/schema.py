@@ -25,9 +25,9 @@ DATA_KEYWORDS: Final = frozenset({"const", "default", "enum", "examples"})
 NAMED: Final = frozenset(
     {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"}
 )
-#: Most violations told at once, and most characters of each.
+#: Most violations listed at once, and most characters of each.
 MOST, LONGEST = 5, 300
-#: Most violations that are looked for, of which the first by their place are told.
+#: Most violations that are looked for, of which the first by their place are listed.
 MOST_ERRORS: Final = 100
 #: How deep a sample follows a schema that contains itself.
 MAX_DEPTH: Final = 6
@@ -82,8 +82,8 @@ def _misuses(schema: dict[str, Any]) -> list[str]:
         type(compiled(schema)).check_schema(schema)
     except SchemaError as error:
         return [f"input_schema {Violation(_path(error.absolute_path), _short(error.message))}"]
-    if found := _refused_patterns(schema):
-        return found
+    if problems := _refused_patterns(schema):
+        return problems
     resource: Any = Resource.from_contents(schema, default_specification=DRAFT202012)
     resolver = Registry().resolver_with_root(resource)
     dangling = []
@@ -97,7 +97,7 @@ def _misuses(schema: dict[str, Any]) -> list[str]:
 
 def _refused_patterns(schema: Any) -> list[str]:
     """Return which patterns of a schema cannot be matched in bounded time."""
-    found = []
+    problems = []
     keywords: list[tuple[str, Any]] = list(_keywords(schema))
     for keyword, value in keywords:
         wanted = [value] if keyword == "pattern" else list(value) if keyword == "patternProperties" else []
@@ -105,11 +105,13 @@ def _refused_patterns(schema: Any) -> list[str]:
             try:
                 patterns.compiled(pattern)
             except patterns.PatternError as error:
-                found.append(f"input_schema: {error}")
+                problems.append(f"input_schema: {error}")
     names = {keyword for keyword, _ in keywords}
     if {"unevaluatedProperties", "patternProperties"} <= names:
-        found.append("input_schema: unevaluatedProperties does not go with patternProperties; use additionalProperties")
-    return found
+        problems.append(
+            "input_schema: unevaluatedProperties does not go with patternProperties; use additionalProperties"
+        )
+    return problems
 
 
 def _keywords(schema: Any) -> Iterator[tuple[str, Any]]:
@@ -139,13 +141,13 @@ def _texts(schema: Any, keywords: Sequence[str]) -> list[str]:
         return [text for item in schema for text in _texts(item, keywords)]
     if not isinstance(schema, dict):
         return []
-    found = []
+    texts = []
     for key, value in schema.items():
         if key in keywords and isinstance(value, str):
-            found.append(value)
+            texts.append(value)
         elif key not in DATA_KEYWORDS:
-            found += _texts(value, keywords)
-    return found
+            texts += _texts(value, keywords)
+    return texts
 
 
 def compiled(schema: Mapping[str, Any]) -> Validator:
@@ -167,7 +169,7 @@ def violations(validator: Validator, value: Any) -> list[Violation]:
             if validator.is_valid(value):
                 return []
             errors = islice(validator.iter_errors(value), MOST_ERRORS)
-            found = sorted(errors, key=lambda error: [str(part) for part in error.absolute_path])
+            ordered = sorted(errors, key=lambda error: [str(part) for part in error.absolute_path])
     except RecursionError:
         return [Violation("", "it is nested too deeply to be checked")]
     except ArithmeticError as error:
@@ -176,7 +178,7 @@ def violations(validator: Validator, value: Any) -> list[Violation]:
         return [Violation("", f"it cannot be checked: {error}")]
     except TooMuchWork:
         return [Violation("", f"it takes more than {MOST_WORK:,} steps to be checked")]
-    return [Violation(_path(error.absolute_path), _short(error.message)) for error in found[:MOST]]
+    return [Violation(_path(error.absolute_path), _short(error.message)) for error in ordered[:MOST]]
 
 
 def _path(parts: Any) -> str:
@@ -249,14 +251,14 @@ def _merge(one: dict[str, Any], other: Any) -> dict[str, Any]:
 
 def _at(root: Any, reference: str) -> Any:
     """Return the part of a document that a JSON pointer names; None for other references."""
-    found = root
+    part_of_root = root
     for part in reference.removeprefix("#").split("/")[1:]:
         key = part.replace("~1", "/").replace("~0", "~")
         try:
-            found = found[int(key)] if isinstance(found, list) else found[key]
+            part_of_root = part_of_root[int(key)] if isinstance(part_of_root, list) else part_of_root[key]
         except (KeyError, IndexError, ValueError, TypeError):
             return None
-    return found if reference in ("#", "") or reference.startswith("#/") else None
+    return part_of_root if reference in ("#", "") or reference.startswith("#/") else None
 
 
 def is_json(value: Any) -> bool:

@@ -21,8 +21,8 @@ def check_time(path: Path, value: Any, report: Report) -> None:
     elif seconds <= 0:
         report("bad_value", path, f"{what} must be positive, not {seconds:g} s")
     elif seconds > LONGEST_TIME.total_seconds():
-        told = value if isinstance(value, timedelta) else f"{seconds:g} s"
-        report("bad_value", path, f"{what} must be at most {LONGEST_TIME.days} days, not {told}")
+        given = value if isinstance(value, timedelta) else f"{seconds:g} s"
+        report("bad_value", path, f"{what} must be at most {LONGEST_TIME.days} days, not {given}")
 
 
 def is_whole(value: Any) -> bool:

@@ -58,7 +58,7 @@ def _check_duration(duration: Any, report: Report) -> None:
 
 
 def problems_of_overrides(layers: Any, known: set[str]) -> list[Problem]:
-    """Return the problems of overrides as such; what they make of their steps is told with the steps."""
+    """Return the problems of overrides as such; what they make of their steps is reported with the steps."""
     if not isinstance(layers, Mapping):
         return [Problem("bad_value", (), f"overrides are options by step, not {layers!r}", place="")]
     problems = [

@@ -47,7 +47,7 @@ class Incomplete:
 class _Case:
     """What fires after a step in some case: surely, and at most."""
 
-    told: str
+    words: str
     surely: Sequence[TransitionSpec]
     maybe: Sequence[TransitionSpec]
 
@@ -67,7 +67,7 @@ def incomplete(flow: FlowSpec) -> list[Incomplete]:
         return []
     successes = {name: _cases(flow, name, "succeeded") for name in flow.steps}
     usual = {name: _any_of(cases) for name, cases in successes.items()}
-    certain = {part.step: Incomplete(part.step, _told(part, ALL_SUCCEED), True) for part in _parts(flow, usual)}
+    certain = {part.step: Incomplete(part.step, _message(part, ALL_SUCCEED), True) for part in _parts(flow, usual)}
     possible: dict[str, Incomplete] = {}
     others = {name: _other_outcomes(flow, name) for name in flow.steps}
     ways_count = sum(len(successes[name]) + len(others[name]) for name in flow.steps)
@@ -82,25 +82,27 @@ def incomplete(flow: FlowSpec) -> list[Incomplete]:
         found += [_parts(flow, {**usual, name: case}, name) for case in others[name]]
         for case, parts in zip([*choices, *others[name]], found, strict=True):
             for part in parts:
-                possible.setdefault(part.step, Incomplete(part.step, _told(part, case.told)))
+                possible.setdefault(part.step, Incomplete(part.step, _message(part, case.words)))
     return [*certain.values(), *(item for step, item in possible.items() if step not in certain)]
 
 
-def _in_all(found: Sequence[Sequence[_Part]]) -> list[str]:
-    steps = [{part.step for part in parts} for parts in found]
-    return [part.step for part in found[0] if all(part.step in names for names in steps)] if found else []
+def _in_all(parts_by_case: Sequence[Sequence[_Part]]) -> list[str]:
+    steps = [{part.step for part in parts} for parts in parts_by_case]
+    return (
+        [part.step for part in parts_by_case[0] if all(part.step in names for names in steps)] if parts_by_case else []
+    )
 
 
 def _other_outcomes(flow: FlowSpec, name: str) -> list[_Case]:
     """Return the cases in which a step does not succeed, and yet the run goes on."""
     step = flow.steps[name]
     may_skip = (step.when is not None and step.on_unmet == "skip") or step.on_exhausted == "skip"
-    found = _cases(flow, name, "skipped") if may_skip else []
+    cases = _cases(flow, name, "skipped") if may_skip else []
     if step.on_exhausted == "fail":
         failed = _cases(flow, name, "failed")
         # without a transition for it the failure ends the run, and so does `continue`
-        found += [case for case in failed if case.surely and not any(CONTINUE in item.to for item in case.surely)]
-    return found
+        cases += [case for case in failed if case.surely and not any(CONTINUE in item.to for item in case.surely)]
+    return cases
 
 
 def _cases(flow: FlowSpec, name: str, outcome: str) -> list[_Case]:
@@ -111,24 +113,24 @@ def _cases(flow: FlowSpec, name: str, outcome: str) -> list[_Case]:
     plain = [item for item in following if item.when is None and not item.is_otherwise]
     asking = [item for item in following if item.when is not None]
     otherwise = [item for item in following if item.is_otherwise]
-    told = {"succeeded": f"where {name!r} succeeds", "failed": f"where {name!r} fails"}.get(
+    words = {"succeeded": f"where {name!r} succeeds", "failed": f"where {name!r} fails"}.get(
         outcome, f"where {name!r} is skipped"
     )
     if flow.steps[name].match == MATCH_FIRST:
         before = following.index(plain[0]) if plain else len(following)
         asking = [item for item in following[:before] if item.when is not None]
-        found = [_Case(_holding(told, item), [*always, item], [*always, item]) for item in asking]
+        cases = [_Case(_holding(words, item), [*always, item], [*always, item]) for item in asking]
         plain, otherwise = plain[:1], otherwise[:1]
     else:
         most = [*always, *plain, *asking]
-        found = [_Case(_holding(told, item), [*always, *plain, item], most) for item in asking]
+        cases = [_Case(_holding(words, item), [*always, *plain, item], most) for item in asking]
     last = [*always, *(plain or otherwise)]
-    return [*found, _Case(f"{told} and none of its conditions holds" if found else told, last, last)]
+    return [*cases, _Case(f"{words} and none of its conditions holds" if cases else words, last, last)]
 
 
-def _holding(told: str, item: TransitionSpec) -> str:
+def _holding(words: str, item: TransitionSpec) -> str:
     condition = str(item.when)
-    return f"{told} and {condition if len(condition) <= SHOWN else condition[:SHOWN] + '…'} holds"
+    return f"{words} and {condition if len(condition) <= SHOWN else condition[:SHOWN] + '…'} holds"
 
 
 def _any_of(cases: Sequence[_Case]) -> _Case:
@@ -203,7 +205,7 @@ def _steps(fired: Iterable[TransitionSpec]) -> Iterator[str]:
         yield from item.steps
 
 
-def _told(part: _Part, case: str) -> str:
+def _message(part: _Part, case: str) -> str:
     does = "do" if len(part.missing) > 1 else "does"
     waited = _listed((*part.there, *part.missing))
     return f"it waits for {waited}, but {case}, {_listed(part.missing)} {does} not lead to it"

@@ -79,7 +79,7 @@ class Readable:
                 report("bad_value", (what, name), f"{what} {name!r}: {shown(value)} is no JSON value")
 
     def check_source(self, over: Any, report: Report) -> None:
-        """Report a map over a variable that there is not; a step that there is not is told as a dependency."""
+        """Report a map over a variable that there is not; a step that there is not is reported as a dependency."""
         if not isinstance(over, str) or self.variables is None:
             return
         source, _, path = over.partition(".")
@@ -114,10 +114,10 @@ def check_variables(values: Any, report: Report) -> None:
 def _published(draft: StepDraft) -> Iterable[Any]:
     """Return the values by name that a step's transitions set."""
     try:
-        found = transitions_of(draft.options.get("next"))
+        transitions = transitions_of(draft.options.get("next"))
     except TypeError:
-        return []  # told elsewhere
-    return [values for item in found if isinstance(item, Transition) for values in (item.publish, item.merge)]
+        return []  # reported elsewhere
+    return [values for item in transitions if isinstance(item, Transition) for values in (item.publish, item.merge)]
 
 
 def _check_function(option: str, function: Callable[..., Any], offered: frozenset[str], report: Report) -> None:
@@ -134,5 +134,5 @@ def _check_function(option: str, function: Callable[..., Any], offered: frozense
         return
     for item in wanted:
         if item.kind is item.POSITIONAL_ONLY or (item.name not in offered and item.default is item.empty):
-            told = f"{option}: parameter {item.name!r} is not one of {', '.join(sorted(offered))}"
-            report("bad_parameter", (option,), f"{told}{guess(item.name, offered)}")
+            message = f"{option}: parameter {item.name!r} is not one of {', '.join(sorted(offered))}"
+            report("bad_parameter", (option,), f"{message}{guess(item.name, offered)}")

@@ -42,9 +42,9 @@ def check_retry(policy: Any, report: Report) -> None:
     if not (is_whole(attempts) and attempts >= 1):
         report("bad_value", ("retry", "max_attempts"), f"retry: max_attempts must be at least 1, not {attempts!r}")
     for name in ("retry_on", "give_up_on"):
-        found = policy.get(name, ())
-        if not (isinstance(found, list | tuple) and all(isinstance(item, str) for item in found)):
-            report("bad_value", ("retry", name), f"retry: {name} must be exception classes, not {found!r}")
+        classes = policy.get(name, ())
+        if not (isinstance(classes, list | tuple) and all(isinstance(item, str) for item in classes)):
+            report("bad_value", ("retry", name), f"retry: {name} must be exception classes, not {classes!r}")
 
 
 def _check_delays(policy: Mapping[str, Any], report: Report) -> None:

@@ -49,13 +49,13 @@ def advice(flow: FlowSpec) -> list[Problem]:
 
 def warnings(flow: FlowSpec) -> list[Problem]:
     """Return what is legal but hardly meant: loops that never end, loops without a pause, steps nothing reaches."""
-    found = []
+    problems = []
     for name in flow.steps:
         for item in flow.outbound[name]:
             always = name in item.to and item.when is None
             if always and item.delay is None and not _may_leave(flow, {name}):
                 message = "it leads to itself without a condition and without a delay"
-                found.append(Problem("endless_loop", ("steps", name), message))
+                problems.append(Problem("endless_loop", ("steps", name), message))
     order = {name: number for number, name in enumerate(flow.steps)}
     members: dict[int, set[str]] = {}
     for name, number in flow.cycles.items():
@@ -65,12 +65,12 @@ def warnings(flow: FlowSpec) -> list[Problem]:
             listed = sorted(cycle, key=order.__getitem__)
             place = f"step{'s' if len(listed) > 1 else ''} {', '.join(map(repr, listed))}"
             message = "a loop without a condition on any way; only its limits end it"
-            found.append(Problem("endless_loop", ("steps", listed[0]), message, place=place))
+            problems.append(Problem("endless_loop", ("steps", listed[0]), message, place=place))
     reached = graph.reachable(flow.successors, flow.entry)
-    found += [
+    problems += [
         Problem("unreachable", ("steps", name), "nothing leads to it") for name in flow.steps if name not in reached
     ]
-    return found
+    return problems
 
 
 def _may_leave(flow: FlowSpec, cycle: set[str]) -> bool:

@@ -34,12 +34,12 @@ def check_transitions(step: StepDraft, known: set[str], readable: Readable, repo
         message = f"join must be 'all' or a number of predecessors from 1, not {join!r}"
         report("bad_value", ("join",), message)
     try:
-        found = transitions_of(step.options.get("next"))
+        transitions = transitions_of(step.options.get("next"))
     except TypeError:
         message = f"next must be a list of When, To, Otherwise or steps, not {step.options['next']!r}"
         report("bad_value", ("next",), message)
         return
-    for place, item in enumerate(found):
+    for place, item in enumerate(transitions):
         _check_transition(item, known, readable, report.within("next", place))
 
 
@@ -56,8 +56,8 @@ def _check_transition(item: Any, known: set[str], readable: Readable, report: Re
         if times > 1:
             report("duplicate", (key,), f"it leads to {target!r} {times} times")
         if target not in known and target not in names.COMMANDS:
-            told = f"it leads to {target!r}, which is no step and none of {', '.join(sorted(names.COMMANDS))}"
-            report("unknown_step", (key,), f"{told}{guess(target, chain(known, names.COMMANDS))}")
+            message = f"it leads to {target!r}, which is no step and none of {', '.join(sorted(names.COMMANDS))}"
+            report("unknown_step", (key,), f"{message}{guess(target, chain(known, names.COMMANDS))}")
     if not isinstance(item.on, str) or item.on not in OUTCOMES:
         report("bad_value", ("on",), f"on must be one of {', '.join(OUTCOMES)}, not {item.on!r}")
     if isinstance(item, When):

@@ -49,8 +49,8 @@ def _partial_output(routing: Routing, names: Names) -> dict[str, Any] | None:
     output = routing.language.outputs(routing.spec, names, is_partial=True)
     if names.failure is not None:
         raise names.failure
-    found = {name: value for name, value in output.items() if schema.is_json({name: value})}
-    return found if found and size_of(found) <= routing.facts.max_output else None
+    partial = {name: value for name, value in output.items() if schema.is_json({name: value})}
+    return partial if partial and size_of(partial) <= routing.facts.max_output else None
 
 
 def fail_run(routing: Routing, error: Error, culprit: StepEnd | None = None) -> None:

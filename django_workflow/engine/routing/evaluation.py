@@ -1,4 +1,4 @@
-"""What the expressions of a decision see, and how their mistakes are told apart from data that cannot be read. Pure."""
+"""What the expressions of a decision see, and how their mistakes differ from data that cannot be read. Pure."""
 
 from __future__ import annotations
 

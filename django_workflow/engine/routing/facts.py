@@ -151,7 +151,7 @@ class Unfired:
 class RunState:
     """What a decision may ask of a run, read when it asks; a run that begins has none of it.
 
-    It also gives the ids of rows to be: those of variables ascend within a run, whoever draws them.
+    It also gives the ids of rows to be: those of variables ascend within a run.
     """
 
     def __init__(self) -> None:

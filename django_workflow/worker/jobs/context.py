@@ -62,12 +62,12 @@ class Context:
 
     @property
     def iteration(self) -> int:
-        """Which pass of a loop this is, from 1."""
+        """The iteration of a loop that this is, from 1."""
         return self._task.iteration
 
     @cached_property
     def vars(self) -> dict[str, Any]:
-        """The variables of this activation, a copy; transitions set them by `publish`."""
+        """The variables of this step run, a copy; transitions set them by `publish`."""
         return payload.loads(self._task.variables) or {}
 
     @property
@@ -99,8 +99,8 @@ class Context:
 
     def output(self, step: str) -> Any:
         """Return the output of any settled step of this run, None where it did not succeed."""
-        found = self._read(step)
-        return None if found is None else found.value
+        output = self._read(step)
+        return None if output is None else output.value
 
     def skipped(self, step: str) -> bool:
         """Say whether a step of this run was skipped."""
@@ -108,7 +108,7 @@ class Context:
         return found is not None and found.status == SKIPPED
 
     def failures(self, step: str) -> list[dict[str, Any]]:
-        """Return index, class and message of the failed items of a map step; in a loop, of the pass that led here."""
+        """Return index, class and message of the failed items of a map step; in a loop, of the one that led here."""
         wanted = self._wanted(step)
         return [] if wanted is None else outputs.read_failures(wanted)
 

@@ -44,12 +44,12 @@ _raise_in.argtypes = [ctypes.c_ulong, ctypes.py_object]
 
 def _lines_calling(function: Any, name: str, leave_out: int = 0) -> tuple[CodeType, frozenset[int]]:
     """Return a function's code and the lines on which it calls a method `name`, without the first `leave_out`."""
-    found = [
+    lines = [
         instruction.positions.lineno
         for instruction in dis.get_instructions(function)
         if instruction.argval == name and instruction.positions is not None
     ]
-    return function.__code__, frozenset(line for line in found[leave_out:] if line is not None)
+    return function.__code__, frozenset(line for line in lines[leave_out:] if line is not None)
 
 
 #: Where `threading` waits for long, and is written to be interrupted: as by KeyboardInterrupt.

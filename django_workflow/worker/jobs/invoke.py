@@ -230,9 +230,9 @@ def conclude_error(job: Job, error: BaseException) -> Outcome:
         return outcome.failed(job.task, record, is_retryable=False, **times(job))
     is_retryable, delay = not isinstance(error, PayloadError | ExpressionError), None
     if is_retryable and job.task.step.retry_when is not None:
-        told = {"class": type(error).__name__, "message": text_of(error)}
+        described = {"class": type(error).__name__, "message": text_of(error)}
         try:
-            delay = step_expressions.next_attempt(job, FAILED, error=told)
+            delay = step_expressions.next_attempt(job, FAILED, error=described)
         except BaseException as mistake:
             # whatever it is, the attempt has ended: nobody else would end its task
             error = mistake
@@ -245,7 +245,7 @@ def conclude_error(job: Job, error: BaseException) -> Outcome:
 
 def conclude_escaped(job: Job, error: BaseException) -> Outcome:
     """Turn what was raised by what runs a job, not by its handler, into an outcome: the attempt fails, nothing else."""
-    # the failure itself is told once it is settled
+    # the failure itself is logged once it is settled
     logger.warning("an attempt was ended by what runs it", exc_info=error, extra=log_fields(job.task))
     return conclude_error(job, error)
 

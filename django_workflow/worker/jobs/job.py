@@ -102,7 +102,7 @@ class Job:
 
     def _take_ticket(self) -> bool:
         try:
-            return self._ticket.pop()  # atomic: of two takers one finds it empty
+            return self._ticket.pop()  # atomic: of two threads one finds it empty
         except IndexError:
             return False
 

@@ -18,8 +18,8 @@ logger = logging.getLogger("django_workflow.worker")
 
 #: Seconds for which a task of unknown code is put aside at first; doubled each time.
 FIRST_UNKNOWN_DELAY = 0.25
-#: Code of which this process has said already that it lacks it.
-told: set[Code] = set()
+#: Code of which this process has warned already that it lacks it.
+warned: set[Code] = set()
 
 
 def judge(task: ClaimedTask, **more: Any) -> Outcome:
@@ -56,9 +56,9 @@ def missing_code(task: ClaimedTask) -> Code:
 
 def _warn_once(code: Code) -> None:
     """Say that this worker lacks some code, not again for each task that needs it."""
-    if code in told:
+    if code in warned:
         return
-    told.add(code)
+    warned.add(code)
     limit = in_words(conf.UNKNOWN_HANDLER_LIMIT)
     logger.warning(
         "This worker has no code for %s of flow %s: %s. Its tasks are put aside for workers that have it, and fail "

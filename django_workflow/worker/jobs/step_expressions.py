@@ -61,17 +61,19 @@ def _next_attempt(job: Job, status: str, *, result: Any, error: dict[str, Any] |
     step, failures = job.task.step, job.task.failure_count + 1
     language = language_of(job.task.spec)
     names = _names(job, status=status, result=result, error=error)
-    told = dict(step.retry)
-    if isinstance(told.get("max_attempts"), str):
-        told["max_attempts"] = 1 + _count(told["max_attempts"], f"retry count of step {step.name!r}", names, language)
-    if failures >= RetryPolicy.of(told).max_attempts:
+    policy = dict(step.retry)
+    if isinstance(policy.get("max_attempts"), str):
+        policy["max_attempts"] = 1 + _count(
+            policy["max_attempts"], f"retry count of step {step.name!r}", names, language
+        )
+    if failures >= RetryPolicy.of(policy).max_attempts:
         return None
     place = f"retry condition of step {step.name!r}"
     if not evaluated(place, names, lambda: language.value(step.retry_when, names)):
         return None
-    if isinstance(told.get("base"), str):
-        told["base"] = seconds(told["base"], f"retry delay of step {step.name!r}", names, language)
-    return RetryPolicy.of(told).delay(failures)
+    if isinstance(policy.get("base"), str):
+        policy["base"] = seconds(policy["base"], f"retry delay of step {step.name!r}", names, language)
+    return RetryPolicy.of(policy).delay(failures)
 
 
 def _count(written: str, place: str, names: Names, language: Language) -> int:
@@ -101,7 +103,7 @@ def _names(job: Job, **more: Any) -> Names:
 
 
 def _statuses(task: ClaimedTask, own: str | None) -> dict[str, str]:
-    """Return the steps' latest statuses; of its own how this attempt ended, before that how its last pass did."""
+    """Return the steps' latest statuses; of its own how this attempt ended, before that how its last step run did."""
     scopes = outer_scopes([task.scope])[task.scope]
-    found = read_statuses(task.run_id, task.spec, scopes, without=task.step_run_id)
-    return found if own is None else found | {task.step.name: own}
+    statuses = read_statuses(task.run_id, task.spec, scopes, without=task.step_run_id)
+    return statuses if own is None else statuses | {task.step.name: own}

@@ -1,4 +1,4 @@
-"""What a handler logs while it runs: found by a context variable, cut to size, handed on as lines.
+"""What a handler logs while it runs: recognised by a context variable, cut to size, handed on as lines.
 
 One `logging.Handler` on the root logger serves all handlers of a process. It takes no lock and waits for nothing.
 """
@@ -109,8 +109,8 @@ def text_of(record: logging.LogRecord) -> str:
     try:
         text = _formatter.format(record)
     except Exception as error:
-        told = record.msg if isinstance(record.msg, str) else f"<{type(record.msg).__name__}>"
-        text = f"{told} (its text cannot be made: {type(error).__name__})"
+        template = record.msg if isinstance(record.msg, str) else f"<{type(record.msg).__name__}>"
+        text = f"{template} (its text cannot be made: {type(error).__name__})"
     if len(text) > MAX_MESSAGE:
         text = f"{text[:MAX_MESSAGE]}… ({len(text):,} characters)"
     return storable(text)
@@ -160,7 +160,7 @@ def _is_alone(handler: logging.Handler, record: logging.LogRecord) -> bool:
 class RecordFactory:
     """Makes the records of this process as they were made before, and asks the attempt first.
 
-    This is where a handler that is told to stop can be stopped while it logs: `logging` holds no lock.
+    A handler can be stopped here while it logs: `logging` holds no lock.
     """
 
     def __init__(self) -> None:
@@ -185,7 +185,7 @@ class RecordFactory:
 
 
 def check_interruption() -> None:
-    """Raise where the handler that runs here is told to stop."""
+    """Raise where the handler that runs here is to stop."""
     capture = current.get()
     if capture is not None and capture.at_record is not None:
         capture.at_record()

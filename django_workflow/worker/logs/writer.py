@@ -38,7 +38,7 @@ INSERT_LINES = """
 def store(lines: Sequence[LogLine]) -> None:
     """Insert lines in their order; their times become the database's.
 
-    Whoever looks at their runs is told: the last lines come after the handler's end was told.
+    Pages of their runs are notified: the last lines come after the notice of the handler's end.
     """
     if lines:
         db.connection().ensure_connection()  # which takes a while at first, by which the lines would seem younger

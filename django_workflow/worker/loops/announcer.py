@@ -1,4 +1,4 @@
-"""Telling of runs that ended, in a thread of its own: what receivers do keeps no task waiting."""
+"""Announcing runs that ended, in a thread of its own: what receivers do keeps no task waiting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django_workflow.worker.jobs import connections
 
 logger = logging.getLogger("django_workflow.worker")
 
-#: Seconds that the end of a worker waits for receivers; what is not told by then is lost.
+#: Seconds that the end of a worker waits for receivers; runs that are not announced by then are lost to them.
 LAST_WORDS = 10.0
 
 
@@ -25,12 +25,12 @@ class Announcer:
         self._thread = threading.Thread(target=self._run, name="django_workflow-announcer", daemon=True)
 
     def start(self) -> None:
-        """Take over from now on what this process has to tell."""
+        """Announce from now on the runs that end in this process."""
         announcements.sinks.append(self._ended.put)
         self._thread.start()
 
     def stop(self) -> None:
-        """Tell what is left, as far as receivers take no longer than the end of a worker waits."""
+        """Announce what is left, as far as receivers take no longer than the end of a worker waits."""
         announcements.sinks.remove(self._ended.put)
         self._ended.put(None)
         self._thread.join(LAST_WORDS)

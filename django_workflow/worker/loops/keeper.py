@@ -63,7 +63,7 @@ class Keeper(Loop):
         if not self._leadership.hold():
             return CANDIDATE_EVERY
         if not was_leading:
-            # whoever led before, or nobody for long: the database may have been restored meanwhile
+            # another process led before, or none for long: the database may have been restored meanwhile
             self._repair_at = 0.0
             _attempted(renumbering.repair)
         due = agenda.what_is_due()

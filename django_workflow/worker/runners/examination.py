@@ -27,14 +27,14 @@ def _examine(name: str) -> Iterator[Finding]:
         if isinstance(executor, TaskExecutor):
             steps = _steps_of(name)
             resources = {f"{slug}.{step.name}": step.resources for slug, step in steps if step.resources}
-            yield from _told(name, executor, resources, sorted({step.handler for _, step in steps}))
+            yield from _findings(name, executor, resources, sorted({step.handler for _, step in steps}))
         else:
             yield Finding(OK, f"executor {name!r} is a {type(executor).__name__}")
     finally:
         executor.shutdown(wait=False)
 
 
-def _told(
+def _findings(
     name: str, executor: TaskExecutor, resources: Mapping[str, Mapping[str, float]], handlers: list[str]
 ) -> Iterator[Finding]:
     if executor.fence == "none":

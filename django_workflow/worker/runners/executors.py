@@ -55,7 +55,7 @@ def import_factories() -> None:
     """Import what the site's executors need before a handler runs.
 
     An import that fails in the middle, for a handler has used up the process's descriptors, may never succeed again.
-    What cannot be imported is told when a step asks for it.
+    What cannot be imported is reported when a step asks for it.
     """
     for name in conf.EXECUTORS:
         try:
@@ -151,7 +151,7 @@ class Runners:
             runner.stop()
 
     def join(self, timeout: float) -> None:
-        """Wait for what was told to stop."""
+        """Wait for the end of what was stopped."""
         for runner in self._all():
             runner.join(timeout)
 

@@ -53,21 +53,21 @@ def _judge(job: Job, result: Outcome) -> Outcome:
     if result.kind != FAILED or not (job.is_interrupted and WATCH.is_overdue(job)):
         return result
     assert job.timeout is not None
-    told = outcome.timed_out(job.task, job.timeout)
-    return replace(result, kind=told.kind, output=None, error=told.error, is_retryable=told.is_retryable)
+    timed_out = outcome.timed_out(job.task, job.timeout)
+    return replace(result, kind=timed_out.kind, output=None, error=timed_out.error, is_retryable=timed_out.is_retryable)
 
 
 class Watch:
     """A thread that looks at the leases of all that runs in this process, and at the deadlines.
 
-    A handler whose attempt is over is told to stop, and so is one that is past its timeout; what handlers tell of
-    their progress is written. The thread lives, and holds a connection, as long as there is something to watch.
+    A handler whose attempt is over, or that is past its timeout, is stopped; progress that handlers report is
+    written. The thread lives, and holds a connection, as long as there is something to watch.
     """
 
     def __init__(self) -> None:
         self._jobs: dict[Fence, Job] = {}
         self._overdue: set[Fence] = set()
-        self._told: dict[Fence, float] = {}
+        self._written: dict[Fence, float] = {}
         self._lock = threading.Lock()
         self._changed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -97,7 +97,7 @@ class Watch:
         with self._lock:
             self._jobs.pop(job.task.fence, None)
             self._overdue.discard(job.task.fence)
-            self._told.pop(job.task.fence, None)
+            self._written.pop(job.task.fence, None)
         self._changed.set()
 
     def _run(self) -> None:
@@ -134,7 +134,7 @@ class Watch:
 
     def _look(self, jobs: dict[Fence, Job]) -> None:
         progress = {fence: job.context.progress for fence, job in jobs.items()}
-        news = {fence: value if value != self._told.get(fence) else None for fence, value in progress.items()}
+        news = {fence: value if value != self._written.get(fence) else None for fence, value in progress.items()}
         try:
             held = external.watch(news)
         except Exception as error:
@@ -142,7 +142,7 @@ class Watch:
             logger.warning("the leases of this process cannot be looked at: %s", error)
             db.close()
             return
-        self._told = {fence: value for fence, value in progress.items() if value is not None and fence in held}
+        self._written = {fence: value for fence, value in progress.items() if value is not None and fence in held}
         for fence in jobs.keys() - held:
             _interrupt(jobs[fence])
 

@@ -50,7 +50,7 @@ class TaskExecutor(Executor):
         raise NotImplementedError
 
     def stop_task(self, key: str) -> None:
-        """A handler that has begun was told to stop, by its own process; an engine that can see to it may."""
+        """Stop a task whose handler has begun, beyond what its own process does; not every engine can."""
 
     def examine(
         self, resources: Mapping[str, Mapping[str, float]], handlers: Sequence[str]
