@@ -186,7 +186,7 @@ def test_a_join_may_be_smaller_than_its_predecessors_or_be_given_up(flow):
 def test_a_join_of_a_single_predecessor_counts_nothing(flow):
     declare(flow, "a")
     flow.step(name="b")(lambda a: None)
-    assert (flow.spec.join_size("b"), flow.spec.is_join("b"), flow.spec.has_joins) == (1, False, False)
+    assert (flow.spec.join_size("b"), flow.spec.is_join("b")) == (1, False)
 
 
 def test_two_ways_from_one_step_are_one_predecessor(flow):
