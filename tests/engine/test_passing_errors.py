@@ -14,6 +14,7 @@ from django_workflow.engine.settling.settle import settle
 from django_workflow.engine.tasks import claim, outcome
 from django_workflow.models import Attempt, Task
 from django_workflow.worker.dispatching import unsettled
+from django_workflow.worker.dispatching.settler import Settler
 from django_workflow.worker.dispatching.unsettled import UnsettledOutcomes
 from tests.races.verbs import assert_nothing_is_left_open
 from tests.trouble import PASSING, UNFIT, trouble
@@ -44,6 +45,16 @@ def pile_of(tasks):
     return made
 
 
+def settle_next(made):
+    """Settle the next batch, as a worker does; None where there is none."""
+    batch = made.next_batch()
+    if batch is None:
+        return None
+    Settler(lambda: None).settle(batch)
+    made.end(batch)
+    return batch.settled
+
+
 def assert_nothing_was_counted():
     assert not Attempt.objects.exclude(outcome="released").exists()
     assert not Task.objects.filter(failure_count__gt=0).exists()
@@ -70,12 +81,11 @@ def test_one_outcome_that_is_refused_for_no_fault_of_its_own_waits_alone(once, c
     tasks = sorted(take(), key=lambda task: task.run_id == poison.id)
     made = pile_of(tasks)
     with trouble(code, f"{ENDS} AND new.run_id = '{poison.id}'", times=ALWAYS):
-        for _ in range(20):
-            made.settle(None)
-            made.settle_one_aside()
+        for _ in range(40):
+            settle_next(made)
         assert [run.status for run in others] == ["succeeded"] * 8
         assert (poison.status, len(made)) == ("running", 1)
-    assert made.settle_one_aside().done
+    assert settle_next(made).done
     assert (poison.status, len(made)) == ("succeeded", 0)
     assert_nothing_was_counted()
 
@@ -85,11 +95,11 @@ def test_what_is_put_aside_is_tried_less_and_less_often(once, monkeypatch):
     run = once.start(1)
     made = pile_of(take())
     with trouble("57014", ENDS):
-        made.settle(None)
-    assert made.settle_one_aside() is None
+        settle_next(made)
+    assert settle_next(made) is None
     assert made.due_at() > unsettled.time.monotonic() + 50.0
     made.hurry()
-    made.settle(None)
+    settle_next(made)
     assert run.status == "succeeded"
 
 
@@ -100,11 +110,9 @@ def test_a_later_outcome_of_an_attempt_does_not_overtake_one_that_is_put_aside(o
     made = UnsettledOutcomes()
     made.add(outcome.timed_out(task, 1.0))
     with trouble("57014", ENDS):
-        made.settle(None)
+        settle_next(made)
     made.add(outcome.succeeded(task, "1"))
-    made.settle(None)
-    assert run.status == "running"
-    made.settle_one_aside()
+    settle_next(made)
     assert run.status == "failed"
     assert Attempt.objects.get().late_outcome == "succeeded"
 

@@ -98,7 +98,7 @@ class Work(Dispatcher):
 
     def cycle(self) -> None:
         """Do a round; what is in nobody's hand has a lease that ends."""
-        if not (self.in_flight.jobs or self._unsettled or self._finished or self._lost_claims.has_unseen()):
+        if self._is_idle() and not self._finished and not self._lost_claims.has_unseen():
             db.on_own_connection(expire_leases)
         super().cycle()
 

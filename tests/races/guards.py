@@ -460,19 +460,19 @@ def unknown_code_is_put_aside(put: Put) -> None:
     put(missing_code, "judge", lambda task: outcome.failed(task, error, is_retryable=False))
 
 
-@guard("unsettled.settle_one_stuck: who was waited for in vain goes to the end of the pile", "it stays the first")
+@guard("unsettled.end: who was waited for in vain goes to the end of the pile", "it stays the first")
 def stuck_runs_take_turns(put: Put) -> None:
     from django_workflow.worker.dispatching.unsettled import UnsettledOutcomes
 
-    settle_one = UnsettledOutcomes.settle_one_stuck
+    end = UnsettledOutcomes.end
 
-    def same_again(self: Any) -> Any:
-        before = list(self._outcomes)
-        settled = settle_one(self)
-        self._outcomes.sort(key=before.index)
-        return settled
+    def same_again(self: Any, batch: Any) -> None:
+        others = list(self._outcomes)
+        end(self, batch)
+        if batch.wait_ms is not None:
+            self._outcomes.sort(key=others.__contains__)
 
-    put(UnsettledOutcomes, "settle_one_stuck", same_again)
+    put(UnsettledOutcomes, "end", same_again)
 
 
 @guard("queue_reader.claim forgets hints before the claim, not after it", "after it")

@@ -1,8 +1,8 @@
-"""The dispatcher of a worker process: settle what is finished, claim what there is room for, hand it out, sleep.
+"""The loop of a worker process: settle what has ended, claim what there is room for, hand it out, sleep.
 
-One loop in one thread, on one connection. While a settle is in flight finished jobs pile up; that
-pile is the next batch, without a timer. Verbs are blocking functions on Django connections, so the
-loop is a plain one; coroutine handlers have an event loop of their own (`executors.EventLoopRunner`).
+One loop in one thread. Where there is something to claim, a settle is made beside the loop (`settler`); while it is in
+flight, outcomes collect: they are the next batch, without a timer. Verbs are blocking functions on Django connections,
+so the loop is a plain one; coroutine handlers have an event loop of their own (`executors.EventLoopRunner`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from django_workflow.worker.dispatching.external_jobs import ExternalJobs
 from django_workflow.worker.dispatching.in_flight import PATIENCE, InFlight
 from django_workflow.worker.dispatching.lost_claims import LostClaims
 from django_workflow.worker.dispatching.queue_reader import QueueReader
-from django_workflow.worker.dispatching.unsettled import Unsettleable, UnsettledOutcomes
+from django_workflow.worker.dispatching.settler import SETTLER, Settler
+from django_workflow.worker.dispatching.unsettled import Batch, Unsettleable, UnsettledOutcomes
 from django_workflow.worker.jobs import missing_code
 from django_workflow.worker.jobs.job import Job
 from django_workflow.worker.options import Tally, WorkerOptions
@@ -56,6 +57,8 @@ NOT_IN_TIME = "it did not begin in time"
 NOTIFY_EVERY = 0.05
 #: How often a worker whose grace time is over tries to hand back what it has.
 LAST_TRIES = 5
+#: Seconds for which each of these tries waits for the settle that is in flight.
+LAST_WAIT = 1.0
 #: What the loop is called among the threads that use the database.
 DISPATCHER = "dispatcher"
 #: Seconds until the next round after one that failed.
@@ -80,6 +83,7 @@ class Dispatcher:
         self.in_flight = InFlight(options.concurrency)
         self._finished: deque[tuple[Job, Outcome | Settled]] = deque()
         self._unsettled = UnsettledOutcomes()
+        self._settler = Settler(self.wake.set)
         self._runners = Runners(options.concurrency, options.executor, self._report)
         self._external = ExternalJobs(self.in_flight, self._runners)
         self._readers = {name: QueueReader(name) for name in options.queues}
@@ -91,7 +95,7 @@ class Dispatcher:
         #: When what was claimed is flushed, unless a settle has done so.
         self._flush_at: float | None = None
         self._stop_at: float | None = None
-        #: Claims of this round whose tasks are not in hand yet, and those of earlier ones whose answer was lost.
+        #: Claims whose tasks are not in hand yet, and those of earlier rounds whose answer was lost.
         self._opened: list[OpenClaim] = []
         self._lost_claims = LostClaims(options.lease.total_seconds())
 
@@ -128,6 +132,10 @@ class Dispatcher:
         self._stop_at = time.monotonic()
         self.wake.set()
 
+    def positions(self) -> tuple[tuple[str, int | None], ...]:
+        """Return the numbers of the round and of the batch that are going on; one that never changes is stuck."""
+        return (DISPATCHER, self.round), (SETTLER, self._settler.number)
+
     def is_loop_lagging(self, seconds: float) -> bool:
         """Say whether coroutine handlers block their event loop."""
         return self._runners.is_lagging(seconds)
@@ -157,6 +165,7 @@ class Dispatcher:
                     continue
                 self._sleep(self._nap())
         finally:
+            self._settler.stop()
             self._runners.stop()
             self._runners.join(0.5)
             db.close()
@@ -165,7 +174,7 @@ class Dispatcher:
         """Settle, claim, hand out: one round of the loop."""
         self._collect()
         self._give_back_forgotten()
-        self._settle_pile()
+        self._settle()
         if self._controlled:
             self._obey()
         self._stop_what_was_ended()
@@ -211,30 +220,57 @@ class Dispatcher:
         self._unsettled.add(outcome.timed_out(job.task, job.timeout, begun_at=job.begun_at))
         job.interrupt()
 
-    def _settle_pile(self) -> None:
-        if not self._unsettled:
+    def _settle(self) -> None:
+        """Settle what has ended: beside the rest of the loop where there is something to claim meanwhile."""
+        ended = self._settler.take_ended()
+        if ended is not None:
+            is_cut = ended.error is not None and self.outage.meet(SETTLER, ended.error)
+            try:
+                self._end_batch(ended)
+            except Exception:
+                if not is_cut:
+                    raise
+                self._close_claims()  # the same outcomes are settled again
+        if self._settler.in_flight is not None:
             return
+        batch = self._unsettled.next_batch()
+        if batch is None:
+            return
+        batch.taker = self._taker(batch) if batch.is_new else None
+        if self._has_claims():
+            self._settler.settle_beside(batch)
+        else:
+            self._settler.settle(batch)
+            self._end_batch(batch)
+
+    def _end_batch(self, batch: Batch) -> None:
+        """Do what follows from a settle."""
+        self._opened += batch.opened
         try:
-            settled = self._unsettled.settle(self._taker())
-            if settled.done:
-                self._flush_at = None  # it waited for the disk, which has all that was committed before as well
-            self._apply(settled)
-            self._close_claims(settled.taken)
-            for more in (self._unsettled.settle_one_stuck(), self._unsettled.settle_one_aside()):
-                if more is not None:
-                    self._apply(more)
+            self._unsettled.end(batch)
         except Unsettleable as error:
             self._leave_to_lease(error.outcome)
             raise
+        self.outage.end(SETTLER)
+        if batch.settled.done and batch.begun_at >= self.tally.last_claim_at:
+            self._flush_at = None  # it waited for the disk, which has all that was committed before as well
+        if not batch.is_new:
+            self.wake.set()  # others may be due at once
+        self._apply(batch.settled)
+        self._close_claims(batch.settled.taken)
 
-    def _taker(self) -> Taker | None:
+    def _taker(self, batch: Batch) -> Taker | None:
         """Take successors at once where this worker has free slots and found the queues empty."""
-        slots = self.options.concurrency - self.in_flight.count()
+        slots = self._slots()
         queues = frozenset(reader.name for reader in self._readers.values() if not reader.may_hold_more)
         if self.is_stopping or slots <= 0 or not queues:
             return None
         lease = self.options.lease.total_seconds()
-        return Taker(self.worker_id, lease, queues, slots, self._takes, opened=self._opened)
+        return Taker(self.worker_id, lease, queues, slots, self._takes, opened=batch.opened)
+
+    def _slots(self) -> int:
+        """Return how many slots are free, and not kept for what the batch in flight may take."""
+        return self.options.concurrency - self.in_flight.count() - self._settler.reserved()
 
     def _takes(self, spec: FlowSpec, step: StepSpec) -> bool:
         """Say whether a successor may be taken at once; executors of the site's own take what a queue gives them."""
@@ -284,19 +320,29 @@ class Dispatcher:
 
     # claiming
 
+    def _room(self, reader: QueueReader) -> int:
+        """Return how many tasks of a queue may be claimed now."""
+        room = self.in_flight.room(self.options.prefetch, self._unsettled.untried) - self._settler.reserved()
+        return self._external.room(reader.name, max(0, room))
+
+    def _has_claims(self) -> bool:
+        """Say whether a queue is to be read that may hold tasks, and there is room for them."""
+        return not self.is_stopping and any(
+            reader.may_hold_more and self._room(reader) > 0 for reader in self._readers.values()
+        )
+
     def _claim(self) -> None:
         now = time.monotonic()
         if now >= self._next_poll:
             self._next_poll = now + conf.POLL_INTERVAL.total_seconds()
             for reader in self._readers.values():
                 reader.may_hold_more = True
-        room = self.in_flight.room(self.options.prefetch)
         for reader in self._readers.values():
-            limit = self._external.room(reader.name, room)
+            limit = self._room(reader)
             if limit <= 0 or reader.due_at() > now:
                 continue
-            slots = max(0, self.options.concurrency - self.in_flight.count())
             lease = self.options.lease.total_seconds()
+            slots = max(0, self._slots())
             try:
                 tasks = reader.claim(limit, slots=slots, lease=lease, worker_id=self.worker_id, opened=self._opened)
             except Exception as error:
@@ -312,7 +358,6 @@ class Dispatcher:
                 self._flush_at = self._flush_at or self.tally.last_claim_at + FLUSH_AFTER
             if reader.may_hold_more:
                 self._share(reader.name)
-            room -= sum(self._runners.foreign(task.step) is None for task in tasks)
             self._accept(tasks)
             self._opened.clear()
 
@@ -445,13 +490,13 @@ class Dispatcher:
 
     def _nap(self) -> float:
         """Seconds until something is due by itself."""
-        if self.wake.is_set() or (self.is_stopping and not self.in_flight.jobs and not self._unsettled):
+        if self.wake.is_set() or (self.is_stopping and self._is_idle()):
             return 0.0
         now = time.monotonic()
         due = [self._next_poll, self._lost_claims.due_at()]
         if self.options.drain:
             due.append(now + DRAIN_POLL)
-        if self._unsettled:
+        if self._unsettled and self._settler.in_flight is None:
             due.append(self._unsettled.due_at())
         if self._flush_at is not None:
             due.append(self._flush_at)
@@ -459,8 +504,7 @@ class Dispatcher:
             due.append(self._stop_at)
         due += [*self.in_flight.due(now), self._external.due()]
         if not self.is_stopping:
-            here = self.in_flight.room(self.options.prefetch)
-            due += [item.due_at() for item in self._readers.values() if self._external.room(item.name, here) > 0]
+            due += [reader.due_at() for reader in self._readers.values() if self._room(reader) > 0]
         return max(0.0, min(due) - now)
 
     def _is_over(self) -> bool:
@@ -474,16 +518,15 @@ class Dispatcher:
         if now >= self._stop_at:
             self._give_up()
             return True
-        return (
-            not self.in_flight.jobs
-            and not self._unsettled
-            and not self._finished
-            and not self._lost_claims.has_unseen()
-        )
+        return self._is_idle() and not self._finished and not self._lost_claims.has_unseen()
+
+    def _is_idle(self) -> bool:
+        """Say whether nothing is in hand and nothing is to be settled."""
+        return not self.in_flight.jobs and not self._unsettled and self._settler.in_flight is None
 
     def _is_drained(self) -> bool:
         """Say whether nothing is in hand and the queues hold nothing, not even for later; paused ones do not count."""
-        if self.in_flight.jobs or self._unsettled or self._finished:
+        if not self._is_idle() or self._finished:
             return False
         if any(reader.due_at() < inf for reader in self._readers.values()):
             return False
@@ -505,14 +548,16 @@ class Dispatcher:
                     outcome.released(job.task, "the worker stopped while it ran", begun_at=job.begun_at)
                 )
         for _ in range(LAST_TRIES):
-            if not self._unsettled:
-                return
+            self._settler.wait(LAST_WAIT)
+            self._unsettled.hurry()
             try:
-                self._unsettled.hurry()
-                self._settle_pile()
+                self._collect()
+                self._settle()
             except Exception as error:
                 logger.warning("what was left at the end could not be handed back: %s", error)
                 db.close()
+            if not self._unsettled and not self._finished:
+                return
         if self._unsettled:
             logger.error("could not hand back %d tasks; they run again after their lease", len(self._unsettled))
 

@@ -120,17 +120,20 @@ class InFlight:
         """Jobs that an executor of the site's own was given, and that are not known to have begun."""
         return [job for job in self.jobs.values() if job.waits_elsewhere and not job.is_reported]
 
-    def room(self, prefetch: int) -> int:
+    def room(self, prefetch: int, unsettled: int = 0) -> int:
         """Return how many tasks may be claimed now, at most `prefetch` of them to wait for a slot.
 
+        unsettled: how many outcomes wait for a settle; handlers that are quicker must not run far ahead of it.
         None waits before it is known how long handlers take, nor behind slow ones. While more than half of what may
         wait does, there is no room: few large claims cost less than many small ones.
         """
+        if unsettled >= self.concurrency + prefetch:
+            return 0
         ahead = 0
         if self._average is not None and self._is_quick():
             ahead = int(min(prefetch, self.concurrency * AHEAD / max(self._average, 1e-6)))
-        count = self.count()
-        return self.concurrency + ahead - count if count <= self.concurrency + ahead // 2 else 0
+        waiting = self.count() + min(ahead, unsettled)
+        return self.concurrency + ahead - waiting if waiting <= self.concurrency + ahead // 2 else 0
 
     def _is_quick(self) -> bool:
         """Say whether handlers have been quick of late, and those that run are not old."""

@@ -36,8 +36,8 @@ class Heartbeats(Loop):
         self._nap = self.first_after = self._lease / 3
         # a missed heartbeat is repeated soon; two thirds of the lease are left for that
         self.retry_after = min(1.0, self._lease / 10)
-        self._round: int | None = None
-        self._round_seconds = 0.0
+        #: For each part of the dispatcher the number of what it was at, and the seconds for which it is.
+        self._standing: dict[str, tuple[int | None, float]] = {}
 
     def round(self) -> float:
         """Extend leases, unless the dispatcher's loop stands still."""
@@ -46,18 +46,19 @@ class Heartbeats(Loop):
         return self._nap
 
     def _is_stalled(self, napped: float) -> bool:
-        """Say whether the loop has been in one round for too long.
+        """Say whether the loop has been in one round, or its settle in one batch, for too long.
 
         napped: seconds since the last look, as far as this process ran: one that was stopped for an hour is as before.
         """
-        number = self._dispatcher.round
-        if number is None or number != self._round:
-            self._round, self._round_seconds = number, 0.0
+        seconds = 0.0
+        for name, number in self._dispatcher.positions():
+            before, so_far = self._standing.get(name, (None, 0.0))
+            so_far = so_far + napped if number is not None and number == before else 0.0
+            self._standing[name] = (number, so_far)
+            seconds = max(seconds, so_far)
+        if seconds < conf.STALL_LIMIT.total_seconds():
             return False
-        self._round_seconds += napped
-        if self._round_seconds < conf.STALL_LIMIT.total_seconds():
-            return False
-        logger.critical("the worker's loop has stood still for %d s: its heartbeats stop", self._round_seconds)
+        logger.critical("the worker's loop has stood still for %d s: its heartbeats stop", seconds)
         if self._on_stall is not None:
             self._on_stall()
         return True
