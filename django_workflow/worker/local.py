@@ -23,7 +23,7 @@ from django_workflow.engine.stored.locking import check_isolation, lock_runs
 from django_workflow.engine.tasks import local, outcome
 from django_workflow.engine.tasks.claimed import ClaimedTask
 from django_workflow.engine.tasks.outcome import Outcome
-from django_workflow.engine.verbs import cancel
+from django_workflow.engine.writing import runs
 from django_workflow.exceptions import UnregisteredHandler
 from django_workflow.read import waiting
 from django_workflow.statuses import RUN_TERMINAL, SUCCEEDED, TIMED_OUT
@@ -232,6 +232,6 @@ def _sleep_until_due(run_id: UUID, deadline: float | None) -> None:
 
 def _end_timed_out(run_id: UUID) -> None:
     with db.atomic():
-        runs = lock_runs([run_id], wait_ms=WAIT_MS)
-        unsettled = [run.id for run in runs.values() if run.status not in RUN_TERMINAL]
-        cancel.end_runs(unsettled, TIMED_OUT, "run.timed_out", reason="execute() took longer than its timeout")
+        locked = lock_runs([run_id], wait_ms=WAIT_MS)
+        unsettled = [run for run in locked.values() if run.status not in RUN_TERMINAL]
+        runs.end(unsettled, TIMED_OUT, reason="execute() took longer than its timeout")

@@ -275,18 +275,18 @@ def piles_are_split(put: Put) -> None:
     put(settle, "_settle_apart", refuse)
 
 
-@guard("start.INSERT_RUNS: ON CONFLICT DO NOTHING", "dropped")
+@guard("runs.INSERT_RUNS: ON CONFLICT DO NOTHING", "dropped")
 def second_start_finds_the_first(put: Put) -> None:
-    from django_workflow.engine.verbs import start
+    from django_workflow.engine.writing import runs
 
-    put(start, "INSERT_RUNS", without(start.INSERT_RUNS, "ON CONFLICT DO NOTHING"))
+    put(runs, "INSERT_RUNS", without(runs.INSERT_RUNS, "ON CONFLICT DO NOTHING"))
 
 
-@guard("start.INSERT_RUNS: ORDER BY the idempotency key", "dropped")
+@guard("runs.INSERT_RUNS: ORDER BY the idempotency key", "dropped")
 def keys_are_inserted_in_order(put: Put) -> None:
-    from django_workflow.engine.verbs import start
+    from django_workflow.engine.writing import runs
 
-    put(start, "INSERT_RUNS", without(start.INSERT_RUNS, "ORDER BY n.key, n.place"))
+    put(runs, "INSERT_RUNS", without(runs.INSERT_RUNS, "ORDER BY n.key, n.place"))
 
 
 @guard("db.drawing: spare ids belong to the session that drew them", "to the thread")

@@ -14,6 +14,7 @@ from django_workflow.engine.stored import versions
 from django_workflow.engine.stored.locking import facts_of, lock_runs
 from django_workflow.engine.stored.outputs import read_inputs
 from django_workflow.engine.stored.state import StoredState
+from django_workflow.engine.writing import runs
 from django_workflow.engine.writing.advance import Advance
 from django_workflow.notifications import notifications
 from django_workflow.statuses import RUNNING
@@ -54,8 +55,8 @@ def arrive_in(run_ids: Sequence[UUID], *, wait_ms: int | None = None) -> int:
     def fail(run_id: UUID, error: Exception) -> None:
         cancelled: set[UUID] = set()
         with db.atomic():
-            if run_id in lock_runs([run_id], wait_ms=wait_ms):
-                cancelled = isolation.fail_run(run_id, error)
+            for run in lock_runs([run_id], wait_ms=wait_ms).values():
+                cancelled = runs.fail(run, error)
         db.notify_after_commit(notifications(runs=[run_id], cancelled=cancelled))
 
     return isolation.each_apart(run_ids, lambda ids: _arrive(ids, wait_ms), fail)

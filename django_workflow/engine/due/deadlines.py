@@ -8,8 +8,8 @@ from uuid import UUID
 from django_workflow import db
 from django_workflow.engine.due.duty import BATCH, leave_for_later
 from django_workflow.engine.settling import isolation
-from django_workflow.engine.verbs.cancel import end_runs
-from django_workflow.engine.writing import cancel_open
+from django_workflow.engine.stored.locking import lock_runs
+from django_workflow.engine.writing import runs
 from django_workflow.notifications import notifications
 from django_workflow.statuses import TIMED_OUT
 
@@ -17,11 +17,7 @@ OVERDUE_RUNS = """
     SELECT id FROM django_workflow_run
     WHERE status IN ('scheduled', 'running') AND deadline_at <= clock_timestamp() ORDER BY id LIMIT %s
 """
-LOCK_OVERDUE_RUNS = """
-    SELECT id, is_local FROM django_workflow_run
-    WHERE id = ANY(%s::uuid[]) AND status IN ('scheduled', 'running') AND deadline_at <= clock_timestamp()
-    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
-"""
+IS_OVERDUE = "AND status IN ('scheduled', 'running') AND deadline_at <= clock_timestamp()"
 
 
 def end_overdue_runs() -> int:
@@ -31,11 +27,9 @@ def end_overdue_runs() -> int:
 
 def _end_overdue(run_ids: Sequence[UUID]) -> int:
     with db.atomic():
-        found = [row[0] for row in db.rows(LOCK_OVERDUE_RUNS, [list(run_ids)])]
-        if found:
-            # a release that cannot decide a scheduled run leaves it scheduled, up to its deadline
-            cancel_open.begin_scheduled(found)
+        overdue = lock_runs(run_ids, only=IS_OVERDUE)
+        # a release that cannot decide a scheduled run leaves it scheduled, up to its deadline
         reason = "the run took longer than its max_duration"
-        cancelled = end_runs(found, TIMED_OUT, "run.timed_out", reason=reason)
-    db.notify_after_commit(notifications(runs=found, cancelled=cancelled))
-    return len(found)
+        cancelled = runs.end(list(overdue.values()), TIMED_OUT, reason=reason)
+    db.notify_after_commit(notifications(runs=overdue, cancelled=cancelled))
+    return len(overdue)

@@ -9,11 +9,11 @@ from django_workflow import db, payload
 from django_workflow.engine.routing.decide import decide
 from django_workflow.engine.settling import isolation
 from django_workflow.engine.stored import versions
-from django_workflow.engine.stored.locking import LockedRun
+from django_workflow.engine.stored.locking import lock_runs
 from django_workflow.engine.verbs.start import entry_facts
+from django_workflow.engine.writing import runs
 from django_workflow.engine.writing.advance import Advance
 from django_workflow.notifications import notifications
-from django_workflow.statuses import RUNNING
 
 DUE_VERSIONS = """
     SELECT DISTINCT version_id FROM django_workflow_run WHERE status = 'scheduled' AND due_at <= clock_timestamp()
@@ -23,15 +23,7 @@ FIND_DUE_RUNS = """
     WHERE status = 'scheduled' AND due_at <= clock_timestamp() AND version_id = ANY(%s::bigint[])
     ORDER BY id LIMIT %s
 """
-LOCK_DUE_RUNS = """
-    SELECT id, status, version_id, open_steps, task_count, is_local FROM django_workflow_run
-    WHERE id = ANY(%s::uuid[]) AND status = 'scheduled' AND due_at <= clock_timestamp()
-    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
-"""
-BEGIN_RUNS = """
-    UPDATE django_workflow_run SET status = 'running', started_at = clock_timestamp()
-    WHERE id = ANY(%s::uuid[]) RETURNING id, input
-"""
+IS_DUE = "AND status = 'scheduled' AND due_at <= clock_timestamp()"
 
 
 def begin_due(limit: int = 500) -> int:
@@ -51,25 +43,22 @@ def _begin(run_ids: Sequence[UUID]) -> int:
     """Begin those of the runs that are scheduled still and held by nobody."""
     advance = Advance()
     with db.atomic():
-        runs = [LockedRun(*row) for row in db.rows(LOCK_DUE_RUNS, [list(run_ids)])]
-        if not runs:
-            return 0
-        inputs: dict[UUID, str] = dict(db.rows(BEGIN_RUNS, [[run.id for run in runs]]))
-        for run in runs:
-            run.status = RUNNING
+        due = list(lock_runs(run_ids, only=IS_DUE).values())
+        inputs = runs.begin(due)
+        for run in due:
             advance.events.run(run.id, "run.started")
             spec = versions.spec_of(run.version_id)
             facts = entry_facts(run, spec, payload.loads(inputs[run.id]))
             advance.add(run, spec, decide(spec, facts, is_start=True))
         advance.write()
-    db.notify_after_commit(notifications(queues=advance.queues, runs=[run.id for run in runs]))
-    return len(runs)
+    db.notify_after_commit(notifications(queues=advance.queues, runs=inputs))
+    return len(due)
 
 
 def _fail(run_id: UUID, error: Exception) -> None:
     """End a scheduled run that cannot begin."""
     cancelled: set[UUID] = set()
     with db.atomic():
-        if db.rows(LOCK_DUE_RUNS, [[run_id]]):
-            cancelled = isolation.fail_run(run_id, error)
+        for run in lock_runs([run_id], only=IS_DUE).values():
+            cancelled = runs.fail(run, error)
     db.notify_after_commit(notifications(runs=[run_id], cancelled=cancelled))

@@ -31,6 +31,7 @@ from django_workflow.engine.stored.locking import LockedRun, facts_of, lock_pati
 from django_workflow.engine.stored.outputs import RunOutputs, read_inputs
 from django_workflow.engine.stored.state import STEP_RUN_TABLE, FreshState, StoredState
 from django_workflow.engine.verbs.start import check_input
+from django_workflow.engine.writing import runs
 from django_workflow.engine.writing.advance import CHUNK, TASK_TABLE, Advance
 from django_workflow.engine.writing.event_log import EventLog
 from django_workflow.exceptions import NotSupported, RunNotFound, UnregisteredHandler
@@ -102,7 +103,7 @@ class Retrying:
             self.id, decision.status or RUNNING, self.version.id, decision.open_steps, decision.task_count, False,
             decision.final_variables, decision.failing,
         )  # fmt: skip
-        db.execute(INSERT_RETRY, self.columns(row, text, decision.error or decision.failing, decision.output))
+        self.insert(row, text, decision.error or decision.failing, decision.output)
         advance = self.begin()
         # a plain graph publishes nothing: all its steps have the variables with which it begins
         first = decision.variables[0].id if decision.variables else None
@@ -133,7 +134,7 @@ class Retrying:
             copy.variables.get(self.final or 0),
         )  # fmt: skip
         advance = self.begin()
-        db.execute(INSERT_RETRY, self.columns(row, None, None, None))
+        self.insert(row, None, None, None)
         copy.write()
         kept = [item.id for item in snapshot.kept]
         db.execute(CARRY_TASKS, [self.id, [copy.new[old] for old in kept], kept])
@@ -258,14 +259,12 @@ class Retrying:
         facts.input = value
         return decide(planning.remainder(self.spec, plan.carried), facts, ends, is_start=True)
 
-    def columns(self, row: LockedRun, text: str | None, error: Error | None, output: Any) -> list[Any]:
-        """Return what the new run's row says; `text` is its input, None that of the old one."""
+    def insert(self, row: LockedRun, text: str | None, error: Error | None, output: Any) -> None:
+        """Insert the new run; `text` is its input, None that of the old one."""
         duration = self.spec.max_duration or conf.MAX_DURATION.total_seconds()
-        return [
-            row.id, row.version_id, row.status, row.open_steps, row.task_count, text,
-            json.dumps(error) if error else None, self.request.by, row.variables_id,
-            None if output is None else json.dumps(output), duration, row.status, self.old.id,
-        ]  # fmt: skip
+        runs.insert_retry(
+            self.old.id, row, duration=duration, input=text, error=error, by=self.request.by, output=output
+        )
 
     def carry_over(self, plan: Plan, variables: int | None) -> list[tuple[int, int]]:
         """Write the step runs and tasks of carried steps; return the pairs of new and old step runs."""
@@ -344,16 +343,6 @@ class _CarriedState(FreshState):
         return self._carried
 
 
-INSERT_RETRY = """
-    INSERT INTO django_workflow_run
-        (id, flow_id, version_id, retry_of_id, status, is_local, open_steps, task_count, input, error, labels, title,
-         started_by, variables_id, output, created_at, deadline_at, started_at, ended_at)
-    SELECT %s::uuid, o.flow_id, %s::bigint, o.id, %s::text, false, %s::int, %s::int, coalesce(%s::jsonb, o.input),
-           %s::jsonb, o.labels, o.title, %s::text, %s::bigint, %s::jsonb,
-           statement_timestamp(), statement_timestamp() + make_interval(secs => %s::float8),
-           statement_timestamp(), CASE WHEN %s::text <> 'running' THEN statement_timestamp() END
-    FROM django_workflow_run o WHERE o.id = %s
-"""
 CARRY_STEP_RUNS = """
     INSERT INTO django_workflow_steprun
         (id, run_id, variables_id, step, status, task_count, failed_count, reason, message, error, started_at, ended_at)

@@ -11,7 +11,7 @@ from django_workflow import db
 from django_workflow.definition.spec import SINGLE
 from django_workflow.engine.routing.decide import decide
 from django_workflow.engine.routing.facts import StepEnd
-from django_workflow.engine.settling import attempts, isolation, task_ends
+from django_workflow.engine.settling import attempts, task_ends
 from django_workflow.engine.settling.step_ends import end_step_runs
 from django_workflow.engine.stored import versions
 from django_workflow.engine.stored.locking import LockedRun, facts_of, lock_runs
@@ -29,7 +29,7 @@ from django_workflow.engine.tasks.ending import Ending
 from django_workflow.engine.tasks.handoff import Taker
 from django_workflow.engine.tasks.inputs import equip_taken
 from django_workflow.engine.tasks.outcome import Outcome
-from django_workflow.engine.writing import cancel_open, map_slots
+from django_workflow.engine.writing import cancel_open, map_slots, runs
 from django_workflow.engine.writing.advance import Advance
 from django_workflow.notifications import notifications
 from django_workflow.statuses import RELEASED, RUN_TERMINAL, SUCCEEDED
@@ -134,12 +134,13 @@ def _end_its_run(outcome: Outcome, wait_ms: int | None, error: Exception) -> Set
     """End the run in which nothing can follow from an outcome: else its handler would run again after each lease."""
     result, run_id = Settled(), outcome.task.run_id
     with db.atomic():
-        if run_id not in lock_runs([run_id], wait_ms=wait_ms):
+        run = lock_runs([run_id], wait_ms=wait_ms).get(run_id)
+        if run is None:
             result.left = [outcome]
             return result
         result.done, result.runs = [outcome], {run_id}
         if db.rows(IS_HELD, list(outcome.task.fence)):
-            result.cancelled = isolation.fail_run(run_id, error)
+            result.cancelled = runs.fail(run, error)
         else:
             result.superseded = {outcome.task.id}
     return result

@@ -48,21 +48,22 @@ LOCK_RUNS = """
            (SELECT array_agg(name) FROM django_workflow_queue WHERE paused_at IS NOT NULL),
            flow_id IN (SELECT id FROM django_workflow_flowdefinition WHERE paused_at IS NOT NULL),
            current_setting('transaction_isolation')
-    FROM django_workflow_run WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
+    FROM django_workflow_run WHERE id = ANY(%s::uuid[]) {only} ORDER BY id FOR NO KEY UPDATE
 """
 
 
-def lock_runs(run_ids: Iterable[UUID], *, wait_ms: int | None = None) -> dict[UUID, LockedRun]:
+def lock_runs(run_ids: Iterable[UUID], *, wait_ms: int | None = None, only: str = "") -> dict[UUID, LockedRun]:
     """Lock runs in id order and return them; None as `wait_ms` skips those that somebody else holds.
 
+    only: a condition in SQL, read again under the lock; runs that do not meet it are left out.
     Raises `NotSupported` in a transaction of the caller's that would go on to see what was there before the locks.
     """
-    wanted = [list(run_ids)]
+    sql, wanted = LOCK_RUNS.format(only=only), [list(run_ids)]
     if wait_ms is None:
-        found = db.rows(LOCK_RUNS + " SKIP LOCKED", wanted)
+        found = db.rows(sql + " SKIP LOCKED", wanted)
     else:
         with db.lock_timeout(wait_ms):
-            found = db.rows(LOCK_RUNS, wanted)
+            found = db.rows(sql, wanted)
     if found:
         check_isolation(found[0][-1])
     return {row[0]: _locked(row) for row in found}

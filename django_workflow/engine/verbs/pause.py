@@ -16,6 +16,7 @@ from django_workflow import db, queue, text
 from django_workflow.conf import conf
 from django_workflow.definition.names import is_name, is_queue_name
 from django_workflow.engine.stored.locking import lock_patiently, lock_runs, lock_unsettled, waiting_patiently
+from django_workflow.engine.writing import runs
 from django_workflow.engine.writing.event_log import EventLog
 from django_workflow.exceptions import NotSupported, UnknownFlow, UnknownQueue
 from django_workflow.notifications import control_of_queue, notifications
@@ -26,10 +27,6 @@ logger = logging.getLogger("django_workflow")
 #: Tasks queued with one statement, and runs paused with one.
 CHUNK = 5_000
 
-SET_PAUSED = """
-    UPDATE django_workflow_run SET status = 'paused', paused_at = clock_timestamp(), is_paused_with_flow = %s::bool
-    WHERE id = ANY(%s::uuid[])
-"""
 HOLD_QUEUED_TASKS = """
     WITH waiting AS MATERIALIZED (
         SELECT t.id, t.message_id FROM django_workflow_steprun s JOIN django_workflow_task t ON t.step_run_id = s.id
@@ -55,18 +52,18 @@ def pause(run_ids: Sequence[UUID], *, reason: str = "", by: str = "") -> None:
     """
     reason, by = text.remarks(reason, by)
     with db.atomic():
-        runs = lock_unsettled(run_ids)
+        locked = lock_unsettled(run_ids)
         for run_id in run_ids:
-            if runs[run_id].is_local:
+            if locked[run_id].is_local:
                 raise NotSupported(f"Run {run_id} is executed in its caller's process; it cannot be paused.")
-        _hold([run_id for run_id, run in runs.items() if run.status != PAUSED], reason, by)
+        _hold([run_id for run_id, run in locked.items() if run.status != PAUSED], reason, by)
 
 
 def _hold(run_ids: list[UUID], reason: str, by: str, *, with_flow: bool = False) -> None:
     """Pause runs whose locks the caller holds."""
     if not run_ids:
         return
-    db.execute(SET_PAUSED, [with_flow, run_ids])
+    runs.pause(run_ids, with_flow=with_flow)
     messages: dict[str, list[int]] = defaultdict(list)
     for name, message_id in db.rows(HOLD_QUEUED_TASKS, [run_ids]):
         if message_id is not None:
@@ -90,15 +87,6 @@ HELD_BY_PAUSE = """
     JOIN django_workflow_task t ON t.step_run_id = s.id
     WHERE r.id = ANY(%s::uuid[]) AND t.status = 'held' AND t.hold_reason = 'paused'
     ORDER BY t.id FOR NO KEY UPDATE OF t
-"""
-SET_RESUMED = """
-    UPDATE django_workflow_run
-    SET status = CASE WHEN started_at IS NULL THEN 'scheduled' ELSE 'running' END,
-        deadline_at = deadline_at + (clock_timestamp() - paused_at), is_paused_with_flow = false,
-        paused_seconds = paused_seconds + CASE WHEN started_at IS NULL THEN 0
-                                               ELSE extract(epoch FROM clock_timestamp() - paused_at) END,
-        paused_at = NULL
-    WHERE id = ANY(%s::uuid[])
 """
 # an arrival on its way keeps the delay that remained
 MOVE_ARRIVALS = """
@@ -130,10 +118,10 @@ def resume(run_ids: Sequence[UUID], *, reason: str = "", by: str = "") -> None:
     """
     reason, by = text.remarks(reason, by)
     with db.atomic():
-        runs = lock_unsettled(run_ids)
+        locked = lock_unsettled(run_ids)
         if found := db.rows(IN_PAUSED_FLOW, [list(run_ids)]):
             raise NotSupported(f"The flow {found[0][0]!r} is paused, and with it its runs; resume the flow.")
-        _release([run_id for run_id, run in runs.items() if run.status == PAUSED], reason, by)
+        _release([run_id for run_id, run in locked.items() if run.status == PAUSED], reason, by)
 
 
 def _release(run_ids: list[UUID], reason: str, by: str) -> None:
@@ -146,7 +134,7 @@ def _release(run_ids: list[UUID], reason: str, by: str) -> None:
     for name, tasks in held.items():
         _queue_again(name, tasks)
     db.execute(MOVE_ARRIVALS, [run_ids])
-    db.execute(SET_RESUMED, [run_ids])
+    runs.resume(run_ids)
     _record(run_ids, "run.resumed", reason, by)
     db.notify_after_commit(notifications(queues=held, runs=run_ids))
 
@@ -249,8 +237,8 @@ def resume_flow(slug: str, *, reason: str = "", by: str = "") -> None:
     with db.atomic():
         flow_id = _lock_flow(slug)
         db.execute(RESUME_FLOW, [flow_id])
-        runs = lock_patiently([row[0] for row in db.rows(RUNS_PAUSED_WITH_FLOW, [flow_id])])
-        _release([run_id for run_id, run in runs.items() if run.status == PAUSED], reason, by)
+        locked = lock_patiently([row[0] for row in db.rows(RUNS_PAUSED_WITH_FLOW, [flow_id])])
+        _release([run_id for run_id, run in locked.items() if run.status == PAUSED], reason, by)
 
 
 def _lock_flow(slug: str) -> int:

@@ -20,6 +20,7 @@ from django_workflow.engine.routing.facts import Decision, RunFacts
 from django_workflow.engine.stored import versions
 from django_workflow.engine.stored.locking import LockedRun, facts_of
 from django_workflow.engine.stored.state import FreshState
+from django_workflow.engine.writing import runs
 from django_workflow.engine.writing.advance import Advance
 from django_workflow.engine.writing.event_log import EventLog
 from django_workflow.exceptions import InvalidArgument, NotSupported, PayloadError
@@ -72,31 +73,6 @@ def checked_labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:
     return checked
 
 
-# Whoever inserts second waits for the first one's end and then finds its run below. A version that this process
-# remembers and the database does not have (it was restored or emptied) is null here, which is refused.
-INSERT_RUNS = """
-    INSERT INTO django_workflow_run
-        (id, flow_id, version_id, status, is_local, open_steps, task_count, input, error, idempotency_key, labels,
-         title, started_by, variables_id, output, created_at, due_at, deadline_at, started_at, ended_at)
-    SELECT n.id, %s, (SELECT id FROM django_workflow_flowversion WHERE id = %s::bigint), n.status, n.is_local,
-           n.open_steps, n.task_count, n.input::jsonb, n.error::jsonb, n.key,
-           n.labels::jsonb, n.title, n.by, n.variables, n.output::jsonb,
-           n.now, n.due_at, greatest(n.due_at, n.now) + make_interval(secs => %s::float8),
-           CASE WHEN n.status <> 'scheduled' THEN n.now END,
-           CASE WHEN n.status NOT IN ('scheduled', 'running') THEN n.now END
-    FROM (
-        SELECT *, CASE WHEN at IS NOT NULL THEN at
-                       WHEN delay IS NOT NULL THEN now + make_interval(secs => delay) END AS due_at
-        FROM (SELECT statement_timestamp() AS now) clock,
-             unnest(%s::uuid[], %s::text[], %s::bool[], %s::int[], %s::int[], %s::text[], %s::text[], %s::text[],
-                    %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::float8[], %s::timestamptz[])
-             WITH ORDINALITY
-             AS u(id, status, is_local, open_steps, task_count, input, error, key, labels, title, by, variables, output,
-                  delay, at, place)
-    ) n
-    ORDER BY n.key, n.place
-    ON CONFLICT DO NOTHING
-"""
 FIND_EXISTING = """
     SELECT w.place, r.id, r.flow_id FROM unnest(%s::int[], %s::text[], %s::uuid[]) AS w(place, key, id)
     JOIN django_workflow_run r ON r.id = w.id OR (r.flow_id = %s AND r.idempotency_key = w.key)
@@ -125,10 +101,10 @@ def start(spec: FlowSpec, requests: Sequence[StartRequest]) -> list[UUID]:
 
 def _start(spec: FlowSpec, requests: Sequence[StartRequest]) -> list[UUID]:
     flow_id, version_id = versions.version_of(spec)
-    runs = [_NewRun.of(spec, version_id, request) for request in requests]
+    new = [_NewRun.of(spec, version_id, request) for request in requests]
     advance = Advance(EventLog(are_first=True))
     with db.together():
-        ids, made = _insert(runs, spec, flow_id)
+        ids, made = _insert(new, spec, flow_id)
         for run in made:
             run.activate(advance, spec)
         advance.write()
@@ -164,11 +140,11 @@ class _NewRun:
         row.variables_id, row.failing = decision.final_variables, decision.failing
         return cls(row, request, written, facts, decision)
 
-    def columns(self) -> tuple[Any, ...]:
+    def new_row(self) -> runs.NewRun:
         row, request = self.row, self.request
         error = (self.decision.error or self.decision.failing) if self.decision else None
         output = self.decision.output if self.decision else None
-        return (
+        return runs.NewRun(
             row.id, row.status, row.is_local, row.open_steps, row.task_count, self.input,
             json.dumps(error) if error else None, request.idempotency_key, json.dumps(dict(request.labels)),
             request.title, request.by, row.variables_id,
@@ -204,26 +180,26 @@ def entry_facts(run: LockedRun, spec: FlowSpec, run_input: Any) -> RunFacts:
     return facts
 
 
-def _insert(runs: Sequence[_NewRun], spec: FlowSpec, flow_id: int) -> tuple[list[UUID], list[_NewRun]]:
+def _insert(new: Sequence[_NewRun], spec: FlowSpec, flow_id: int) -> tuple[list[UUID], list[_NewRun]]:
     """Insert runs; return the id for each, of an earlier run where it was refused, and those that were made."""
     duration = spec.max_duration or conf.MAX_DURATION.total_seconds()
-    columns = [list(column) for column in zip(*(run.columns() for run in runs), strict=True)]
-    params = [flow_id, runs[0].row.version_id, duration, *columns]
-    ids = [run.row.id for run in runs]
-    if all(run.request.run_id is None and run.request.idempotency_key is None for run in runs):
-        db.execute(INSERT_RUNS, params)  # fresh ids cannot be refused
-        return ids, list(runs)
-    inserted = {row[0] for row in db.rows(INSERT_RUNS + " RETURNING id", params)}
+    ids = [run.row.id for run in new]
+    # fresh ids cannot be refused
+    may_exist = any(run.request.run_id is not None or run.request.idempotency_key is not None for run in new)
+    inserted = runs.insert(
+        [run.new_row() for run in new],
+        flow_id=flow_id, version_id=new[0].row.version_id, duration=duration, may_exist=may_exist,
+    )  # fmt: skip
     made: list[_NewRun] = []
     refused: list[int] = []
-    for place, run in enumerate(runs):
+    for place, run in enumerate(new):
         if run.row.id in inserted:
             inserted.remove(run.row.id)  # the same id twice in one call is made once
             made.append(run)
         else:
             refused.append(place)
     if refused:
-        keys = [runs[place].request.idempotency_key for place in refused]
+        keys = [new[place].request.idempotency_key for place in refused]
         found = db.rows(FIND_EXISTING, [refused, keys, [ids[place] for place in refused], flow_id])
         for place, run_id, found_flow in found:
             if found_flow != flow_id:

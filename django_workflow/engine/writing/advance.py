@@ -13,11 +13,11 @@ from django_workflow import db, payload, queue
 from django_workflow.conf import conf
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.reporting.report import Telling
-from django_workflow.engine.routing.facts import OUTERMOST, Activation, Decision, Error, NewArrival, Unfired
+from django_workflow.engine.routing.facts import OUTERMOST, Activation, Decision, NewArrival, Unfired
 from django_workflow.engine.routing.facts import Variables as VariablesRow
 from django_workflow.engine.stored.locking import LockedRun
 from django_workflow.engine.tasks.handoff import Taker
-from django_workflow.engine.writing import cancel_open
+from django_workflow.engine.writing import runs
 from django_workflow.engine.writing.event_log import EventLog
 from django_workflow.statuses import FAILED, HELD, PAUSED, QUEUED, RUNNING, SUCCEEDED, WAITING
 
@@ -69,9 +69,9 @@ class Advance:
     _woken_steps: list[tuple[Any, ...]] = field(default_factory=list)
     _arrivals: list[tuple[Any, ...]] = field(default_factory=list)
     _tasks: list[NewTask] = field(default_factory=list)
-    _runs: list[tuple[Any, ...]] = field(default_factory=list)
+    _runs: list[runs.RunRow] = field(default_factory=list)
     _on_retry: list[tuple[Any, ...]] = field(default_factory=list)
-    _ended: dict[UUID, str] = field(default_factory=dict)
+    _ended: list[runs.RunEnd] = field(default_factory=list)
 
     def add(self, run: LockedRun, spec: FlowSpec, decision: Decision) -> None:
         """Collect what `decision` asks for; `run` says what its row says now."""
@@ -94,7 +94,7 @@ class Advance:
         if decision.status is not None:
             self._end_run(run, decision)
         elif _changes(run, decision):
-            self._runs.append((run.id, run.status, *_columns_of_run(decision, decision.failing)))
+            self._runs.append(runs.RunRow.of(run, decision))
 
     def write(self) -> None:
         """Make all collected writes; the caller holds the locks of all runs."""
@@ -103,9 +103,8 @@ class Advance:
         _insert(WAKE_WAITING_STEP_RUNS, self._woken_steps)
         _insert(INSERT_ARRIVALS, self._arrivals)
         self._send_and_insert_tasks()
-        _insert(UPDATE_RUNS, self._runs)
-        if self._ended:
-            self.cancelled |= cancel_open.close_runs(self._ended)
+        runs.update(self._runs)
+        self.cancelled |= runs.after_end(self._ended, self.events, self.telling)
         self.events.write()
         if self._on_retry:
             # not `execute`: these rows are among those that this has just written
@@ -164,14 +163,10 @@ class Advance:
 
     def _end_run(self, run: LockedRun, decision: Decision) -> None:
         assert decision.status is not None
-        if run.status != decision.status:
-            ended = (run.id, decision.status, *_columns_of_run(decision, decision.error))
-            self._runs.append(ended)
-        if decision.open_steps or decision.leftovers or decision.status != SUCCEEDED:
-            self._ended[run.id] = decision.status
-        kind = "completed" if decision.status == SUCCEEDED else decision.status
-        self.events.run(run.id, f"run.{kind}", decision.error)
-        self.telling.ends(run.id, decision.status)
+        if run.status != decision.status:  # else it is inserted as it ended
+            self._runs.append(runs.RunRow.of(run, decision))
+        leaves_open = bool(decision.open_steps or decision.leftovers or decision.status != SUCCEEDED)
+        self._ended.append(runs.RunEnd(run, decision.status, decision.error, leaves_open))
 
     def _send_and_insert_tasks(self) -> None:
         silent: list[NewTask] = []
@@ -205,17 +200,6 @@ def _changes(run: LockedRun, decision: Decision) -> bool:
     """Say whether a run that goes on has another row than before."""
     before = (run.open_steps, run.task_count, run.variables_id, run.failing)
     return before != (decision.open_steps, decision.task_count, decision.final_variables, decision.failing)
-
-
-def _columns_of_run(decision: Decision, error: Error | None) -> tuple[Any, ...]:
-    """Return the columns of a run's row that a decision sets, its status left out."""
-    output = None
-    if decision.output is not None:
-        output = payload.dumps(decision.output, what="The output of the run", limit=conf.MAX_OUTPUT_BYTES)
-    open_steps = decision.open_steps if decision.status is None else 0
-    return (
-        open_steps, decision.task_count, json.dumps(error) if error else None, decision.final_variables, output,
-    )  # fmt: skip
 
 
 def _pass(activation: Activation) -> dict[str, Any] | None:
@@ -336,16 +320,6 @@ TELL_RETRIES = """
     UPDATE django_workflow_steprun s SET on_retry = n.on_retry
     FROM unnest(%s::bigint[], %s::text[]) AS n(id, on_retry) WHERE s.id = n.id
     RETURNING s.id
-"""
-UPDATE_RUNS = """
-    UPDATE django_workflow_run r
-    SET status = n.status, open_steps = n.open_steps, task_count = n.task_count,
-        error = coalesce(n.error::jsonb, r.error), variables_id = n.variables, output = n.output::jsonb,
-        ended_at = CASE WHEN n.status IN ('succeeded', 'failed', 'cancelled', 'timed_out')
-                        THEN statement_timestamp() END
-    FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::text[], %s::bigint[], %s::text[])
-         AS n(id, status, open_steps, task_count, error, variables, output)
-    WHERE r.id = n.id
 """
 
 

@@ -40,23 +40,14 @@ RECORD_CANCELLED_ATTEMPTS = """
 """
 
 
-BEGIN_IF_SCHEDULED = """
-    UPDATE django_workflow_run SET status = 'running', started_at = clock_timestamp()
-    WHERE id = ANY(%s::uuid[]) AND status = 'scheduled'
-"""
-
-
-def begin_scheduled(run_ids: Sequence[UUID]) -> None:
-    """Let scheduled runs begin that are about to fail or time out: no run does before it began."""
-    db.execute(BEGIN_IF_SCHEDULED, [list(run_ids)])
-
-
 def close_runs(ended: Mapping[UUID, str]) -> set[UUID]:
     """End everything that is still open in runs that have just settled.
 
     ended: run -> why, for the history of its running attempts.
     The caller holds the runs' locks. Returns the runs in which a handler was running.
     """
+    if not ended:
+        return set()
     running = _cancel(list(ended), [], lambda run_id: f"the run ended {ended[run_id]}")
     db.execute(CANCEL_OPEN_STEP_RUNS, [list(ended)])
     db.execute(STOP_DELAYED_ARRIVALS, [list(ended)])
