@@ -157,12 +157,13 @@ def leases_are_random(put: Put) -> None:
     put(claim, "new_lease_id", lambda: 1)
 
 
-@guard("task_ends: END_IF_LEASED, REQUEUE_IF_LEASED: status = 'running'", "dropped from both")
+@guard("task_ends.END_IF_LEASED, tasks.REQUEUE_IF_LEASED: status = 'running'", "dropped from both")
 def ended_is_ended(put: Put) -> None:
     from django_workflow.engine.settling import task_ends
+    from django_workflow.engine.writing import tasks
 
     put(task_ends, "END_IF_LEASED", without(task_ends.END_IF_LEASED, " AND t.status = 'running'"))
-    put(task_ends, "REQUEUE_IF_LEASED", without(task_ends.REQUEUE_IF_LEASED, " AND t.status = 'running'"))
+    put(tasks, "REQUEUE_IF_LEASED", without(tasks.REQUEUE_IF_LEASED, " AND t.status = 'running'"))
 
 
 @guard("task_ends.end_tasks tells what it applied by task and lease", "by task alone")

@@ -79,5 +79,5 @@ def _arrive(run_ids: Sequence[UUID], wait_ms: int | None) -> int:
             facts = facts_of(run, spec, StoredState(run_id, spec), inputs[run_id])
             advance.add(run, spec, decide(spec, facts, arrivals=arrivals))
         advance.write()
-    db.notify_after_commit(notifications(queues=advance.queues, runs=list(due), cancelled=advance.cancelled))
+    db.notify_after_commit(notifications(queues=advance.queued.queues, runs=list(due), cancelled=advance.cancelled))
     return sum(map(len, due.values()))

@@ -51,7 +51,7 @@ def _begin(run_ids: Sequence[UUID]) -> int:
             facts = entry_facts(run, spec, payload.loads(inputs[run.id]))
             advance.add(run, spec, decide(spec, facts, is_start=True))
         advance.write()
-    db.notify_after_commit(notifications(queues=advance.queues, runs=inputs))
+    db.notify_after_commit(notifications(queues=advance.queued.queues, runs=inputs))
     return len(due)
 
 

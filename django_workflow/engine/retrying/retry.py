@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from django_workflow import db, payload, queue
+from django_workflow import db, payload
 from django_workflow.conf import conf
 from django_workflow.definition.registry import registry
-from django_workflow.definition.spec import MAP
+from django_workflow.definition.spec import MAP, StepSpec
 from django_workflow.engine.retrying import planning
 from django_workflow.engine.retrying.old_run import (
     IS_ERASED,
@@ -30,14 +30,16 @@ from django_workflow.engine.stored import versions
 from django_workflow.engine.stored.locking import LockedRun, facts_of, lock_patiently
 from django_workflow.engine.stored.outputs import RunOutputs, read_inputs
 from django_workflow.engine.stored.state import STEP_RUN_TABLE, FreshState, StoredState
+from django_workflow.engine.tasks.admission import admission
 from django_workflow.engine.verbs.start import check_input
-from django_workflow.engine.writing import runs
-from django_workflow.engine.writing.advance import CHUNK, TASK_TABLE, Advance
+from django_workflow.engine.writing import runs, tasks
+from django_workflow.engine.writing.advance import Advance
 from django_workflow.engine.writing.event_log import EventLog
+from django_workflow.engine.writing.tasks import NewTask
 from django_workflow.exceptions import NotSupported, RunNotFound, UnregisteredHandler
 from django_workflow.ids import uuid7
 from django_workflow.notifications import notifications
-from django_workflow.statuses import FAILED, HELD, QUEUED, RUN_TERMINAL, RUNNING, SUCCEEDED
+from django_workflow.statuses import FAILED, RUN_TERMINAL, RUNNING, SUCCEEDED
 from django_workflow.text import shown
 
 UNSETTLED_RETRY = """
@@ -108,11 +110,11 @@ class Retrying:
         # a plain graph publishes nothing: all its steps have the variables with which it begins
         first = decision.variables[0].id if decision.variables else None
         whole = self.carry_over(plan, first)
-        self.redo(plan, advance, first)
+        self.redo(row, plan, advance, first)
         advance.add(row, self.spec, decision)
         advance.write()
         self.carry_failures(plan, whole)
-        db.notify_after_commit(notifications(queues=advance.queues, runs=[self.old.id]))
+        db.notify_after_commit(notifications(queues=advance.queued.queues, runs=[self.old.id]))
         return self.id
 
     def begin(self) -> Advance:
@@ -137,13 +139,14 @@ class Retrying:
         self.insert(row, None, None, None)
         copy.write()
         kept = [item.id for item in snapshot.kept]
-        db.execute(CARRY_TASKS, [self.id, [copy.new[old] for old in kept], kept])
+        tasks.carry(self.id, [(copy.new[old], old) for old in kept])
         undone = self.undone([item.id for item, _ in parts])
         write(INSERT_PARTS, self.id, [(*place, len(undone[item.id])) for item, place in parts])
         for item, place in parts:
             advance.events.step(self.id, "step.started", item.step)
-            db.execute(CARRY_RESULTS, [self.id, place[0], item.id])
-            self.queue_again(item.step, item.id, place[0], undone[item.id], advance)
+            tasks.carry(self.id, [(place[0], item.id)], only_results=True)
+            copies = self.copies(row, self.spec.steps[item.step], item.id, place[0], undone[item.id])
+            tasks.insert(copies, advance.queued, are_copies=True)
         facts = facts_of(row, self.spec, StoredState(self.id, self.spec), None)
         facts.input = value
         decision = decide(self.spec, facts, ends, again=copy.again())
@@ -152,7 +155,9 @@ class Retrying:
         advance.add(row, self.spec, decision)
         advance.write()
         carry_failures(self.id, copy.failures())
-        db.notify_after_commit(notifications(queues=advance.queues, runs=[self.old.id], cancelled=advance.cancelled))
+        db.notify_after_commit(
+            notifications(queues=advance.queued.queues, runs=[self.old.id], cancelled=advance.cancelled)
+        )
         return self.id
 
     def read_input(self) -> tuple[str | None, Any, bool]:
@@ -273,7 +278,7 @@ class Retrying:
         if pairs:
             new_ids, old_ids = (list(column) for column in zip(*pairs, strict=True))
             db.execute(CARRY_STEP_RUNS, [self.id, variables, new_ids, old_ids])
-            db.execute(CARRY_TASKS, [self.id, new_ids, old_ids])
+            tasks.carry(self.id, pairs)
         return pairs
 
     def carry_failures(self, plan: Plan, pairs: Sequence[tuple[int, int]]) -> None:
@@ -281,7 +286,7 @@ class Retrying:
         failed = {self.past[name].id for name in plan.whole if self.past[name].has_tolerated}
         carry_failures(self.id, [pair for pair in pairs if pair[1] in failed])
 
-    def redo(self, plan: Plan, advance: Advance, variables: int | None) -> None:
+    def redo(self, row: LockedRun, plan: Plan, advance: Advance, variables: int | None) -> None:
         """Write the maps of which some items are carried, and queue the others."""
         if not plan.parts:
             return
@@ -291,8 +296,9 @@ class Retrying:
             new_id = db.draw_ids(STEP_RUN_TABLE, 1)[0]
             advance.events.step(self.id, "step.started", name)
             db.execute(REDO_STEP_RUN, [new_id, self.id, variables, len(indexes[old_id]), old_id])
-            db.execute(CARRY_RESULTS, [self.id, new_id, old_id])
-            self.queue_again(name, old_id, new_id, indexes[old_id], advance)
+            tasks.carry(self.id, [(new_id, old_id)], only_results=True)
+            copies = self.copies(row, self.spec.steps[name], old_id, new_id, indexes[old_id])
+            tasks.insert(copies, advance.queued, are_copies=True)
 
     def undone(self, step_run_ids: Sequence[int]) -> dict[int, list[int]]:
         """Return the indexes of items without a result, by step run."""
@@ -301,19 +307,20 @@ class Retrying:
             indexes[step_run_id].append(index)
         return indexes
 
-    def queue_again(self, name: str, old_id: int, step_run_id: int, indexes: Sequence[int], advance: Advance) -> None:
-        """Queue items of a map again, as many as may be in flight; the others are held."""
-        step = self.spec.steps[name]
-        limit = step.max_parallel if isinstance(step.max_parallel, int) else len(indexes)
+    def copies(
+        self, row: LockedRun, step: StepSpec, old_id: int, step_run_id: int, indexes: Sequence[int]
+    ) -> list[NewTask]:
+        """Return items of a map that are executed again, as many as may be in flight; the others are held."""
+        limit = step.max_parallel if isinstance(step.max_parallel, int) else None
         queue_name = step.queue or conf.DEFAULT_QUEUE
-        common = [self.id, step_run_id, queue_name, old_id]
-        for chunk in _chunks(indexes[:limit]):
-            ids = db.draw_ids(TASK_TABLE, len(chunk))
-            db.execute(*queue.sending(REDO_SENT, [*common, QUEUED, "", ids, list(chunk)], queue_name, ids))
-            advance.queues.add(queue_name)
-        for chunk in _chunks(indexes[limit:]):
-            ids = db.draw_ids(TASK_TABLE, len(chunk))
-            db.execute(REDO_HELD, [*common, HELD, "parallel", ids, list(chunk)])
+        places = zip(db.draw_ids(tasks.TASK_TABLE, len(indexes)), enumerate(indexes), strict=True)
+        return [
+            NewTask(
+                task_id, row, step_run_id, index, queue_name,
+                *admission(row.status, index=place, max_parallel=limit), str(old_id),
+            )
+            for task_id, (place, index) in places
+        ]  # fmt: skip
 
 
 def carry_failures(run_id: UUID, pairs: Sequence[tuple[int, int]]) -> None:
@@ -350,14 +357,6 @@ CARRY_STEP_RUNS = """
            s.started_at, s.ended_at
     FROM unnest(%s::bigint[], %s::bigint[]) AS c(id, old_id) JOIN django_workflow_steprun s ON s.id = c.old_id
 """
-CARRY_TASKS = """
-    INSERT INTO django_workflow_task
-        (run_id, step_run_id, index, status, origin, queue, attempt, failure_count, lost_count, progress, item, output,
-         begun_at, ended_at)
-    SELECT %s::uuid, c.id, t.index, t.status, 'carried', t.queue, t.attempt, t.failure_count, t.lost_count, t.progress,
-           t.item, t.output, t.begun_at, t.ended_at
-    FROM unnest(%s::bigint[], %s::bigint[]) AS c(id, old_id) JOIN django_workflow_task t ON t.step_run_id = c.old_id
-"""
 CARRY_ATTEMPTS = """
     INSERT INTO django_workflow_attempt
         (run_id, task_id, number, is_counted, begun_at, ended_at, outcome, error_class, message, traceback, fingerprint)
@@ -380,33 +379,3 @@ REDO_STEP_RUN = """
     SELECT %s::bigint, %s::uuid, %s::bigint, step, 'running', %s::int, task_count, statement_timestamp()
     FROM django_workflow_steprun WHERE id = %s
 """
-CARRY_RESULTS = """
-    INSERT INTO django_workflow_task
-        (run_id, step_run_id, index, status, origin, queue, attempt, failure_count, lost_count, progress, item, output,
-         begun_at, ended_at)
-    SELECT %s::uuid, %s::bigint, t.index, t.status, 'carried', t.queue, t.attempt, t.failure_count, t.lost_count,
-           t.progress, t.item, t.output, t.begun_at, t.ended_at
-    FROM django_workflow_task t
-    WHERE t.step_run_id = %s AND t.index >= 0 AND t.status IN ('succeeded', 'skipped')
-"""
-REDO_HELD = """
-    INSERT INTO django_workflow_task (run_id, step_run_id, queue, id, index, item, status, hold_reason)
-    SELECT v.run_id, v.step_run_id, v.queue, n.id, n.index, o.item, v.status, v.reason
-    FROM (SELECT %s::uuid, %s::bigint, %s::text, %s::bigint, %s::text, %s::text)
-         AS v(run_id, step_run_id, queue, old_id, status, reason)
-    CROSS JOIN unnest(%s::bigint[], %s::int[]) AS n(id, index)
-    JOIN django_workflow_task o ON o.step_run_id = v.old_id AND o.index = n.index
-"""
-REDO_SENT = f"""
-    INSERT INTO django_workflow_task (run_id, step_run_id, queue, id, index, item, status, hold_reason, message_id)
-    SELECT v.run_id, v.step_run_id, v.queue, n.id, n.index, o.item, v.status, v.reason, {queue.MESSAGE_AT_PLACE}
-    FROM (SELECT %s::uuid, %s::bigint, %s::text, %s::bigint, %s::text, %s::text)
-         AS v(run_id, step_run_id, queue, old_id, status, reason)
-    CROSS JOIN unnest(%s::bigint[], %s::int[]) WITH ORDINALITY AS n(id, index, place)
-    JOIN django_workflow_task o ON o.step_run_id = v.old_id AND o.index = n.index
-"""  # noqa: S608  a constant
-
-
-def _chunks(items: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(items), CHUNK):
-        yield items[start : start + CHUNK]

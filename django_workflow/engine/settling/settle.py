@@ -204,12 +204,12 @@ class _Settling:
         self.advance.write()
         task_ends.drop_messages(endings)
         self.result.may_begin = {item.outcome.task.fence for item in endings if item.keeps_lease}
-        self.result.queues |= self.advance.queues
+        self.result.queues |= self.advance.queued.queues
         self.result.cancelled |= self.advance.cancelled
         # whoever puts a task aside for others does not come back for it before them
         self.result.delays = [item.delay for item in endings if item.keeps_message and item.outcome.kind != RELEASED]
-        self.result.delays += self.advance.delays
-        self.result.local = self.advance.local
+        self.result.delays += self.advance.queued.delays
+        self.result.local = self.advance.queued.local
         self.result.runs = {item.outcome.task.run_id for item in endings}
 
     def set_apart(self, runs: dict[UUID, LockedRun]) -> list[Outcome]:
@@ -238,7 +238,7 @@ class _Settling:
         task_ends.write_task_events(endings, self.advance.events)
         steps = end_step_runs(endings, self.advance.events)
         self.advance.cancelled |= cancel_open.cancel_tasks(steps.closed)
-        self.advance.queues |= map_slots.release_held(steps.freed)
+        self.advance.queued.queues |= map_slots.release_held(steps.freed)
         return steps.ended
 
     def decide(

@@ -12,6 +12,7 @@ from uuid import UUID
 from django_workflow import db
 from django_workflow.definition.spec import MAP, StepSpec
 from django_workflow.engine.routing.facts import Error, StepEnd
+from django_workflow.engine.stored.locking import LockedRun
 from django_workflow.engine.tasks.claimed import ClaimedTask
 from django_workflow.engine.tasks.ending import Ending
 from django_workflow.engine.writing.event_log import EventLog
@@ -30,7 +31,7 @@ class StepEnds:
 
     ended: dict[UUID, list[StepEnd]] = field(default_factory=lambda: defaultdict(list))
     closed: list[int] = field(default_factory=list)
-    freed: dict[int, tuple[int, str, bool]] = field(default_factory=dict)
+    freed: dict[int, tuple[int, LockedRun]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -107,7 +108,7 @@ def _end_step_run(
         end = _step_end(task, SUCCEEDED)
     if end is None:
         if step.max_parallel is not None:
-            result.freed[step_run_id] = (len(items), run.status, run.is_local)
+            result.freed[step_run_id] = (len(items), run)
         return RUNNING, count.open_tasks, count.failed_count, "", "", None
     if count.open_tasks:
         result.closed.append(step_run_id)

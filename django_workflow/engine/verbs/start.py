@@ -109,7 +109,7 @@ def _start(spec: FlowSpec, requests: Sequence[StartRequest]) -> list[UUID]:
             run.activate(advance, spec)
         advance.write()
         # the runs' own notification is left to their first change: nobody can watch what was not there
-        db.notify_after_commit(notifications(queues=advance.queues))
+        db.notify_after_commit(notifications(queues=advance.queued.queues))
     return ids
 
 

@@ -15,7 +15,7 @@ from django_workflow.engine.stored import versions
 from django_workflow.engine.stored.locking import LockedRun, facts_of, lock_patiently
 from django_workflow.engine.stored.outputs import WHOLE_STEP, read_inputs
 from django_workflow.engine.stored.state import StoredState
-from django_workflow.engine.writing import cancel_open
+from django_workflow.engine.writing import cancel_open, tasks
 from django_workflow.engine.writing.advance import Advance
 from django_workflow.exceptions import AlreadySettled, NotSupported, RunNotFound, UnregisteredHandler
 from django_workflow.notifications import notifications
@@ -130,12 +130,6 @@ SETTLE_STEP_RUN = """
         ended_at = statement_timestamp()
     WHERE id = %s AND status IN ('waiting', 'running')
 """
-INSERT_GIVEN = """
-    INSERT INTO django_workflow_task
-        (run_id, step_run_id, index, status, origin, queue, output, created_at, begun_at, ended_at)
-    SELECT %s::uuid, %s::bigint, %s::int, 'succeeded', 'override', %s::text, %s::jsonb, t.now, t.now, t.now
-    FROM statement_timestamp() AS t(now)
-"""
 
 
 def _end(target: _Target, status: str, output: str | None, reason: str, by: str) -> None:
@@ -148,7 +142,7 @@ def _end(target: _Target, status: str, output: str | None, reason: str, by: str)
     db.execute(SETTLE_STEP_RUN, [status, why, target.id])
     if output is not None:
         queue_name = target.spec.steps[step].queue or conf.DEFAULT_QUEUE
-        db.execute(INSERT_GIVEN, [run.id, target.id, WHOLE_STEP, queue_name, output])
+        tasks.insert_given(run.id, target.id, WHOLE_STEP, queue_name, output)
     told = {"reason": OPERATOR} | {key: item for key, item in (("by", by), ("why", reason)) if item}
     advance.events.operator(run.id, "step.skipped" if status == SKIPPED else "step.completed", step, told)
     end = StepEnd(
@@ -156,7 +150,7 @@ def _end(target: _Target, status: str, output: str | None, reason: str, by: str)
     )
     advance.add(run, target.spec, decide(target.spec, _facts(target, end, output), [end]))
     advance.write()
-    db.notify_after_commit(notifications(queues=advance.queues, runs=[run.id], cancelled=advance.cancelled))
+    db.notify_after_commit(notifications(queues=advance.queued.queues, runs=[run.id], cancelled=advance.cancelled))
 
 
 def _check_code(spec: FlowSpec) -> None:

@@ -3,47 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django_workflow import db, payload, queue
+from django_workflow import db, payload
 from django_workflow.conf import conf
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.reporting.report import Telling
 from django_workflow.engine.routing.facts import OUTERMOST, Activation, Decision, NewArrival, Unfired
 from django_workflow.engine.routing.facts import Variables as VariablesRow
 from django_workflow.engine.stored.locking import LockedRun
+from django_workflow.engine.tasks.admission import admission
 from django_workflow.engine.tasks.handoff import Taker
-from django_workflow.engine.writing import runs
+from django_workflow.engine.writing import runs, tasks
 from django_workflow.engine.writing.event_log import EventLog
-from django_workflow.statuses import FAILED, HELD, PAUSED, QUEUED, RUNNING, SUCCEEDED, WAITING
-
-TASK_TABLE = "django_workflow_task"
-#: Tasks written with one statement.
-CHUNK = 1_000
-
-
-@dataclass(slots=True)
-class NewTask:
-    """A task to be written."""
-
-    id: int
-    run: LockedRun
-    step_run_id: int
-    index: int
-    queue: str
-    status: str
-    hold_reason: str
-    item: str | None
-    delay: float = 0.0
-
-    @property
-    def is_sent(self) -> bool:
-        """Whether its message is sent now; a longer delay waits in its row, and a local run has no messages."""
-        return self.status == QUEUED and not self.run.is_local and self.delay <= conf.LEASE.total_seconds()
+from django_workflow.statuses import FAILED, RUNNING, SUCCEEDED, WAITING
 
 
 @dataclass
@@ -51,24 +28,21 @@ class Advance:
     """The writes of several decisions, collected and then made set by set.
 
     taker: the worker that claims new tasks at once, as far as it has free slots.
-    queues: names of the queues that received messages, for the notification after the commit.
+    queued: what can be claimed after the commit.
     cancelled: ids of runs whose running handlers must be told to stop.
-    delays: seconds until messages become visible. local: tasks of local runs that can be claimed, as they are made.
     telling: what is told of it after the commit.
     """
 
     events: EventLog = field(default_factory=EventLog)
     telling: Telling = field(default_factory=Telling)
     taker: Taker | None = None
-    queues: set[str] = field(default_factory=set)
+    queued: tasks.Queued = field(default_factory=tasks.Queued)
     cancelled: set[UUID] = field(default_factory=set)
-    delays: list[float] = field(default_factory=list)
-    local: list[int] = field(default_factory=list)
     _variables: list[tuple[Any, ...]] = field(default_factory=list)
     _new_steps: list[tuple[Any, ...]] = field(default_factory=list)
     _woken_steps: list[tuple[Any, ...]] = field(default_factory=list)
     _arrivals: list[tuple[Any, ...]] = field(default_factory=list)
-    _tasks: list[NewTask] = field(default_factory=list)
+    _tasks: list[tasks.NewTask] = field(default_factory=list)
     _runs: list[runs.RunRow] = field(default_factory=list)
     _on_retry: list[tuple[Any, ...]] = field(default_factory=list)
     _ended: list[runs.RunEnd] = field(default_factory=list)
@@ -102,7 +76,7 @@ class Advance:
         _insert(INSERT_STEP_RUNS, self._new_steps)
         _insert(WAKE_WAITING_STEP_RUNS, self._woken_steps)
         _insert(INSERT_ARRIVALS, self._arrivals)
-        self._send_and_insert_tasks()
+        tasks.insert(self._tasks, self.queued, taker=self.taker)
         runs.update(self._runs)
         self.cancelled |= runs.after_end(self._ended, self.events, self.telling)
         self.events.write()
@@ -125,31 +99,24 @@ class Advance:
             self.events.step(run.id, f"step.{kind}", step.name, data)
             return
         self.events.step(run.id, "step.started", step.name, _pass(activation))
-        limit = activation.task_count if activation.max_parallel is None else activation.max_parallel
         queue_name = step.queue or conf.DEFAULT_QUEUE
-        ids = db.draw_ids(TASK_TABLE, activation.task_count)
+        taker, take = self.taker, None
+        if taker is not None and activation.delay <= 0 and run.may_take(queue_name):
+            take = partial(taker.wants, spec, step, queue_name)
+        ids = db.draw_ids(tasks.TASK_TABLE, activation.task_count)
         for index, task_id in enumerate(ids):
             item = None
             if activation.items is not None:
                 item = payload.dumps(activation.items[index], what=f"Item {index} of step {step.name!r}")
-            status, reason = (QUEUED, "") if index < limit else (HELD, "parallel")
-            if status == QUEUED and run.status == PAUSED:
-                status, reason = HELD, PAUSED
-            elif (
-                status == QUEUED
-                and self.taker
-                and activation.delay <= 0
-                and run.may_take(queue_name)
-                and self.taker.wants(spec, step, queue_name)
-            ):
-                status = RUNNING
-                self.taker.take(
+            status, reason = admission(run.status, index=index, max_parallel=activation.max_parallel, take=take)
+            if status == RUNNING and taker is not None:
+                taker.take(
                     spec, step, id=task_id, run_id=run.id, step_run_id=activation.id, index=index, item=item,
                     queue=queue_name, iteration=activation.iteration, scope=activation.scope,
                     source_id=activation.source, variables_id=activation.variables,
                 )  # fmt: skip
             self._tasks.append(
-                NewTask(task_id, run, activation.id, index, queue_name, status, reason, item, activation.delay)
+                tasks.NewTask(task_id, run, activation.id, index, queue_name, status, reason, item, activation.delay)
             )
 
     def _add_step_run(self, run: LockedRun, item: Activation) -> None:
@@ -167,33 +134,6 @@ class Advance:
             self._runs.append(runs.RunRow.of(run, decision))
         leaves_open = bool(decision.open_steps or decision.leftovers or decision.status != SUCCEEDED)
         self._ended.append(runs.RunEnd(run, decision.status, decision.error, leaves_open))
-
-    def _send_and_insert_tasks(self) -> None:
-        silent: list[NewTask] = []
-        queued: dict[tuple[str, float], list[NewTask]] = defaultdict(list)
-        taken: dict[str, list[NewTask]] = defaultdict(list)
-        for task in self._tasks:
-            if task.status == RUNNING:
-                taken[task.queue].append(task)
-            elif task.is_sent:
-                queued[task.queue, task.delay].append(task)
-            else:
-                silent.append(task)
-                if task.status == QUEUED and task.run.is_local:
-                    self.local.append(task.id)
-        self.queues.update(name for name, _ in queued)
-        self.delays += [delay for _, delay in queued if delay > 0]
-        for (name, delay), tasks in queued.items():
-            for chunk in _chunks(tasks):
-                ids = [task.id for task in chunk]
-                db.execute(*queue.sending(INSERT_SENT_TASKS, _columns(chunk), name, ids, delay))
-        for name, tasks in taken.items():
-            assert self.taker is not None
-            params = [self.taker.lease_id, self.taker.worker_id, *_columns(tasks)]
-            ids = [task.id for task in tasks]
-            db.execute(*queue.sending(INSERT_TAKEN_TASKS, params, name, ids, self.taker.lease))
-        for chunk in _chunks(silent):
-            db.execute(INSERT_TASKS, _columns(chunk))
 
 
 def _changes(run: LockedRun, decision: Decision) -> bool:
@@ -273,56 +213,8 @@ def _insert(statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         db.execute(statement, [list(column) for column in zip(*rows, strict=True)])
 
 
-INSERT_TASKS = """
-    INSERT INTO django_workflow_task (id, run_id, step_run_id, index, status, hold_reason, queue, item, due_at)
-    SELECT n.id, n.run_id, n.step_run_id, n.index, n.status, n.reason, n.queue, n.item::jsonb,
-           CASE WHEN n.delay > 0 THEN
-               CASE WHEN n.status = 'held' THEN
-                        coalesce((SELECT paused_at FROM django_workflow_run WHERE id = n.run_id), clock_timestamp())
-                    ELSE clock_timestamp() END + make_interval(secs => n.delay) END
-    FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[],
-                %s::float8[])
-         AS n(id, run_id, step_run_id, index, status, reason, queue, item, delay)
-"""
-INSERT_SENT_TASKS = f"""
-    INSERT INTO django_workflow_task
-        (id, run_id, step_run_id, index, status, hold_reason, queue, item, due_at, message_id)
-    SELECT n.id, n.run_id, n.step_run_id, n.index, n.status, n.reason, n.queue, n.item::jsonb,
-           CASE WHEN n.delay > 0 THEN clock_timestamp() + make_interval(secs => n.delay) END, {queue.MESSAGE_AT_PLACE}
-    FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[],
-                %s::float8[])
-         WITH ORDINALITY AS n(id, run_id, step_run_id, index, status, reason, queue, item, delay, place)
-"""  # noqa: S608  a constant
-INSERT_TAKEN_TASKS = f"""
-    INSERT INTO django_workflow_task
-        (lease_id, worker_id, attempt, created_at, begun_at, id, run_id, step_run_id, index, status, hold_reason, queue,
-         item, message_id)
-    SELECT %s::bigint, %s::bigint, 1, statement_timestamp(), clock_timestamp(),
-           n.id, n.run_id, n.step_run_id, n.index, n.status, n.reason, n.queue, n.item::jsonb, {queue.MESSAGE_AT_PLACE}
-    FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[],
-                %s::float8[])
-         WITH ORDINALITY AS n(id, run_id, step_run_id, index, status, reason, queue, item, delay, place)
-"""  # noqa: S608  a constant
-
-
-def _columns(tasks: Sequence[NewTask]) -> list[list[Any]]:
-    values = [
-        (
-            task.id, task.run.id, task.step_run_id, task.index, task.status, task.hold_reason, task.queue, task.item,
-            task.delay,
-        )
-        for task in tasks
-    ]  # fmt: skip
-    return [list(column) for column in zip(*values, strict=True)]
-
-
 TELL_RETRIES = """
     UPDATE django_workflow_steprun s SET on_retry = n.on_retry
     FROM unnest(%s::bigint[], %s::text[]) AS n(id, on_retry) WHERE s.id = n.id
     RETURNING s.id
 """
-
-
-def _chunks(items: list[NewTask]) -> Iterator[list[NewTask]]:
-    for start in range(0, len(items), CHUNK):
-        yield items[start : start + CHUNK]
