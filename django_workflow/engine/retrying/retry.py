@@ -29,7 +29,7 @@ from django_workflow.engine.routing.facts import Decision, Error
 from django_workflow.engine.stored import versions
 from django_workflow.engine.stored.locking import LockedRun, facts_of, lock_patiently
 from django_workflow.engine.stored.outputs import RunOutputs, read_inputs
-from django_workflow.engine.stored.state import STEP_RUN_TABLE, FreshState, StoredState
+from django_workflow.engine.stored.state import STEP_RUN_TABLE, FreshState
 from django_workflow.engine.tasks.admission import admission
 from django_workflow.engine.verbs.start import check_input
 from django_workflow.engine.writing import runs, tasks
@@ -38,7 +38,6 @@ from django_workflow.engine.writing.event_log import EventLog
 from django_workflow.engine.writing.tasks import NewTask
 from django_workflow.exceptions import NotSupported, RunNotFound, UnregisteredHandler
 from django_workflow.ids import uuid7
-from django_workflow.notifications import notifications
 from django_workflow.statuses import FAILED, RUN_TERMINAL, RUNNING, SUCCEEDED
 from django_workflow.text import shown
 
@@ -101,10 +100,8 @@ class Retrying:
         if self.snapshot is not None:
             return self.go_on(self.snapshot, value)
         decision = self.decide(plan, value)
-        row = LockedRun(
-            self.id, decision.status or RUNNING, self.version.id, decision.open_steps, decision.task_count, False,
-            decision.final_variables, decision.failing,
-        )  # fmt: skip
+        row = LockedRun(self.id, RUNNING, self.version.id, 0, 0, False)
+        row.begin(decision)
         self.insert(row, text, decision.error or decision.failing, decision.output)
         advance = self.begin()
         # a plain graph publishes nothing: all its steps have the variables with which it begins
@@ -112,9 +109,8 @@ class Retrying:
         whole = self.carry_over(plan, first)
         self.redo(row, plan, advance, first)
         advance.add(row, self.spec, decision)
-        advance.write()
+        advance.finish([self.old.id])
         self.carry_failures(plan, whole)
-        db.notify_after_commit(notifications(queues=advance.queued.queues, runs=[self.old.id]))
         return self.id
 
     def begin(self) -> Advance:
@@ -147,17 +143,11 @@ class Retrying:
             tasks.carry(self.id, [(place[0], item.id)], only_results=True)
             copies = self.copies(row, self.spec.steps[item.step], item.id, place[0], undone[item.id])
             tasks.insert(copies, advance.queued, are_copies=True)
-        facts = facts_of(row, self.spec, StoredState(self.id, self.spec), None)
-        facts.input = value
-        decision = decide(self.spec, facts, ends, again=copy.again())
+        decision = advance.decide(row, spec=self.spec, input=value, ends=ends, again=copy.again())
         if decision.status == FAILED and decision.error is not None:
             raise self.refused_to_go_on(f"would fail at once: {decision.error['message']}")
-        advance.add(row, self.spec, decision)
-        advance.write()
+        advance.finish([self.old.id])
         carry_failures(self.id, copy.failures())
-        db.notify_after_commit(
-            notifications(queues=advance.queued.queues, runs=[self.old.id], cancelled=advance.cancelled)
-        )
         return self.id
 
     def read_input(self) -> tuple[str | None, Any, bool]:
@@ -260,8 +250,7 @@ class Retrying:
             sum(self.past[name].task_count for name in maps), False,
         )  # fmt: skip
         outputs = planning.Outputs(RunOutputs(self.old.id, self.old_spec), plan.whole)
-        facts = facts_of(begun, self.spec, _CarriedState(outputs), None)
-        facts.input = value
+        facts = facts_of(begun, self.spec, _CarriedState(outputs), value)
         return decide(planning.remainder(self.spec, plan.carried), facts, ends, is_start=True)
 
     def insert(self, row: LockedRun, text: str | None, error: Error | None, output: Any) -> None:

@@ -11,8 +11,20 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from django_workflow import db
+from django_workflow.engine.stored.locking import lock_runs
+from django_workflow.engine.writing import runs
+from django_workflow.notifications import notifications
 
 logger = logging.getLogger("django_workflow")
+
+
+def fail_run(run_id: UUID, error: Exception, *, wait_ms: int | None = None, only: str = "") -> None:
+    """End a run as failed with `error`, where it can be locked; wait_ms, only: as `lock_runs` takes them."""
+    cancelled: set[UUID] = set()
+    with db.atomic():
+        for run in lock_runs([run_id], wait_ms=wait_ms, only=only).values():
+            cancelled = runs.fail(run, error)
+    db.notify_after_commit(notifications(runs=[run_id], cancelled=cancelled))
 
 
 def each_apart(
@@ -20,7 +32,7 @@ def each_apart(
 ) -> int:
     """Do the work for all runs at once; where that is refused, for each alone, so that only the culprit stays behind.
 
-    work: does it in a transaction of its own. fail: ends a run whose data is refused, as `runs.fail` does; any other
+    work: does it in a transaction of its own. fail: ends a run whose data is refused, as `fail_run` does; any other
     error leaves the run for the next time.
     Returns how much was done. Errors of the connection are raised.
     """

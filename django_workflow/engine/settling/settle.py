@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from django_workflow import db
+from django_workflow import db, payload
 from django_workflow.definition.spec import SINGLE
-from django_workflow.engine.routing.decide import decide
 from django_workflow.engine.routing.facts import StepEnd
 from django_workflow.engine.settling import attempts, task_ends
 from django_workflow.engine.settling.step_ends import end_step_runs
 from django_workflow.engine.stored import versions
-from django_workflow.engine.stored.locking import LockedRun, facts_of, lock_runs
+from django_workflow.engine.stored.locking import LockedRun, lock_runs
 from django_workflow.engine.stored.outputs import read_inputs
 from django_workflow.engine.stored.state import (
     NextIds,
@@ -266,5 +265,7 @@ class _Settling:
             if specs[run_id].uses_variables
         )
         for run_id in live:
-            facts = facts_of(runs[run_id], specs[run_id], states[run_id], inputs.get(run_id))
-            self.advance.add(runs[run_id], specs[run_id], decide(specs[run_id], facts, step_ends[run_id]))
+            self.advance.decide(
+                runs[run_id], spec=specs[run_id], state=states[run_id], input=payload.loads(inputs.get(run_id)),
+                ends=step_ends[run_id],
+            )  # fmt: skip

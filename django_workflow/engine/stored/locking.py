@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.db import OperationalError
@@ -12,9 +13,9 @@ from django.db import OperationalError
 from django_workflow import db, payload
 from django_workflow.conf import conf
 from django_workflow.definition.spec import FlowSpec
-from django_workflow.engine.routing.facts import Error, RunFacts, RunState
+from django_workflow.engine.routing.facts import Decision, Error, RunFacts, RunState
 from django_workflow.exceptions import AlreadySettled, NotSupported, RunBusy, RunNotFound
-from django_workflow.statuses import RUN_TERMINAL
+from django_workflow.statuses import RUN_TERMINAL, RUNNING
 
 
 @dataclass(slots=True)
@@ -34,6 +35,12 @@ class LockedRun:
     failing: Error | None = None
     paused_queues: Sequence[str] | None = None
     is_flow_paused: bool = False
+
+    def begin(self, decision: Decision) -> None:
+        """Be as the decision about its beginning leaves it, before it is inserted."""
+        self.status = decision.status or RUNNING
+        self.open_steps, self.task_count = decision.open_steps, decision.task_count
+        self.variables_id, self.failing = decision.final_variables, decision.failing
 
     def may_take(self, queue_name: str) -> bool:
         """Say whether tasks of a queue may begin at once: as they are made, or again where they were lost."""
@@ -87,13 +94,10 @@ def _locked(row: db.Row) -> LockedRun:
     )  # fmt: skip
 
 
-def facts_of(run: LockedRun, spec: FlowSpec, state: RunState, text: str | None) -> RunFacts:
-    """Return what a decision about a locked run may look at.
-
-    text: the run's input, where the definition has routing read it.
-    """
+def facts_of(run: LockedRun, spec: FlowSpec, state: RunState, input: Any) -> RunFacts:
+    """Return what a decision about a locked run may look at; of the input where the definition has routing read it."""
     return RunFacts(
-        input=payload.loads(text),
+        input=input,
         state=state,
         open_steps=run.open_steps,
         task_count=run.task_count,

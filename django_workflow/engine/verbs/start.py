@@ -16,7 +16,7 @@ from django_workflow.conf import conf
 from django_workflow.definition.schemas import schema
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.routing.decide import decide
-from django_workflow.engine.routing.facts import Decision, RunFacts
+from django_workflow.engine.routing.facts import Decision
 from django_workflow.engine.stored import versions
 from django_workflow.engine.stored.locking import LockedRun, facts_of
 from django_workflow.engine.stored.state import FreshState
@@ -25,7 +25,6 @@ from django_workflow.engine.writing.advance import Advance
 from django_workflow.engine.writing.event_log import EventLog
 from django_workflow.exceptions import InvalidArgument, NotSupported, PayloadError
 from django_workflow.ids import uuid7
-from django_workflow.notifications import notifications
 from django_workflow.statuses import RUNNING, SCHEDULED
 
 #: Longest idempotency key, and longest name and value of a label, in characters.
@@ -107,9 +106,8 @@ def _start(spec: FlowSpec, requests: Sequence[StartRequest]) -> list[UUID]:
         ids, made = _insert(new, spec, flow_id)
         for run in made:
             run.activate(advance, spec)
-        advance.write()
         # the runs' own notification is left to their first change: nobody can watch what was not there
-        db.notify_after_commit(notifications(queues=advance.queued.queues))
+        advance.finish(())
     return ids
 
 
@@ -120,7 +118,6 @@ class _NewRun:
     row: LockedRun
     request: StartRequest
     input: str
-    facts: RunFacts
     decision: Decision | None
 
     @classmethod
@@ -130,15 +127,12 @@ class _NewRun:
         stored = payload.loads(written) if spec.reads_input or spec.input_schema is not None else None
         check_input(spec, stored)
         row = LockedRun(request.run_id or uuid7(), RUNNING, version_id, 0, 0, request.is_local)
-        facts = entry_facts(row, spec, stored)
         if request.delay is not None or request.at is not None:
             row.status = SCHEDULED
-            return cls(row, request, written, facts, None)
-        decision = decide(spec, facts, is_start=True)
-        row.status = decision.status or RUNNING
-        row.open_steps, row.task_count = decision.open_steps, decision.task_count
-        row.variables_id, row.failing = decision.final_variables, decision.failing
-        return cls(row, request, written, facts, decision)
+            return cls(row, request, written, None)
+        decision = decide(spec, facts_of(row, spec, FreshState(), stored), is_start=True)
+        row.begin(decision)
+        return cls(row, request, written, decision)
 
     def new_row(self) -> runs.NewRun:
         row, request = self.row, self.request
@@ -171,13 +165,6 @@ def check_input(spec: FlowSpec, value: Any) -> None:
         raise PayloadError(
             f"The input of flow {spec.slug!r} does not fit its schema{told}", path=found[0].path, violations=found
         )
-
-
-def entry_facts(run: LockedRun, spec: FlowSpec, run_input: Any) -> RunFacts:
-    """Return what is known of a run that begins."""
-    facts = facts_of(run, spec, FreshState(), None)
-    facts.input = run_input
-    return facts
 
 
 def _insert(new: Sequence[_NewRun], spec: FlowSpec, flow_id: int) -> tuple[list[UUID], list[_NewRun]]:

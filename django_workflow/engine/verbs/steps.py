@@ -9,16 +9,14 @@ from uuid import UUID
 from django_workflow import arguments, db, payload, text
 from django_workflow.conf import conf
 from django_workflow.definition.spec import FlowSpec
-from django_workflow.engine.routing.decide import decide
-from django_workflow.engine.routing.facts import RunFacts, StepEnd
+from django_workflow.engine.routing.facts import StepEnd
 from django_workflow.engine.stored import versions
-from django_workflow.engine.stored.locking import LockedRun, facts_of, lock_patiently
+from django_workflow.engine.stored.locking import LockedRun, lock_patiently
 from django_workflow.engine.stored.outputs import WHOLE_STEP, read_inputs
 from django_workflow.engine.stored.state import StoredState
 from django_workflow.engine.writing import cancel_open, tasks
 from django_workflow.engine.writing.advance import Advance
 from django_workflow.exceptions import AlreadySettled, NotSupported, RunNotFound, UnregisteredHandler
-from django_workflow.notifications import notifications
 from django_workflow.statuses import RUN_TERMINAL, SKIPPED, STEP_TERMINAL, SUCCEEDED, WAITING
 
 #: Why a step was skipped that an operator skipped.
@@ -148,9 +146,15 @@ def _end(target: _Target, status: str, output: str | None, reason: str, by: str)
     end = StepEnd(
         step, status, id=target.id, scope=target.scope, iteration=target.iteration, variables=target.variables_id
     )
-    advance.add(run, target.spec, decide(target.spec, _facts(target, end, output), [end]))
-    advance.write()
-    db.notify_after_commit(notifications(queues=advance.queued.queues, runs=[run.id], cancelled=advance.cancelled))
+    advance.decide(
+        run,
+        spec=target.spec,
+        state=StoredState(run.id, target.spec, [end], {target.id: output} if output is not None else None),
+        input=payload.loads(read_inputs([run.id])[run.id]) if target.spec.reads_input else None,
+        also_open=target.status == WAITING,  # a join that waits is not among the open ones
+        ends=[end],
+    )
+    advance.finish([run.id])
 
 
 def _check_code(spec: FlowSpec) -> None:
@@ -158,12 +162,3 @@ def _check_code(spec: FlowSpec) -> None:
     missing = versions.missing_code(spec)
     if missing:
         raise UnregisteredHandler(f"This process has no code for {', '.join(missing)}, which decides what starts next.")
-
-
-def _facts(target: _Target, end: StepEnd, output: str | None) -> RunFacts:
-    run, spec = target.run, target.spec
-    state = StoredState(run.id, spec, [end], {target.id: output} if output is not None else None)
-    facts = facts_of(run, spec, state, read_inputs([run.id])[run.id] if spec.reads_input else None)
-    # a join that waits is not among the open ones
-    facts.open_steps += target.status == WAITING
-    return facts

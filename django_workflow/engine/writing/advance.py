@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -13,13 +13,26 @@ from django_workflow import db, payload
 from django_workflow.conf import conf
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.reporting.report import Telling
-from django_workflow.engine.routing.facts import OUTERMOST, Activation, Decision, NewArrival, Unfired
+from django_workflow.engine.routing.decide import decide
+from django_workflow.engine.routing.facts import (
+    OUTERMOST,
+    Activation,
+    Again,
+    Decision,
+    NewArrival,
+    RunState,
+    StepEnd,
+    Unfired,
+)
 from django_workflow.engine.routing.facts import Variables as VariablesRow
-from django_workflow.engine.stored.locking import LockedRun
+from django_workflow.engine.stored import versions
+from django_workflow.engine.stored.locking import LockedRun, facts_of
+from django_workflow.engine.stored.state import StoredState
 from django_workflow.engine.tasks.admission import admission
 from django_workflow.engine.tasks.handoff import Taker
 from django_workflow.engine.writing import runs, tasks
 from django_workflow.engine.writing.event_log import EventLog
+from django_workflow.notifications import notifications
 from django_workflow.statuses import FAILED, RUNNING, SUCCEEDED, WAITING
 
 
@@ -46,6 +59,32 @@ class Advance:
     _runs: list[runs.RunRow] = field(default_factory=list)
     _on_retry: list[tuple[Any, ...]] = field(default_factory=list)
     _ended: list[runs.RunEnd] = field(default_factory=list)
+
+    def decide(
+        self,
+        run: LockedRun,
+        *,
+        spec: FlowSpec | None = None,
+        state: RunState | None = None,
+        input: Any = None,
+        also_open: int = 0,
+        ends: Sequence[StepEnd] = (),
+        arrivals: Sequence[NewArrival] = (),
+        again: Sequence[Again] = (),
+        is_start: bool = False,
+    ) -> Decision:
+        """Decide what follows from what happened in a locked run, and collect it.
+
+        spec, state: where the caller has them, or others than the stored ones. input: as `facts_of` takes it.
+        also_open: how many of the steps that end are not counted as open, for they waited.
+        ends, arrivals, again, is_start: what happened.
+        """
+        spec = spec or versions.spec_of(run.version_id)
+        facts = facts_of(run, spec, state or StoredState(run.id, spec), input)
+        facts.open_steps += also_open
+        decision = decide(spec, facts, ends, arrivals=arrivals, again=again, is_start=is_start)
+        self.add(run, spec, decision)
+        return decision
 
     def add(self, run: LockedRun, spec: FlowSpec, decision: Decision) -> None:
         """Collect what `decision` asks for; `run` says what its row says now."""
@@ -84,6 +123,11 @@ class Advance:
             # not `execute`: these rows are among those that this has just written
             db.rows(TELL_RETRIES, [list(column) for column in zip(*self._on_retry, strict=True)])
         self.telling.after_commit()
+
+    def finish(self, run_ids: Iterable[UUID]) -> None:
+        """Make all collected writes, and after the commit notify workers, and those who watch these runs."""
+        self.write()
+        db.notify_after_commit(notifications(queues=self.queued.queues, runs=run_ids, cancelled=self.cancelled))
 
     def _add_variables(self, run: LockedRun, row: VariablesRow) -> None:
         limit = conf.MAX_OUTPUT_BYTES
