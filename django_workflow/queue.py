@@ -164,7 +164,7 @@ DELETE = f"SELECT pgmq.delete(%s, %s::bigint[]) WHERE {IF_THERE}"
 def delete(queue: str, message_ids: Sequence[int]) -> None:
     """Delete messages; ids that are gone already do no harm."""
     name = _name(queue)
-    db.execute(DELETE, [name, list(message_ids), name])
+    db.add(DELETE, [name, list(message_ids), name])
 
 
 HIDE = f"""
@@ -176,7 +176,7 @@ HIDE = f"""
 def hide(queue: str, message_ids: Sequence[int], delays: Sequence[float]) -> None:
     """Hide each message for its own delay in seconds from now; zero makes it visible at once."""
     name = _name(queue)
-    db.execute(HIDE, [list(message_ids), list(delays), name, name])
+    db.add(HIDE, [list(message_ids), list(delays), name, name])
 
 
 EXTEND = f"SELECT count(*) FROM pgmq.set_vt(%s, %s::bigint[], %s::int) WHERE {IF_THERE}"  # noqa: S608  a constant

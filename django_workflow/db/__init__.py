@@ -1,6 +1,21 @@
 """The only place that opens a cursor: statements, transactions, sessions, notifications, drawn ids."""
 
 from django_workflow.db.arrays import array
+from django_workflow.db.batches import (
+    Statement,
+    add,
+    after_commit,
+    batch,
+    execute,
+    flush,
+    has_written,
+    lock_timeout,
+    notify,
+    notify_after_commit,
+    rows,
+    then,
+    without_waiting_for_flush,
+)
 from django_workflow.db.channels import RUN_CHANNEL, is_run_id
 from django_workflow.db.drawing import draw_ids, draw_next, forget_drawn_ids, with_fresh_ids
 from django_workflow.db.errors import (
@@ -25,24 +40,7 @@ from django_workflow.db.sessions import (
     on_own_connection,
     serve_worker,
 )
-from django_workflow.db.statements import (
-    Statement,
-    after_commit,
-    atomic,
-    execute,
-    flush,
-    has_failed,
-    has_written,
-    in_test_transaction,
-    in_transaction,
-    lock_timeout,
-    notify,
-    notify_after_commit,
-    rows,
-    run_script,
-    together,
-    without_waiting_for_flush,
-)
+from django_workflow.db.statements import atomic, has_failed, in_test_transaction, in_transaction, run_script
 from django_workflow.db.wire import Row
 
 __all__ = [
@@ -51,10 +49,12 @@ __all__ = [
     "Listener",
     "Row",
     "Statement",
+    "add",
     "after_commit",
     "allows_migrate",
     "array",
     "atomic",
+    "batch",
     "close",
     "connection",
     "draw_ids",
@@ -89,7 +89,7 @@ __all__ = [
     "serve_worker",
     "sqlstate",
     "tag",
-    "together",
+    "then",
     "with_fresh_ids",
     "without_waiting_for_flush",
 ]

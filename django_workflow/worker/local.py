@@ -172,7 +172,7 @@ def perform(
 def _store(lines: Sequence[capture.LogLine]) -> None:
     """Store what a handler logged; what became of it does not depend on that."""
     try:
-        with db.together():
+        with db.batch():
             writer.store(lines)
     except Exception as error:
         logger.warning("%d lines that a handler logged cannot be stored: %s", len(lines), error)

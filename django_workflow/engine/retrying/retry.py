@@ -58,7 +58,7 @@ def retry(run_id: UUID, request: RetryRequest) -> UUID:
     old = read_run(run_id)
     version = version_for(old, request.version)
     versions.ensure_queues(versions.queues_of(version.spec))
-    with db.together():
+    with db.batch():
         # two that retry at once: the second one waits here, and finds the retry of the first below
         locked = lock_patiently([run_id]).get(run_id)
         if locked is None:
@@ -266,7 +266,7 @@ class Retrying:
         pairs = [(new, self.past[name].id) for new, name in zip(ids, plan.whole, strict=True)]
         if pairs:
             new_ids, old_ids = (list(column) for column in zip(*pairs, strict=True))
-            db.execute(CARRY_STEP_RUNS, [self.id, variables, new_ids, old_ids])
+            db.add(CARRY_STEP_RUNS, [self.id, variables, new_ids, old_ids])
             tasks.carry(self.id, pairs)
         return pairs
 
@@ -284,7 +284,7 @@ class Retrying:
             old_id = self.past[name].id
             new_id = db.draw_ids(STEP_RUN_TABLE, 1)[0]
             advance.events.step(self.id, "step.started", name)
-            db.execute(REDO_STEP_RUN, [new_id, self.id, variables, len(indexes[old_id]), old_id])
+            db.add(REDO_STEP_RUN, [new_id, self.id, variables, len(indexes[old_id]), old_id])
             tasks.carry(self.id, [(new_id, old_id)], only_results=True)
             copies = self.copies(row, self.spec.steps[name], old_id, new_id, indexes[old_id])
             tasks.insert(copies, advance.queued, are_copies=True)
@@ -315,8 +315,7 @@ class Retrying:
 def carry_failures(run_id: UUID, pairs: Sequence[tuple[int, int]]) -> None:
     """Copy the last attempts of failed tasks; pairs: new and old ids of step runs."""
     if pairs:
-        # not `execute`: the tasks must have been written before
-        db.rows(CARRY_ATTEMPTS, [run_id, *([*column] for column in zip(*pairs, strict=True))])
+        db.then(CARRY_ATTEMPTS, [run_id, *([*column] for column in zip(*pairs, strict=True))])
 
 
 READ_END = "SELECT error, variables_id, task_count FROM django_workflow_run WHERE id = %s"
@@ -356,7 +355,6 @@ CARRY_ATTEMPTS = """
     JOIN django_workflow_task t ON t.step_run_id = c.id AND t.index = o.index
     JOIN LATERAL (SELECT * FROM django_workflow_attempt x
                   WHERE x.task_id = o.id ORDER BY x.number DESC, x.id DESC LIMIT 1) a ON true
-    RETURNING id
 """
 READ_UNDONE = """
     SELECT step_run_id, index FROM django_workflow_task

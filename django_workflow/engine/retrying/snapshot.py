@@ -258,4 +258,4 @@ def write(statement: str, run_id: UUID, rows: Iterable[tuple[Any, ...]]) -> None
     """Execute a statement that takes a run and a list of each column."""
     found = list(rows)
     if found:
-        db.execute(statement, [run_id, *([*column] for column in zip(*found, strict=True))])
+        db.add(statement, [run_id, *([*column] for column in zip(*found, strict=True))])

@@ -45,7 +45,7 @@ def record_attempts(endings: Sequence[Ending]) -> None:
             task.lost_worker_id if outcome.was_lost_before else task.worker_id, outcome.reason, outcome.missing_code,
         ))  # fmt: skip
     if values:
-        db.execute(INSERT_ATTEMPTS, [list(column) for column in zip(*values, strict=True)])
+        db.add(INSERT_ATTEMPTS, [list(column) for column in zip(*values, strict=True)])
 
 
 # the same outcome again is the repetition of a settle whose answer was lost
@@ -54,7 +54,6 @@ RECORD_SUPERSEDED = """
     FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS l(task_id, lease_id, outcome)
     WHERE a.task_id = l.task_id AND a.lease_id = l.lease_id AND a.superseded_at IS NULL
       AND l.outcome NOT IN ('released', a.outcome)
-    RETURNING a.id
 """
 
 
@@ -63,5 +62,5 @@ def record_superseded(late: Sequence[Ending]) -> None:
     if late:
         tasks = [item.outcome.task for item in late]
         kinds = [item.outcome.kind for item in late]
-        # not `execute`: the attempt's own row may be among the writes that are still pending
-        db.rows(RECORD_SUPERSEDED, [[task.id for task in tasks], [task.lease_id for task in tasks], kinds])
+        # the attempt's own row may have been added before
+        db.then(RECORD_SUPERSEDED, [[task.id for task in tasks], [task.lease_id for task in tasks], kinds])

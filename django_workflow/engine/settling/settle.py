@@ -99,7 +99,7 @@ def settle(outcomes: Sequence[Outcome], *, wait_ms: int | None = None, taker: Ta
 
 def _settle_together(outcomes: Sequence[Outcome], wait_ms: int | None, taker: Taker | None) -> Settled:
     settling = _Settling(outcomes, wait_ms, taker.afresh() if taker is not None else None)
-    with db.together():
+    with db.batch():
         settling.settle()
     return settling.finish()
 

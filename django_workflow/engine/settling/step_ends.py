@@ -73,7 +73,7 @@ def end_step_runs(endings: Sequence[Ending], events: EventLog) -> StepEnds:
             continue  # the step ended while these tasks were being handed in
         changes.append((step_run_id, *_end_step_run(step_run_id, items, count, result, events)))
     if changes:
-        db.execute(UPDATE_STEP_RUNS, [list(column) for column in zip(*changes, strict=True)])
+        db.add(UPDATE_STEP_RUNS, [list(column) for column in zip(*changes, strict=True)])
     return result
 
 

@@ -102,7 +102,7 @@ def _start(spec: FlowSpec, requests: Sequence[StartRequest]) -> list[UUID]:
     flow_id, version_id = versions.version_of(spec)
     new = [_NewRun.of(spec, version_id, request) for request in requests]
     advance = Advance(EventLog(are_first=True))
-    with db.together():
+    with db.batch():
         ids, made = _insert(new, spec, flow_id)
         for run in made:
             run.activate(advance, spec)

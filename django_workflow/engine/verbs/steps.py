@@ -47,7 +47,7 @@ def skip_step(run_id: UUID, step: str, *, reason: str = "", by: str = "", step_r
     reached; `AlreadySettled`. A step that an operator has skipped already stays as it is.
     """
     reason, by = text.remarks(reason, by)
-    with db.together():
+    with db.batch():
         target = _find(run_id, step, step_run_id)
         if target.status in STEP_TERMINAL:
             if (target.status, target.reason) == (SKIPPED, OPERATOR):
@@ -74,7 +74,7 @@ def complete_step(
     """
     reason, by = text.remarks(reason, by)
     output = payload.dump_output(value, step=step)
-    with db.together():
+    with db.batch():
         target = _find(run_id, step, step_run_id)
         if target.status in STEP_TERMINAL:
             if may_repeat and db.rows(HAS_GIVEN, [target.id, output])[0][0]:
@@ -137,7 +137,7 @@ def _end(target: _Target, status: str, output: str | None, reason: str, by: str)
     why = OPERATOR if status == SKIPPED else ""
     advance = Advance()
     advance.cancelled |= cancel_open.cancel_tasks([target.id])
-    db.execute(SETTLE_STEP_RUN, [status, why, target.id])
+    db.add(SETTLE_STEP_RUN, [status, why, target.id])
     if output is not None:
         queue_name = target.spec.steps[step].queue or conf.DEFAULT_QUEUE
         tasks.insert_given(run.id, target.id, WHOLE_STEP, queue_name, output)

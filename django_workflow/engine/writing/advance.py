@@ -120,8 +120,8 @@ class Advance:
         self.cancelled |= runs.after_end(self._ended, self.events, self.telling)
         self.events.write()
         if self._on_retry:
-            # not `execute`: these rows are among those that this has just written
-            db.rows(TELL_RETRIES, [list(column) for column in zip(*self._on_retry, strict=True)])
+            # these rows are among those that this has just added
+            db.then(TELL_RETRIES, [list(column) for column in zip(*self._on_retry, strict=True)])
         self.telling.after_commit()
 
     def finish(self, run_ids: Iterable[UUID]) -> None:
@@ -254,11 +254,10 @@ INSERT_ARRIVALS = """
 def _insert(statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
     """Write rows with a statement that takes a list of each column."""
     if rows:
-        db.execute(statement, [list(column) for column in zip(*rows, strict=True)])
+        db.add(statement, [list(column) for column in zip(*rows, strict=True)])
 
 
 TELL_RETRIES = """
     UPDATE django_workflow_steprun s SET on_retry = n.on_retry
     FROM unnest(%s::bigint[], %s::text[]) AS n(id, on_retry) WHERE s.id = n.id
-    RETURNING s.id
 """

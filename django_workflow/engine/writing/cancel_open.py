@@ -49,8 +49,8 @@ def close_runs(ended: Mapping[UUID, str]) -> set[UUID]:
     if not ended:
         return set()
     running = _cancel(list(ended), [], lambda run_id: f"the run ended {ended[run_id]}")
-    db.execute(CANCEL_OPEN_STEP_RUNS, [list(ended)])
-    db.execute(STOP_DELAYED_ARRIVALS, [list(ended)])
+    db.add(CANCEL_OPEN_STEP_RUNS, [list(ended)])
+    db.add(STOP_DELAYED_ARRIVALS, [list(ended)])
     return running
 
 
@@ -65,7 +65,7 @@ def _cancel(run_ids: list[UUID], step_run_ids: list[int], why: Callable[[UUID], 
     tasks = db.rows(CANCEL_OPEN_TASKS, [run_ids, step_run_ids])
     running = [(task_id, why(run_id)) for task_id, run_id, _, _, was_running in tasks if was_running]
     if running:
-        db.execute(RECORD_CANCELLED_ATTEMPTS, [list(column) for column in zip(*running, strict=True)])
+        db.add(RECORD_CANCELLED_ATTEMPTS, [list(column) for column in zip(*running, strict=True)])
     messages: dict[str, list[int]] = defaultdict(list)
     for _, _, queue_name, message_id, _ in tasks:
         if message_id is not None:

@@ -82,5 +82,5 @@ class EventLog:
             ordinals.append(counts[entry[0]])
         runs, kinds, steps, tasks, data = (list(column) for column in zip(*self.entries, strict=True))
         sql = INSERT_FIRST_EVENTS if self.are_first else INSERT_EVENTS
-        db.execute(sql, [runs, ordinals, kinds, steps, tasks, data])
+        db.add(sql, [runs, ordinals, kinds, steps, tasks, data])
         self.entries.clear()

@@ -78,7 +78,7 @@ def insert(
     params = [flow_id, version_id, duration, *(list(column) for column in zip(*rows, strict=True))]
     if may_exist:
         return {row[0] for row in db.rows(INSERT_RUNS + " RETURNING id", params)}
-    db.execute(INSERT_RUNS, params)
+    db.add(INSERT_RUNS, params)
     return {row.id for row in rows}
 
 
@@ -101,7 +101,7 @@ def insert_retry(
 
     duration: seconds until its deadline. input: JSON text; None is the old run's.
     """
-    db.execute(INSERT_RETRY, [
+    db.add(INSERT_RETRY, [
         run.id, run.version_id, run.status, run.open_steps, run.task_count, input,
         json.dumps(error) if error else None, by, run.variables_id,
         None if output is None else json.dumps(output), duration, run.status, old_id,
@@ -186,7 +186,7 @@ UPDATE_RUNS = """
 def update(rows: Sequence[RunRow]) -> None:
     """Write the rows of unsettled runs whose locks the caller holds, those that end included."""
     if rows:
-        db.execute(UPDATE_RUNS, [list(column) for column in zip(*rows, strict=True)])
+        db.add(UPDATE_RUNS, [list(column) for column in zip(*rows, strict=True)])
 
 
 @dataclass(frozen=True, slots=True)

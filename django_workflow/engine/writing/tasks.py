@@ -108,14 +108,14 @@ def insert(tasks: Sequence[NewTask], queued: Queued, *, taker: Taker | None = No
         for chunk in _chunks(group):
             ids = [task.id for task in chunk]
             sql = COPY_SENT_TASKS if are_copies else INSERT_SENT_TASKS
-            db.execute(*queue.sending(sql, _columns_of(chunk), name, ids, delay))
+            db.add(*queue.sending(sql, _columns_of(chunk), name, ids, delay))
     for name, group in taken.items():
         assert taker is not None
         params = [taker.lease_id, taker.worker_id, *_columns_of(group)]
         ids = [task.id for task in group]
-        db.execute(*queue.sending(INSERT_TAKEN_TASKS, params, name, ids, taker.lease))
+        db.add(*queue.sending(INSERT_TAKEN_TASKS, params, name, ids, taker.lease))
     for chunk in _chunks(silent):
-        db.execute(COPY_TASKS if are_copies else INSERT_TASKS, _columns_of(chunk))
+        db.add(COPY_TASKS if are_copies else INSERT_TASKS, _columns_of(chunk))
 
 
 def _columns_of(tasks: Sequence[NewTask]) -> list[list[Any]]:
@@ -138,7 +138,7 @@ INSERT_GIVEN = """
 
 def insert_given(run_id: UUID, step_run_id: int, index: int, queue_name: str, output: str) -> None:
     """Insert the task that holds an output, as JSON text, that an operator gave."""
-    db.execute(INSERT_GIVEN, [run_id, step_run_id, index, queue_name, output])
+    db.add(INSERT_GIVEN, [run_id, step_run_id, index, queue_name, output])
 
 
 CARRY_TASKS = """
@@ -158,7 +158,7 @@ def carry(run_id: UUID, step_runs: Sequence[tuple[int, int]], *, only_results: b
     only_results: of a map step that is retried in part, the items that have a result.
     """
     if step_runs:
-        db.execute(CARRY_RESULTS if only_results else CARRY_TASKS, [run_id, *_columns(step_runs)])
+        db.add(CARRY_RESULTS if only_results else CARRY_TASKS, [run_id, *_columns(step_runs)])
 
 
 class HeldTask(NamedTuple):
@@ -202,9 +202,9 @@ def queue_held(tasks: Sequence[HeldTask]) -> set[str]:
                 hidden = db.rows(*queue.sending(returning, [ids, delays], name, ids, conf.LEASE.total_seconds()))
                 queue.hide(name, *_columns(hidden))
             else:
-                db.execute(*queue.sending(QUEUE_SENT, [ids, delays], name, ids))
+                db.add(*queue.sending(QUEUE_SENT, [ids, delays], name, ids))
     for chunk in _chunks(silent):
-        db.execute(QUEUE_SILENT, [[task.id for task in chunk], [task.delay for task in chunk]])
+        db.add(QUEUE_SILENT, [[task.id for task in chunk], [task.delay for task in chunk]])
     return {name for name, _ in sent}
 
 
@@ -236,7 +236,7 @@ def hold_queued(run_ids: Sequence[UUID]) -> None:
 def hold_on(task_ids: Sequence[int]) -> None:
     """Hold tasks that were held for another reason because their run is paused."""
     if task_ids:
-        db.execute(HOLD_ON, [list(task_ids)])
+        db.add(HOLD_ON, [list(task_ids)])
 
 
 class Requeued(NamedTuple):
@@ -292,7 +292,7 @@ PUT_BACK = """
 
 def put_back(run_id: UUID) -> None:
     """Queue the task of a local run again that its process has taken without learning of it."""
-    db.execute(PUT_BACK, [run_id])
+    db.add(PUT_BACK, [run_id])
 
 
 POINT_AT_SENT = """
@@ -309,7 +309,7 @@ def send_for(tasks: Sequence[tuple[int, str, float]]) -> set[str]:
     for task_id, name, delay in tasks:
         groups[name, delay].append(task_id)
     for (name, delay), ids in groups.items():
-        db.execute(*queue.sending(POINT_AT_SENT, [], name, ids, delay))
+        db.add(*queue.sending(POINT_AT_SENT, [], name, ids, delay))
     return {name for name, _ in groups}
 
 
