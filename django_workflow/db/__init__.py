@@ -17,6 +17,7 @@ from django_workflow.db.batches import (
     without_waiting_for_flush,
 )
 from django_workflow.db.channels import RUN_CHANNEL, is_run_id
+from django_workflow.db.columns import Columns, select
 from django_workflow.db.drawing import draw_ids, draw_next, forget_drawn_ids, with_fresh_ids
 from django_workflow.db.errors import (
     for_logs,
@@ -46,6 +47,7 @@ from django_workflow.db.wire import Row
 __all__ = [
     "RUN_CHANNEL",
     "Bell",
+    "Columns",
     "Listener",
     "Row",
     "Statement",
@@ -86,6 +88,7 @@ __all__ = [
     "run_script",
     "schema",
     "scoped",
+    "select",
     "serve_worker",
     "sqlstate",
     "tag",

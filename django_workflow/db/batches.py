@@ -12,6 +12,7 @@ from typing import Any
 from django.db import transaction
 
 from django_workflow.conf import conf
+from django_workflow.db.columns import Columns
 from django_workflow.db.errors import is_retryable
 from django_workflow.db.scope import scoped
 from django_workflow.db.sessions import connection
@@ -210,10 +211,11 @@ def flush() -> None:
 
 
 NOTIFY_ONE = "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, %s)"
-NOTIFY = """
+NOTIFICATIONS = Columns("n", channel="text", payload="text")
+NOTIFY = f"""
     SELECT set_config('synchronous_commit', 'off', true), pg_notify(channel, payload)
-    FROM unnest(%s::text[], %s::text[]) AS n(channel, payload)
-"""
+    FROM {NOTIFICATIONS}
+"""  # noqa: S608  a constant
 
 
 def notify(notifications: Sequence[tuple[str, str]]) -> None:
@@ -242,7 +244,13 @@ def _notify(notifications: Sequence[tuple[str, str]]) -> None:
         rows(NOTIFY_ONE, [scoped(channel), payload])
     else:
         own = {channel: scoped(channel) for channel in {channel for channel, _ in notifications}}
-        rows(NOTIFY, [[own[channel] for channel, _ in notifications], [payload for _, payload in notifications]])
+        rows(
+            NOTIFY,
+            NOTIFICATIONS.lists(
+                channel=[own[channel] for channel, _ in notifications],
+                payload=[payload for _, payload in notifications],
+            ),
+        )
 
 
 def notify_after_commit(notifications: Sequence[tuple[str, str]]) -> None:

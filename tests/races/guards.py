@@ -197,7 +197,7 @@ def one_row_per_attempt(put: Put) -> None:
 def begin_is_fenced(put: Put) -> None:
     from django_workflow.engine.tasks import leases
 
-    put(leases, "BEGIN_IF_LEASED", without(leases.BEGIN_IF_LEASED, " AND t.lease_id = b.lease_id"))
+    put(leases, "BEGIN_IF_LEASED", without(leases.BEGIN_IF_LEASED, " AND t.lease_id = h.lease_id"))
 
 
 @guard("external.BEGIN_ONCE_IF_LEASED: begun_lease_id", "dropped from the WHERE")
@@ -251,7 +251,7 @@ def counters_are_read_under_the_lock(put: Put) -> None:
     def read_then_lock(run_ids: Any, wait_ms: int | None = None) -> Any:
         sql = "SELECT id FROM django_workflow_steprun WHERE run_id = ANY(%s::uuid[])"
         ids = [row[0] for row in db.rows(sql, [list(run_ids)])]
-        early.counts = {row[0]: step_ends._Count(*row[1:]) for row in db.rows(step_ends.READ_STEP_RUNS, [ids])}
+        early.counts = {row[0]: step_ends._Count(*row) for row in db.rows(step_ends.READ_STEP_RUNS, [ids])}
         return lock_runs(run_ids, wait_ms=wait_ms)
 
     put(settle, "lock_runs", read_then_lock)
@@ -621,11 +621,11 @@ def lost_claims_are_looked_for(put: Put) -> None:
     put(LostClaims, "look", lambda self: [])
 
 
-@guard("claim._readable leaves out tasks of versions that this release cannot read", "the claim raises")
+@guard("claim.claimed leaves out tasks of versions that this release cannot read", "the claim raises")
 def unreadable_versions_are_left_out(put: Put) -> None:
-    from django_workflow.engine.tasks import claim
+    from django_workflow.engine.stored import versions
 
-    put(claim, "_readable", lambda found, lease_id: found)
+    put(versions, "readable_spec", versions.spec_of)
 
 
 # following

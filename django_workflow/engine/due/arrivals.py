@@ -27,10 +27,14 @@ RUNS_ARRIVED_AT = """
       AND r.version_id = ANY(%s::bigint[])
     LIMIT %s
 """
-TAKE_DUE = """
+DUE = db.select(
+    NewArrival, step="step", source="source", is_cascade="is_cascade", scope="scope", generation="NULL::int",
+    step_run="NULL::bigint", source_run="source_run_id", variables="variables_id",
+)  # fmt: skip
+TAKE_DUE = f"""
     DELETE FROM django_workflow_arrival
     WHERE run_id = ANY(%s::uuid[]) AND generation IS NULL AND due_at <= clock_timestamp()
-    RETURNING run_id, id, step, source, is_cascade, scope, source_run_id, variables_id
+    RETURNING id, run_id, {DUE}
 """
 
 
@@ -56,12 +60,8 @@ def _arrive(wait_ms: int | None, run_ids: Sequence[UUID]) -> int:
     due: dict[UUID, list[NewArrival]] = defaultdict(list)
     with db.atomic():
         runs = {key: run for key, run in lock_runs(run_ids, wait_ms=wait_ms).items() if run.status == RUNNING}
-        for run_id, _, step, source, is_cascade, scope, source_run, variables in sorted(
-            db.rows(TAKE_DUE, [list(runs)]), key=lambda row: row[1]
-        ):
-            due[run_id].append(
-                NewArrival(step, source, is_cascade, scope, None, source_run=source_run, variables=variables)
-            )
+        for _, run_id, *columns in sorted(db.rows(TAKE_DUE, [list(runs)])):
+            due[run_id].append(NewArrival(*columns))
         advance, inputs = Advance(), read_inputs(due)
         for run_id, arrivals in due.items():
             advance.decide(runs[run_id], input=payload.loads(inputs[run_id]), arrivals=arrivals)

@@ -23,7 +23,15 @@ from django_workflow.engine.retrying.old_run import (
 )
 from django_workflow.engine.retrying.planning import Past, Plan
 from django_workflow.engine.retrying.request import ALL_STEPS, KEPT, RetryRequest
-from django_workflow.engine.retrying.snapshot import INSERT_PARTS, Copy, Snapshot, snapshot_of, whole_and_parts, write
+from django_workflow.engine.retrying.snapshot import (
+    INSERT_PARTS,
+    PARTS,
+    Copy,
+    Snapshot,
+    snapshot_of,
+    whole_and_parts,
+    write,
+)
 from django_workflow.engine.routing.decide import decide
 from django_workflow.engine.routing.facts import Decision, Error
 from django_workflow.engine.stored import versions
@@ -124,11 +132,10 @@ class Retrying:
     def go_on(self, snapshot: Snapshot, value: Any) -> UUID:
         """Make the new run as the old one stood when it ended, and begin anew what was open then."""
         copy = Copy(self.id, snapshot, self.final)
-        parts = [(item, copy.place(item)) for item in snapshot.parts]
         ends = copy.ends(self.spec)
         made = self.task_count - sum(item.task_count for item in snapshot.redone if not item.has_results)
         row = LockedRun(
-            self.id, RUNNING, self.version.id, len(parts) + len(snapshot.delayed) + len(ends), made, False,
+            self.id, RUNNING, self.version.id, len(snapshot.parts) + len(snapshot.delayed) + len(ends), made, False,
             copy.variables.get(self.final or 0),
         )  # fmt: skip
         advance = self.begin()
@@ -136,12 +143,13 @@ class Retrying:
         copy.write()
         kept = [item.id for item in snapshot.kept]
         tasks.carry(self.id, [(copy.new[old], old) for old in kept])
-        undone = self.undone([item.id for item, _ in parts])
-        write(INSERT_PARTS, self.id, [(*place, len(undone[item.id])) for item, place in parts])
-        for item, place in parts:
+        undone = self.undone([item.id for item in snapshot.parts])
+        rows = [PARTS.row(**copy.place(item), open=len(undone[item.id])) for item in snapshot.parts]
+        write(INSERT_PARTS, self.id, PARTS, rows)
+        for item in snapshot.parts:
             advance.events.step(self.id, "step.started", item.step)
-            tasks.carry(self.id, [(place[0], item.id)], only_results=True)
-            copies = self.copies(row, self.spec.steps[item.step], item.id, place[0], undone[item.id])
+            tasks.carry(self.id, [(copy.new[item.id], item.id)], only_results=True)
+            copies = self.copies(row, self.spec.steps[item.step], item.id, copy.new[item.id], undone[item.id])
             tasks.insert(copies, advance.queued, are_copies=True)
         decision = advance.decide(row, spec=self.spec, input=value, ends=ends, again=copy.again())
         if decision.status == FAILED and decision.error is not None:
@@ -265,8 +273,7 @@ class Retrying:
         ids = db.draw_ids(STEP_RUN_TABLE, len(plan.whole))
         pairs = [(new, self.past[name].id) for new, name in zip(ids, plan.whole, strict=True)]
         if pairs:
-            new_ids, old_ids = (list(column) for column in zip(*pairs, strict=True))
-            db.add(CARRY_STEP_RUNS, [self.id, variables, new_ids, old_ids])
+            db.add(CARRY_STEP_RUNS, [self.id, variables, *tasks.CARRIED.params(pairs)])
             tasks.carry(self.id, pairs)
         return pairs
 
@@ -305,7 +312,7 @@ class Retrying:
         places = zip(db.draw_ids(tasks.TASK_TABLE, len(indexes)), enumerate(indexes), strict=True)
         return [
             NewTask(
-                task_id, row, step_run_id, index, queue_name,
+                task_id, row.id, step_run_id, index, queue_name,
                 *admission(row.status, index=place, max_parallel=limit), str(old_id),
             )
             for task_id, (place, index) in places
@@ -315,7 +322,7 @@ class Retrying:
 def carry_failures(run_id: UUID, pairs: Sequence[tuple[int, int]]) -> None:
     """Copy the last attempts of failed tasks; pairs: new and old ids of step runs."""
     if pairs:
-        db.then(CARRY_ATTEMPTS, [run_id, *([*column] for column in zip(*pairs, strict=True))])
+        db.then(CARRY_ATTEMPTS, [run_id, *tasks.CARRIED.params(pairs)])
 
 
 READ_END = "SELECT error, variables_id, task_count FROM django_workflow_run WHERE id = %s"
@@ -338,19 +345,19 @@ class _CarriedState(FreshState):
         return self._carried
 
 
-CARRY_STEP_RUNS = """
+CARRY_STEP_RUNS = f"""
     INSERT INTO django_workflow_steprun
         (id, run_id, variables_id, step, status, task_count, failed_count, reason, message, error, started_at, ended_at)
     SELECT c.id, %s::uuid, %s::bigint, s.step, s.status, s.task_count, s.failed_count, s.reason, s.message, s.error,
            s.started_at, s.ended_at
-    FROM unnest(%s::bigint[], %s::bigint[]) AS c(id, old_id) JOIN django_workflow_steprun s ON s.id = c.old_id
+    FROM {tasks.CARRIED} JOIN django_workflow_steprun s ON s.id = c.old_id
 """
-CARRY_ATTEMPTS = """
+CARRY_ATTEMPTS = f"""
     INSERT INTO django_workflow_attempt
         (run_id, task_id, number, is_counted, begun_at, ended_at, outcome, error_class, message, traceback, fingerprint)
     SELECT %s::uuid, t.id, a.number, a.is_counted, a.begun_at, a.ended_at, a.outcome, a.error_class, a.message,
            a.traceback, a.fingerprint
-    FROM unnest(%s::bigint[], %s::bigint[]) AS c(id, old_id)
+    FROM {tasks.CARRIED}
     JOIN django_workflow_task o ON o.step_run_id = c.old_id AND o.status = 'failed'
     JOIN django_workflow_task t ON t.step_run_id = c.id AND t.index = o.index
     JOIN LATERAL (SELECT * FROM django_workflow_attempt x

@@ -11,16 +11,18 @@ from django_workflow import db, queue
 from django_workflow.engine.tasks.ending import Ending
 from django_workflow.engine.writing import tasks
 from django_workflow.engine.writing.event_log import EventLog
-from django_workflow.engine.writing.tasks import Requeued
 from django_workflow.statuses import FAILED, RELEASED, SKIPPED, SUCCEEDED, TASK_TERMINAL
 
-END_IF_LEASED = """
+ENDED = db.Columns(
+    "e", id="bigint", lease_id="bigint", status="text", output="text", failure_count="int", lost_count="int",
+    begun_ago="float8", ended_ago="float8",
+)  # fmt: skip
+END_IF_LEASED = f"""
     UPDATE django_workflow_task t
     SET status = e.status, output = e.output::jsonb, failure_count = e.failure_count, lost_count = e.lost_count,
         begun_at = coalesce(clock_timestamp() - make_interval(secs => e.begun_ago), t.begun_at),
         ended_at = clock_timestamp() - make_interval(secs => e.ended_ago)
-    FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::int[], %s::int[], %s::float8[], %s::float8[])
-         AS e(id, lease_id, status, output, failure_count, lost_count, begun_ago, ended_ago)
+    FROM {ENDED}
     WHERE t.id = e.id AND t.lease_id = e.lease_id AND t.status = 'running'
     RETURNING t.id, e.lease_id, t.message_id
 """
@@ -40,23 +42,24 @@ def end_tasks(endings: Sequence[Ending]) -> set[tuple[int, int]]:
     """
     now = time.monotonic()
     over: list[tuple[Any, ...]] = []
-    again: list[Requeued] = []
+    again: list[tuple[Any, ...]] = []
     for item in endings:
         outcome = item.outcome
         task = outcome.task
         if item.status in TASK_TERMINAL:
             begun_ago = None if outcome.begun_at is None else now - outcome.begun_at
             ended_ago = 0.0 if outcome.ended_at is None else now - outcome.ended_at
-            over.append((
-                task.id, task.lease_id, item.status, outcome.output, item.failure_count, item.lost_count, begun_ago,
-                ended_ago,
+            over.append(ENDED.row(
+                id=task.id, lease_id=task.lease_id, status=item.status, output=outcome.output,
+                failure_count=item.failure_count, lost_count=item.lost_count, begun_ago=begun_ago, ended_ago=ended_ago,
             ))  # fmt: skip
         else:
-            again.append(Requeued(
-                task.id, task.lease_id, item.status, item.hold_reason, item.failure_count, item.lost_count, item.delay,
-                item.keeps_message or item.keeps_lease, item.keeps_lease,
+            again.append(tasks.REQUEUED.row(
+                id=task.id, lease_id=task.lease_id, status=item.status, hold_reason=item.hold_reason,
+                failure_count=item.failure_count, lost_count=item.lost_count, delay=item.delay,
+                keeps_message=item.keeps_message or item.keeps_lease, keeps_lease=item.keeps_lease,
             ))  # fmt: skip
-    found = db.rows(END_IF_LEASED, [list(column) for column in zip(*over, strict=True)]) if over else []
+    found = db.rows(END_IF_LEASED, ENDED.params(over)) if over else []
     found += tasks.requeue(again)
     messages: dict[tuple[int, int], int | None] = {
         (task_id, lease_id): message_id for task_id, lease_id, message_id in found

@@ -32,9 +32,9 @@ class LockedRun:
     task_count: int
     is_local: bool
     variables_id: int | None = None
-    failing: Error | None = None
     paused_queues: Sequence[str] | None = None
     is_flow_paused: bool = False
+    failing: Error | None = None
 
     def begin(self, decision: Decision) -> None:
         """Be as the decision about its beginning leaves it, before it is inserted."""
@@ -50,12 +50,15 @@ class LockedRun:
 READ_COMMITTED = "read committed"
 # own statement, before anything is read: what the runs' other tasks did is visible only to a
 # snapshot taken after this lock was got
-LOCK_RUNS = """
-    SELECT id, status, version_id, open_steps, task_count, is_local, variables_id, error,
-           (SELECT array_agg(name) FROM django_workflow_queue WHERE paused_at IS NOT NULL),
-           flow_id IN (SELECT id FROM django_workflow_flowdefinition WHERE paused_at IS NOT NULL),
-           current_setting('transaction_isolation')
-    FROM django_workflow_run WHERE id = ANY(%s::uuid[]) {only} ORDER BY id FOR NO KEY UPDATE
+LOCKED = db.select(
+    LockedRun, id="id", status="status", version_id="version_id", open_steps="open_steps", task_count="task_count",
+    is_local="is_local", variables_id="variables_id",
+    paused_queues="(SELECT array_agg(name) FROM django_workflow_queue WHERE paused_at IS NOT NULL)",
+    is_flow_paused="flow_id IN (SELECT id FROM django_workflow_flowdefinition WHERE paused_at IS NOT NULL)",
+)  # fmt: skip
+LOCK_RUNS = f"""
+    SELECT {LOCKED}, error, current_setting('transaction_isolation')
+    FROM django_workflow_run WHERE id = ANY(%s::uuid[]) {{only}} ORDER BY id FOR NO KEY UPDATE
 """
 
 
@@ -71,9 +74,13 @@ def lock_runs(run_ids: Iterable[UUID], *, wait_ms: int | None = None, only: str 
     else:
         with db.lock_timeout(wait_ms):
             found = db.rows(sql, wanted)
-    if found:
-        check_isolation(found[0][-1])
-    return {row[0]: _locked(row) for row in found}
+    runs = {}
+    for *columns, error, isolation in found:
+        check_isolation(isolation)
+        run = LockedRun(*columns)
+        run.failing = payload.loads(error)
+        runs[run.id] = run
+    return runs
 
 
 def check_isolation(level: str) -> None:
@@ -84,14 +91,6 @@ def check_isolation(level: str) -> None:
             "did would not be seen. Do it outside of the transaction, or begin that with SET TRANSACTION ISOLATION "
             "LEVEL READ COMMITTED."
         )
-
-
-def _locked(row: db.Row) -> LockedRun:
-    key, status, version_id, open_steps, task_count, is_local, variables_id, error, queues, is_flow_paused, _ = row
-    return LockedRun(
-        key, status, version_id, open_steps, task_count, is_local, variables_id, payload.loads(error), queues,
-        is_flow_paused,
-    )  # fmt: skip
 
 
 def facts_of(run: LockedRun, spec: FlowSpec, state: RunState, input: Any) -> RunFacts:

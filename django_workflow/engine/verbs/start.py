@@ -72,8 +72,9 @@ def checked_labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:
     return checked
 
 
-FIND_EXISTING = """
-    SELECT w.place, r.id, r.flow_id FROM unnest(%s::int[], %s::text[], %s::uuid[]) AS w(place, key, id)
+REFUSED = db.Columns("w", place="int", key="text", id="uuid")
+FIND_EXISTING = f"""
+    SELECT w.place, r.id, r.flow_id FROM {REFUSED}
     JOIN django_workflow_run r ON r.id = w.id OR (r.flow_id = %s AND r.idempotency_key = w.key)
 """
 
@@ -134,16 +135,16 @@ class _NewRun:
         row.begin(decision)
         return cls(row, request, written, decision)
 
-    def new_row(self) -> runs.NewRun:
+    def new_row(self) -> tuple[Any, ...]:
         row, request = self.row, self.request
         error = (self.decision.error or self.decision.failing) if self.decision else None
         output = self.decision.output if self.decision else None
-        return runs.NewRun(
-            row.id, row.status, row.is_local, row.open_steps, row.task_count, self.input,
-            json.dumps(error) if error else None, request.idempotency_key, json.dumps(dict(request.labels)),
-            request.title, request.by, row.variables_id,
-            None if output is None else payload.dump_output(output, step="output"), request.delay,
-            None if request.at is None else times.with_zone(request.at),
+        return runs.NEW_RUNS.row(
+            id=row.id, status=row.status, is_local=row.is_local, open_steps=row.open_steps, task_count=row.task_count,
+            input=self.input, error=json.dumps(error) if error else None, key=request.idempotency_key,
+            labels=json.dumps(dict(request.labels)), title=request.title, by=request.by, variables=row.variables_id,
+            output=None if output is None else payload.dump_output(output, step="output"), delay=request.delay,
+            at=None if request.at is None else times.with_zone(request.at),
         )  # fmt: skip
 
     def activate(self, advance: Advance, spec: FlowSpec) -> None:
@@ -171,12 +172,11 @@ def _insert(new: Sequence[_NewRun], spec: FlowSpec, flow_id: int) -> tuple[list[
     """Insert runs; return the id for each, of an earlier run where it was refused, and those that were made."""
     duration = spec.max_duration or conf.MAX_DURATION.total_seconds()
     ids = [run.row.id for run in new]
-    # fresh ids cannot be refused
-    may_exist = any(run.request.run_id is not None or run.request.idempotency_key is not None for run in new)
-    inserted = runs.insert(
-        [run.new_row() for run in new],
-        flow_id=flow_id, version_id=new[0].row.version_id, duration=duration, may_exist=may_exist,
-    )  # fmt: skip
+    rows, common = [run.new_row() for run in new], {"flow_id": flow_id, "version_id": new[0].row.version_id}
+    if all(run.request.run_id is None and run.request.idempotency_key is None for run in new):
+        runs.insert(rows, **common, duration=duration)
+        return ids, list(new)
+    inserted = runs.insert_missing(rows, **common, duration=duration)
     made: list[_NewRun] = []
     refused: list[int] = []
     for place, run in enumerate(new):
@@ -187,8 +187,8 @@ def _insert(new: Sequence[_NewRun], spec: FlowSpec, flow_id: int) -> tuple[list[
             refused.append(place)
     if refused:
         keys = [new[place].request.idempotency_key for place in refused]
-        found = db.rows(FIND_EXISTING, [refused, keys, [ids[place] for place in refused], flow_id])
-        for place, run_id, found_flow in found:
+        wanted = REFUSED.lists(place=refused, key=keys, id=[ids[place] for place in refused])
+        for place, run_id, found_flow in db.rows(FIND_EXISTING, [*wanted, flow_id]):
             if found_flow != flow_id:
                 raise NotSupported(f"Run {run_id} exists and is not of flow {spec.slug!r}; choose another run_id.")
             ids[place] = run_id

@@ -56,7 +56,7 @@ class Advance:
     _woken_steps: list[tuple[Any, ...]] = field(default_factory=list)
     _arrivals: list[tuple[Any, ...]] = field(default_factory=list)
     _tasks: list[tasks.NewTask] = field(default_factory=list)
-    _runs: list[runs.RunRow] = field(default_factory=list)
+    _runs: list[tuple[Any, ...]] = field(default_factory=list)
     _on_retry: list[tuple[Any, ...]] = field(default_factory=list)
     _ended: list[runs.RunEnd] = field(default_factory=list)
 
@@ -91,14 +91,14 @@ class Advance:
         for row in decision.variables:
             self._add_variables(run, row)
         for waiting in decision.waiting:
-            self._new_steps.append(
-                (waiting.id, run.id, waiting.step, WAITING, 0, "", None, waiting.scope, waiting.iteration, None, None)
-            )
+            step, place = spec.steps[waiting.step], waiting.scope
+            joined = Activation(step, WAITING, id=waiting.id, scope=place, iteration=waiting.iteration)
+            self._add_step_run(run, joined)
         for activation in decision.activations:
             self._activate(run, spec, activation)
         for arrival in decision.arrivals:
             self._arrivals.append(_arrival(run, arrival))
-        self._on_retry += decision.on_retry.items()
+        self._on_retry += [ON_RETRY.row(id=key, on_retry=what) for key, what in decision.on_retry.items()]
         for leftover in decision.leftovers:
             self.events.step(run.id, "step.left_over", leftover.step, _leftover(spec, leftover))
         why = decision.error if decision.status == FAILED else decision.failing
@@ -107,21 +107,25 @@ class Advance:
         if decision.status is not None:
             self._end_run(run, decision)
         elif _changes(run, decision):
-            self._runs.append(runs.RunRow.of(run, decision))
+            self._runs.append(runs.row_of(run, decision))
 
     def write(self) -> None:
         """Make all collected writes; the caller holds the locks of all runs."""
-        _insert(INSERT_VARIABLES, self._variables)
-        _insert(INSERT_STEP_RUNS, self._new_steps)
-        _insert(WAKE_WAITING_STEP_RUNS, self._woken_steps)
-        _insert(INSERT_ARRIVALS, self._arrivals)
+        for sql, columns, rows in (
+            (INSERT_VARIABLES, VARIABLES, self._variables),
+            (INSERT_STEP_RUNS, NEW_STEP_RUNS, self._new_steps),
+            (WAKE_WAITING_STEP_RUNS, WOKEN_STEP_RUNS, self._woken_steps),
+            (INSERT_ARRIVALS, ARRIVALS, self._arrivals),
+        ):
+            if rows:
+                db.add(sql, columns.params(rows))
         tasks.insert(self._tasks, self.queued, taker=self.taker)
         runs.update(self._runs)
         self.cancelled |= runs.after_end(self._ended, self.events, self.telling)
         self.events.write()
         if self._on_retry:
             # these rows are among those that this has just added
-            db.then(TELL_RETRIES, [list(column) for column in zip(*self._on_retry, strict=True)])
+            db.then(TELL_RETRIES, ON_RETRY.params(self._on_retry))
         self.telling.after_commit()
 
     def finish(self, run_ids: Iterable[UUID]) -> None:
@@ -132,7 +136,8 @@ class Advance:
     def _add_variables(self, run: LockedRun, row: VariablesRow) -> None:
         limit = conf.MAX_OUTPUT_BYTES
         values = payload.dumps(dict(row.values), what="The variables", limit=limit)
-        self._variables.append((row.id, run.id, values, json.dumps(dict(row.stamps))))
+        stamps = json.dumps(dict(row.stamps))
+        self._variables.append(VARIABLES.row(id=row.id, run_id=run.id, values=values, stamps=stamps))
 
     def _activate(self, run: LockedRun, spec: FlowSpec, activation: Activation) -> None:
         step = activation.step
@@ -160,22 +165,30 @@ class Advance:
                     source_id=activation.source, variables_id=activation.variables,
                 )  # fmt: skip
             self._tasks.append(
-                tasks.NewTask(task_id, run, activation.id, index, queue_name, status, reason, item, activation.delay)
-            )
+                tasks.NewTask(
+                    task_id, run.id, activation.id, index, queue_name, status, reason, item, activation.delay,
+                    run.is_local,
+                )
+            )  # fmt: skip
 
     def _add_step_run(self, run: LockedRun, item: Activation) -> None:
         error = json.dumps(item.error) if item.error else None
-        columns = (item.status, item.task_count, item.reason, error)
         if item.is_woken:
-            self._woken_steps.append((item.id, *columns, item.source, item.variables))
+            self._woken_steps.append(WOKEN_STEP_RUNS.row(
+                id=item.id, status=item.status, tasks=item.task_count, reason=item.reason, error=error,
+                source=item.source, variables=item.variables,
+            ))  # fmt: skip
         else:
-            place = (item.scope, item.iteration, item.source, item.variables)
-            self._new_steps.append((item.id, run.id, item.step.name, *columns, *place))
+            self._new_steps.append(NEW_STEP_RUNS.row(
+                id=item.id, run_id=run.id, step=item.step.name, status=item.status, tasks=item.task_count,
+                reason=item.reason, error=error, scope=item.scope, iteration=item.iteration, source=item.source,
+                variables=item.variables,
+            ))  # fmt: skip
 
     def _end_run(self, run: LockedRun, decision: Decision) -> None:
         assert decision.status is not None
         if run.status != decision.status:  # else it is inserted as it ended
-            self._runs.append(runs.RunRow.of(run, decision))
+            self._runs.append(runs.row_of(run, decision))
         leaves_open = bool(decision.open_steps or decision.leftovers or decision.status != SUCCEEDED)
         self._ended.append(runs.RunEnd(run, decision.status, decision.error, leaves_open))
 
@@ -195,9 +208,10 @@ def _pass(activation: Activation) -> dict[str, Any] | None:
 
 
 def _arrival(run: LockedRun, item: NewArrival) -> tuple[Any, ...]:
-    return (
-        run.id, item.step, item.source, item.is_cascade, item.scope, item.generation, item.step_run,
-        item.source_run or None, item.variables, item.delay if item.generation is None else None,
+    return ARRIVALS.row(
+        run_id=run.id, step=item.step, source=item.source, is_cascade=item.is_cascade, scope=item.scope,
+        generation=item.generation, step_run=item.step_run, source_run=item.source_run or None,
+        variables=item.variables, delay=item.delay if item.generation is None else None,
     )  # fmt: skip
 
 
@@ -207,13 +221,18 @@ def _leftover(spec: FlowSpec, item: Unfired) -> dict[str, Any]:
     return {"generation": item.generation, "arrived": list(item.sources), "missing": missing}
 
 
-INSERT_VARIABLES = """
+VARIABLES = db.Columns("n", id="bigint", run_id="uuid", values="text", stamps="text")
+INSERT_VARIABLES = f"""
     INSERT INTO django_workflow_variables (id, run_id, values, stamps)
     SELECT n.id, n.run_id, n.values::jsonb, n.stamps::jsonb
-    FROM unnest(%s::bigint[], %s::uuid[], %s::text[], %s::text[]) AS n(id, run_id, values, stamps)
+    FROM {VARIABLES}
 """
+NEW_STEP_RUNS = db.Columns(
+    "n", id="bigint", run_id="uuid", step="text", status="text", tasks="int", reason="text", error="text",
+    scope="bigint", iteration="int", source="bigint", variables="bigint",
+)  # fmt: skip
 # the statement's time, not the clock's: what is written together, as the end of a step and what begins by it, has one
-INSERT_STEP_RUNS = """
+INSERT_STEP_RUNS = f"""
     INSERT INTO django_workflow_steprun
         (id, run_id, step, status, open_tasks, task_count, reason, error, scope, iteration, source_id, variables_id,
          started_at, ended_at)
@@ -222,42 +241,39 @@ INSERT_STEP_RUNS = """
            n.scope, n.iteration, n.source, n.variables,
            CASE WHEN n.status = 'running' THEN statement_timestamp() END,
            CASE WHEN n.status NOT IN ('waiting', 'running') THEN statement_timestamp() END
-    FROM unnest(%s::bigint[], %s::uuid[], %s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::bigint[],
-                %s::int[], %s::bigint[], %s::bigint[])
-         AS n(id, run_id, step, status, tasks, reason, error, scope, iteration, source, variables)
+    FROM {NEW_STEP_RUNS}
 """
-WAKE_WAITING_STEP_RUNS = """
+WOKEN_STEP_RUNS = db.Columns(
+    "n", id="bigint", status="text", tasks="int", reason="text", error="text", source="bigint", variables="bigint"
+)
+WAKE_WAITING_STEP_RUNS = f"""
     UPDATE django_workflow_steprun s
     SET status = n.status, open_tasks = CASE WHEN n.status = 'running' THEN n.tasks ELSE 0 END,
         task_count = n.tasks, reason = n.reason, error = n.error::jsonb, source_id = n.source,
         variables_id = n.variables,
         started_at = CASE WHEN n.status = 'running' THEN statement_timestamp() END,
         ended_at = CASE WHEN n.status <> 'running' THEN statement_timestamp() END
-    FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])
-         AS n(id, status, tasks, reason, error, source, variables)
+    FROM {WOKEN_STEP_RUNS}
     WHERE s.id = n.id AND s.status = 'waiting'
 """
+ARRIVALS = db.Columns(
+    "n", run_id="uuid", step="text", source="text", is_cascade="bool", scope="bigint", generation="int",
+    step_run="bigint", source_run="bigint", variables="bigint", delay="float8",
+)  # fmt: skip
 # a paused run's clock stands still: a delay that begins meanwhile counts from the pause on
-INSERT_ARRIVALS = """
+INSERT_ARRIVALS = f"""
     INSERT INTO django_workflow_arrival
         (run_id, step, source, is_cascade, scope, generation, step_run_id, source_run_id, variables_id, due_at)
     SELECT n.run_id, n.step, n.source, n.is_cascade, n.scope, n.generation, n.step_run, n.source_run, n.variables,
            CASE WHEN n.delay IS NOT NULL THEN
                coalesce((SELECT paused_at FROM django_workflow_run WHERE id = n.run_id), clock_timestamp())
                + make_interval(secs => n.delay) END
-    FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bool[], %s::bigint[], %s::int[], %s::bigint[], %s::bigint[],
-                %s::bigint[], %s::float8[])
-         AS n(run_id, step, source, is_cascade, scope, generation, step_run, source_run, variables, delay)
+    FROM {ARRIVALS}
 """
 
 
-def _insert(statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Write rows with a statement that takes a list of each column."""
-    if rows:
-        db.add(statement, [list(column) for column in zip(*rows, strict=True)])
-
-
-TELL_RETRIES = """
+ON_RETRY = db.Columns("n", id="bigint", on_retry="text")
+TELL_RETRIES = f"""
     UPDATE django_workflow_steprun s SET on_retry = n.on_retry
-    FROM unnest(%s::bigint[], %s::text[]) AS n(id, on_retry) WHERE s.id = n.id
+    FROM {ON_RETRY} WHERE s.id = n.id
 """

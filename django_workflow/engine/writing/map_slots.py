@@ -10,8 +10,9 @@ from django_workflow.engine.tasks.admission import HELD_BY_PAUSE, admission
 from django_workflow.engine.writing import tasks
 from django_workflow.engine.writing.tasks import HeldTask
 
-HELD_TASKS = """
-    SELECT h.id, t.id, t.queue FROM unnest(%s::bigint[], %s::int[]) AS h(id, places)
+FREED = db.Columns("h", id="bigint", places="int")
+HELD_TASKS = f"""
+    SELECT h.id, t.id, t.queue FROM {FREED}
     CROSS JOIN LATERAL (
         SELECT id, queue FROM django_workflow_task
         WHERE step_run_id = h.id AND status = 'held' AND hold_reason = 'parallel' ORDER BY index LIMIT h.places
@@ -29,7 +30,8 @@ def release_held(freed: Mapping[int, tuple[int, LockedRun]]) -> set[str]:
         return set()
     paused: list[int] = []
     free: list[HeldTask] = []
-    for step_run_id, task_id, name in db.rows(HELD_TASKS, [list(freed), [places for places, _ in freed.values()]]):
+    params = FREED.lists(id=list(freed), places=[places for places, _ in freed.values()])
+    for step_run_id, task_id, name in db.rows(HELD_TASKS, params):
         run = freed[step_run_id][1]
         if admission(run.status) == HELD_BY_PAUSE:
             paused.append(task_id)

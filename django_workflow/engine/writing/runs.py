@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from django_workflow import db, payload
@@ -20,30 +19,15 @@ from django_workflow.engine.writing import cancel_open, partial_output
 from django_workflow.engine.writing.event_log import EventLog
 from django_workflow.statuses import CANCELLED, FAILED, RUN_TERMINAL, RUNNING, SCHEDULED, SUCCEEDED
 
-
-class NewRun(NamedTuple):
-    """The row of a run to be; JSON as text. delay, at: when a scheduled run begins."""
-
-    id: UUID
-    status: str
-    is_local: bool
-    open_steps: int
-    task_count: int
-    input: str | None
-    error: str | None
-    key: str | None
-    labels: str
-    title: str
-    by: str
-    variables: int | None
-    output: str | None
-    delay: float | None
-    at: datetime | None
-
-
+#: The row of a run to be; JSON as text. delay, at: when a scheduled run begins.
+NEW_RUNS = db.Columns(
+    "u", id="uuid", status="text", is_local="bool", open_steps="int", task_count="int", input="text",
+    error="text", key="text", labels="text", title="text", by="text", variables="bigint", output="text",
+    delay="float8", at="timestamptz",
+)  # fmt: skip
 # Whoever inserts second waits for the first one's end and then finds its run below. A version that this process
 # remembers and the database does not have (it was restored or emptied) is null here, which is refused.
-INSERT_RUNS = """
+INSERT_RUNS = f"""
     INSERT INTO django_workflow_run
         (id, flow_id, version_id, status, is_local, open_steps, task_count, input, error, idempotency_key, labels,
          title, started_by, variables_id, output, created_at, due_at, deadline_at, started_at, ended_at)
@@ -56,30 +40,22 @@ INSERT_RUNS = """
     FROM (
         SELECT *, CASE WHEN at IS NOT NULL THEN at
                        WHEN delay IS NOT NULL THEN now + make_interval(secs => delay) END AS due_at
-        FROM (SELECT statement_timestamp() AS now) clock,
-             unnest(%s::uuid[], %s::text[], %s::bool[], %s::int[], %s::int[], %s::text[], %s::text[], %s::text[],
-                    %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::float8[], %s::timestamptz[])
-             WITH ORDINALITY
-             AS u(id, status, is_local, open_steps, task_count, input, error, key, labels, title, by, variables, output,
-                  delay, at, place)
+        FROM (SELECT statement_timestamp() AS now) clock, {NEW_RUNS.numbered}
     ) n
     ORDER BY n.key, n.place
     ON CONFLICT DO NOTHING
 """
 
 
-def insert(
-    rows: Sequence[NewRun], *, flow_id: int, version_id: int, duration: float, may_exist: bool = False
-) -> set[UUID]:
-    """Insert runs of one version; return the ids of those that were made.
+def insert(rows: Sequence[tuple[Any, ...]], *, flow_id: int, version_id: int, duration: float) -> None:
+    """Insert runs of one version with fresh ids, which cannot be refused; duration: seconds until their deadline."""
+    db.add(INSERT_RUNS, [flow_id, version_id, duration, *NEW_RUNS.params(rows)])
 
-    duration: seconds until their deadline. may_exist: an idempotency key or a chosen id may be in use already.
-    """
-    params = [flow_id, version_id, duration, *(list(column) for column in zip(*rows, strict=True))]
-    if may_exist:
-        return {row[0] for row in db.rows(INSERT_RUNS + " RETURNING id", params)}
-    db.add(INSERT_RUNS, params)
-    return {row.id for row in rows}
+
+def insert_missing(rows: Sequence[tuple[Any, ...]], *, flow_id: int, version_id: int, duration: float) -> set[UUID]:
+    """Insert runs as `insert` does, but for those whose idempotency key or chosen id is in use; return the others."""
+    params = [flow_id, version_id, duration, *NEW_RUNS.params(rows)]
+    return {run_id for (run_id,) in db.rows(INSERT_RUNS + " RETURNING id", params)}
 
 
 INSERT_RETRY = """
@@ -146,50 +122,42 @@ def resume(run_ids: Sequence[UUID]) -> None:
     db.execute(SET_RESUMED, [list(run_ids)])
 
 
-class RunRow(NamedTuple):
-    """What a run's row becomes by a decision or an end; JSON as text. Without an error that of before stays."""
-
-    id: UUID
-    status: str
-    open_steps: int
-    task_count: int
-    error: str | None
-    variables: int | None
-    output: str | None
-
-    @classmethod
-    def of(cls, run: LockedRun, decision: Decision) -> RunRow:
-        """Return the row that a decision makes."""
-        is_over = decision.status is not None
-        error = decision.error if is_over else decision.failing
-        output = None
-        if decision.output is not None:
-            output = payload.dumps(decision.output, what="The output of the run", limit=conf.MAX_OUTPUT_BYTES)
-        return cls(
-            run.id, decision.status or run.status, 0 if is_over else decision.open_steps, decision.task_count,
-            json.dumps(error) if error else None, decision.final_variables, output,
-        )  # fmt: skip
-
-
-UPDATE_RUNS = """
+#: What a run's row becomes by a decision or an end; JSON as text. Without an error that of before stays.
+CHANGED_RUNS = db.Columns(
+    "n", id="uuid", status="text", open_steps="int", task_count="int", error="text", variables="bigint", output="text"
+)
+UPDATE_RUNS = f"""
     UPDATE django_workflow_run r
     SET status = n.status, open_steps = n.open_steps, task_count = n.task_count,
         error = coalesce(n.error::jsonb, r.error), variables_id = n.variables, output = n.output::jsonb,
         ended_at = CASE WHEN n.status IN ('succeeded', 'failed', 'cancelled', 'timed_out')
                         THEN statement_timestamp() END
-    FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::text[], %s::bigint[], %s::text[])
-         AS n(id, status, open_steps, task_count, error, variables, output)
+    FROM {CHANGED_RUNS}
     WHERE r.id = n.id
 """
 
 
-def update(rows: Sequence[RunRow]) -> None:
+def row_of(run: LockedRun, decision: Decision) -> tuple[Any, ...]:
+    """Return what a decision makes of a run's row, for `update`."""
+    is_over = decision.status is not None
+    error = decision.error if is_over else decision.failing
+    output = None
+    if decision.output is not None:
+        output = payload.dumps(decision.output, what="The output of the run", limit=conf.MAX_OUTPUT_BYTES)
+    return CHANGED_RUNS.row(
+        id=run.id, status=decision.status or run.status, open_steps=0 if is_over else decision.open_steps,
+        task_count=decision.task_count, error=json.dumps(error) if error else None,
+        variables=decision.final_variables, output=output,
+    )  # fmt: skip
+
+
+def update(rows: Sequence[tuple[Any, ...]]) -> None:
     """Write the rows of unsettled runs whose locks the caller holds, those that end included."""
     if rows:
-        db.add(UPDATE_RUNS, [list(column) for column in zip(*rows, strict=True)])
+        db.add(UPDATE_RUNS, CHANGED_RUNS.params(rows))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunEnd:
     """The end of a run whose row is written. data: what its event says. leaves_open: rows of it may still be open."""
 
@@ -243,7 +211,11 @@ def _end(
         begin([run for run in runs if run.status == SCHEDULED])  # no run fails or times out before it began
     written, outputs = json.dumps(error), outputs or {}
     update([
-        RunRow(run.id, status, 0, run.task_count, written, run.variables_id, outputs.get(run.id)) for run in runs
+        CHANGED_RUNS.row(
+            id=run.id, status=status, open_steps=0, task_count=run.task_count, error=written,
+            variables=run.variables_id, output=outputs.get(run.id),
+        )
+        for run in runs
     ])  # fmt: skip
     events, telling = EventLog(), Telling()
     running = after_end([RunEnd(run, status, data) for run in runs], events, telling)

@@ -10,7 +10,6 @@ from uuid import UUID
 
 from django_workflow import db, queue
 from django_workflow.conf import conf
-from django_workflow.engine.stored.locking import LockedRun
 from django_workflow.engine.tasks.admission import waits_in_message
 from django_workflow.engine.tasks.handoff import Taker
 from django_workflow.statuses import QUEUED, RUNNING
@@ -27,7 +26,7 @@ class NewTask:
     """A task to be inserted. item: JSON text; of a copy the id of the step run whose task of this index has it."""
 
     id: int
-    run: LockedRun
+    run_id: UUID
     step_run_id: int
     index: int
     queue: str
@@ -35,6 +34,7 @@ class NewTask:
     hold_reason: str
     item: str | None
     delay: float = 0.0
+    is_local: bool = False
 
 
 @dataclass(slots=True)
@@ -49,36 +49,35 @@ class Queued:
     local: list[int] = field(default_factory=list)
 
 
-INSERT_TASKS = """
+NEW_TASKS = db.Columns(
+    "n", id="bigint", run_id="uuid", step_run_id="bigint", index="int", status="text", hold_reason="text", queue="text",
+    item="text", delay="float8",
+)  # fmt: skip
+INSERT_TASKS = f"""
     INSERT INTO django_workflow_task (id, run_id, step_run_id, index, status, hold_reason, queue, item, due_at)
-    SELECT n.id, n.run_id, n.step_run_id, n.index, n.status, n.reason, n.queue, n.item::jsonb,
+    SELECT n.id, n.run_id, n.step_run_id, n.index, n.status, n.hold_reason, n.queue, n.item::jsonb,
            CASE WHEN n.delay > 0 THEN
                CASE WHEN n.status = 'held' THEN
                         coalesce((SELECT paused_at FROM django_workflow_run WHERE id = n.run_id), clock_timestamp())
                     ELSE clock_timestamp() END + make_interval(secs => n.delay) END
-    FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[],
-                %s::float8[])
-         AS n(id, run_id, step_run_id, index, status, reason, queue, item, delay)
+    FROM {NEW_TASKS}
 """
 INSERT_SENT_TASKS = f"""
     INSERT INTO django_workflow_task
         (id, run_id, step_run_id, index, status, hold_reason, queue, item, due_at, message_id)
-    SELECT n.id, n.run_id, n.step_run_id, n.index, n.status, n.reason, n.queue, n.item::jsonb,
+    SELECT n.id, n.run_id, n.step_run_id, n.index, n.status, n.hold_reason, n.queue, n.item::jsonb,
            CASE WHEN n.delay > 0 THEN clock_timestamp() + make_interval(secs => n.delay) END, {queue.MESSAGE_AT_PLACE}
-    FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[],
-                %s::float8[])
-         WITH ORDINALITY AS n(id, run_id, step_run_id, index, status, reason, queue, item, delay, place)
-"""  # noqa: S608  a constant
+    FROM {NEW_TASKS.numbered}
+"""
 INSERT_TAKEN_TASKS = f"""
     INSERT INTO django_workflow_task
         (lease_id, worker_id, attempt, created_at, begun_at, id, run_id, step_run_id, index, status, hold_reason, queue,
          item, message_id)
     SELECT %s::bigint, %s::bigint, 1, statement_timestamp(), clock_timestamp(),
-           n.id, n.run_id, n.step_run_id, n.index, n.status, n.reason, n.queue, n.item::jsonb, {queue.MESSAGE_AT_PLACE}
-    FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[],
-                %s::float8[])
-         WITH ORDINALITY AS n(id, run_id, step_run_id, index, status, reason, queue, item, delay, place)
-"""  # noqa: S608  a constant
+           n.id, n.run_id, n.step_run_id, n.index, n.status, n.hold_reason, n.queue, n.item::jsonb,
+           {queue.MESSAGE_AT_PLACE}
+    FROM {NEW_TASKS.numbered}
+"""
 # items may be large: the database copies them
 ITEM_OF_COPY = "(SELECT item FROM django_workflow_task WHERE step_run_id = n.item::bigint AND index = n.index)"
 COPY_TASKS = INSERT_TASKS.replace("n.item::jsonb", ITEM_OF_COPY)
@@ -96,11 +95,11 @@ def insert(tasks: Sequence[NewTask], queued: Queued, *, taker: Taker | None = No
     for task in tasks:
         if task.status == RUNNING:
             taken[task.queue].append(task)
-        elif task.status == QUEUED and waits_in_message(task.delay, is_local=task.run.is_local):
+        elif task.status == QUEUED and waits_in_message(task.delay, is_local=task.is_local):
             sent[task.queue, task.delay].append(task)
         else:
             silent.append(task)
-            if task.status == QUEUED and task.run.is_local:
+            if task.status == QUEUED and task.is_local:
                 queued.local.append(task.id)
     queued.queues.update(name for name, _ in sent)
     queued.delays += [delay for _, delay in sent if delay > 0]
@@ -108,24 +107,14 @@ def insert(tasks: Sequence[NewTask], queued: Queued, *, taker: Taker | None = No
         for chunk in _chunks(group):
             ids = [task.id for task in chunk]
             sql = COPY_SENT_TASKS if are_copies else INSERT_SENT_TASKS
-            db.add(*queue.sending(sql, _columns_of(chunk), name, ids, delay))
+            db.add(*queue.sending(sql, NEW_TASKS.of(chunk), name, ids, delay))
     for name, group in taken.items():
         assert taker is not None
-        params = [taker.lease_id, taker.worker_id, *_columns_of(group)]
+        params = [taker.lease_id, taker.worker_id, *NEW_TASKS.of(group)]
         ids = [task.id for task in group]
         db.add(*queue.sending(INSERT_TAKEN_TASKS, params, name, ids, taker.lease))
     for chunk in _chunks(silent):
-        db.add(COPY_TASKS if are_copies else INSERT_TASKS, _columns_of(chunk))
-
-
-def _columns_of(tasks: Sequence[NewTask]) -> list[list[Any]]:
-    return _columns([
-        (
-            task.id, task.run.id, task.step_run_id, task.index, task.status, task.hold_reason, task.queue, task.item,
-            task.delay,
-        )
-        for task in tasks
-    ])  # fmt: skip
+        db.add(COPY_TASKS if are_copies else INSERT_TASKS, NEW_TASKS.of(chunk))
 
 
 INSERT_GIVEN = """
@@ -141,13 +130,14 @@ def insert_given(run_id: UUID, step_run_id: int, index: int, queue_name: str, ou
     db.add(INSERT_GIVEN, [run_id, step_run_id, index, queue_name, output])
 
 
-CARRY_TASKS = """
+CARRIED = db.Columns("c", id="bigint", old_id="bigint")
+CARRY_TASKS = f"""
     INSERT INTO django_workflow_task
         (run_id, step_run_id, index, status, origin, queue, attempt, failure_count, lost_count, progress, item, output,
          begun_at, ended_at)
     SELECT %s::uuid, c.id, t.index, t.status, 'carried', t.queue, t.attempt, t.failure_count, t.lost_count, t.progress,
            t.item, t.output, t.begun_at, t.ended_at
-    FROM unnest(%s::bigint[], %s::bigint[]) AS c(id, old_id) JOIN django_workflow_task t ON t.step_run_id = c.old_id
+    FROM {CARRIED} JOIN django_workflow_task t ON t.step_run_id = c.old_id
 """
 CARRY_RESULTS = CARRY_TASKS + " WHERE t.index >= 0 AND t.status IN ('succeeded', 'skipped')"
 
@@ -158,7 +148,7 @@ def carry(run_id: UUID, step_runs: Sequence[tuple[int, int]], *, only_results: b
     only_results: of a map step that is retried in part, the items that have a result.
     """
     if step_runs:
-        db.add(CARRY_RESULTS if only_results else CARRY_TASKS, [run_id, *_columns(step_runs)])
+        db.add(CARRY_RESULTS if only_results else CARRY_TASKS, [run_id, *CARRIED.params(step_runs)])
 
 
 class HeldTask(NamedTuple):
@@ -170,18 +160,19 @@ class HeldTask(NamedTuple):
     is_local: bool = False
 
 
+QUEUED_TASKS = db.Columns("n", id="bigint", delay="float8")
 QUEUE_SENT = f"""
     UPDATE django_workflow_task t
     SET status = 'queued', hold_reason = '', message_id = {queue.MESSAGE_AT_PLACE},
         due_at = CASE WHEN n.delay > 0 THEN clock_timestamp() + make_interval(secs => n.delay) END
-    FROM unnest(%s::bigint[], %s::float8[]) WITH ORDINALITY AS n(id, delay, place)
+    FROM {QUEUED_TASKS.numbered}
     WHERE t.id = n.id AND t.status = 'held'
-"""  # noqa: S608  a constant
-QUEUE_SILENT = """
+"""
+QUEUE_SILENT = f"""
     UPDATE django_workflow_task t
     SET status = 'queued', hold_reason = '',
         due_at = CASE WHEN n.delay > 0 THEN clock_timestamp() + make_interval(secs => n.delay) END
-    FROM unnest(%s::bigint[], %s::float8[]) AS n(id, delay) WHERE t.id = n.id AND t.status = 'held'
+    FROM {QUEUED_TASKS} WHERE t.id = n.id AND t.status = 'held'
 """
 
 
@@ -196,15 +187,15 @@ def queue_held(tasks: Sequence[HeldTask]) -> set[str]:
             silent.append(task)
     for (name, is_delayed), group in sent.items():
         for chunk in _chunks(group):
-            ids, delays = [task.id for task in chunk], [task.delay for task in chunk]
+            ids, params = [task.id for task in chunk], QUEUED_TASKS.of(chunk)
             if is_delayed:
                 returning = QUEUE_SENT + " RETURNING t.message_id, n.delay"
-                hidden = db.rows(*queue.sending(returning, [ids, delays], name, ids, conf.LEASE.total_seconds()))
-                queue.hide(name, *_columns(hidden))
+                hidden = db.rows(*queue.sending(returning, params, name, ids, conf.LEASE.total_seconds()))
+                queue.hide(name, [message for message, _ in hidden], [delay for _, delay in hidden])
             else:
-                db.add(*queue.sending(QUEUE_SENT, [ids, delays], name, ids))
+                db.add(*queue.sending(QUEUE_SENT, params, name, ids))
     for chunk in _chunks(silent):
-        db.add(QUEUE_SILENT, [[task.id for task in chunk], [task.delay for task in chunk]])
+        db.add(QUEUE_SILENT, QUEUED_TASKS.of(chunk))
     return {name for name, _ in sent}
 
 
@@ -239,28 +230,17 @@ def hold_on(task_ids: Sequence[int]) -> None:
         db.add(HOLD_ON, [list(task_ids)])
 
 
-class Requeued(NamedTuple):
-    """An attempt after which its task waits again, or goes on under its lease. delay: seconds until it is due."""
-
-    id: int
-    lease_id: int
-    status: str
-    hold_reason: str
-    failure_count: int
-    lost_count: int
-    delay: float
-    keeps_message: bool
-    keeps_lease: bool
-
-
+#: An attempt after which its task waits again, or goes on under its lease. delay: seconds until it is due.
+REQUEUED = db.Columns(
+    "e", id="bigint", lease_id="bigint", status="text", hold_reason="text", failure_count="int", lost_count="int",
+    delay="float8", keeps_message="bool", keeps_lease="bool",
+)  # fmt: skip
 # a paused run's clock stands still: a delay that begins meanwhile counts from the pause on. The lock comes first so
 # that the message is told which the row had: it may be taken from it here, and only the row knows the latest
-REQUEUE_IF_LEASED = """
+REQUEUE_IF_LEASED = f"""
     WITH again AS MATERIALIZED (
         SELECT t.message_id, e.*
-        FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::int[], %s::int[], %s::float8[], %s::bool[],
-                    %s::bool[])
-             AS e(id, lease_id, status, hold_reason, failure_count, lost_count, delay, keeps_message, keeps_lease)
+        FROM {REQUEUED}
         JOIN django_workflow_task t ON t.id = e.id AND t.lease_id = e.lease_id AND t.status = 'running'
         ORDER BY t.id FOR NO KEY UPDATE OF t
     )
@@ -277,9 +257,9 @@ REQUEUE_IF_LEASED = """
 """
 
 
-def requeue(rows: Sequence[Requeued]) -> list[db.Row]:
+def requeue(rows: Sequence[tuple[Any, ...]]) -> list[db.Row]:
     """Put tasks back whose lease still matches; return of these the id, the lease and the message they had."""
-    return db.rows(REQUEUE_IF_LEASED, _columns(rows)) if rows else []
+    return db.rows(REQUEUE_IF_LEASED, REQUEUED.params(rows)) if rows else []
 
 
 # one task after the other is executed: what runs at the begin of a claim is known to nobody
@@ -316,7 +296,3 @@ def send_for(tasks: Sequence[tuple[int, str, float]]) -> set[str]:
 def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(items), CHUNK):
         yield items[start : start + CHUNK]
-
-
-def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
