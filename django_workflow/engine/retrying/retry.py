@@ -24,9 +24,11 @@ from django_workflow.engine.retrying.old_run import (
 from django_workflow.engine.retrying.planning import Past, Plan
 from django_workflow.engine.retrying.request import ALL_STEPS, KEPT, RetryRequest
 from django_workflow.engine.retrying.snapshot import (
+    INSERT_KEPT,
     INSERT_PARTS,
-    PARTS,
+    PLACES,
     Copy,
+    Place,
     Snapshot,
     snapshot_of,
     whole_and_parts,
@@ -114,11 +116,14 @@ class Retrying:
         advance = self.begin()
         # a plain graph publishes nothing: all its steps have the variables with which it begins
         first = decision.variables[0].id if decision.variables else None
-        whole = self.carry_over(plan, first)
-        self.redo(row, plan, advance, first)
+        whole = self.places(plan.whole, first)
+        write(INSERT_KEPT, self.id, PLACES.of(whole))
+        tasks.carry(self.id, [(place.id, place.old_id) for place in whole])
+        self.redo(row, advance, list(zip(plan.parts, self.places(plan.parts, first), strict=True)))
         advance.add(row, self.spec, decision)
         advance.finish([self.old.id])
-        self.carry_failures(plan, whole)
+        failed = {self.past[name].id for name in plan.whole if self.past[name].has_tolerated}
+        carry_failures(self.id, [(place.id, place.old_id) for place in whole if place.old_id in failed])
         return self.id
 
     def begin(self) -> Advance:
@@ -143,14 +148,7 @@ class Retrying:
         copy.write()
         kept = [item.id for item in snapshot.kept]
         tasks.carry(self.id, [(copy.new[old], old) for old in kept])
-        undone = self.undone([item.id for item in snapshot.parts])
-        rows = [PARTS.row(**copy.place(item), open=len(undone[item.id])) for item in snapshot.parts]
-        write(INSERT_PARTS, self.id, PARTS, rows)
-        for item in snapshot.parts:
-            advance.events.step(self.id, "step.started", item.step)
-            tasks.carry(self.id, [(copy.new[item.id], item.id)], only_results=True)
-            copies = self.copies(row, self.spec.steps[item.step], item.id, copy.new[item.id], undone[item.id])
-            tasks.insert(copies, advance.queued, are_copies=True)
+        self.redo(row, advance, [(item.step, copy.place(item)) for item in snapshot.parts])
         decision = advance.decide(row, spec=self.spec, input=value, ends=ends, again=copy.again())
         if decision.status == FAILED and decision.error is not None:
             raise self.refused_to_go_on(f"would fail at once: {decision.error['message']}")
@@ -268,32 +266,23 @@ class Retrying:
             self.old.id, row, duration=duration, input=text, error=error, by=self.request.by, output=output
         )
 
-    def carry_over(self, plan: Plan, variables: int | None) -> list[tuple[int, int]]:
-        """Write the step runs and tasks of carried steps; return the pairs of new and old step runs."""
-        ids = db.draw_ids(STEP_RUN_TABLE, len(plan.whole))
-        pairs = [(new, self.past[name].id) for new, name in zip(ids, plan.whole, strict=True)]
-        if pairs:
-            db.add(CARRY_STEP_RUNS, [self.id, variables, *tasks.CARRIED.params(pairs)])
-            tasks.carry(self.id, pairs)
-        return pairs
+    def places(self, steps: Sequence[str], variables: int | None) -> list[Place]:
+        """Return where steps of a plain graph stand in the new run."""
+        ids = db.draw_ids(STEP_RUN_TABLE, len(steps))
+        return [Place(new, self.past[step].id, variables=variables) for new, step in zip(ids, steps, strict=True)]
 
-    def carry_failures(self, plan: Plan, pairs: Sequence[tuple[int, int]]) -> None:
-        """Copy the last attempts of failed tasks in carried steps, where handlers ask for the failures of a step."""
-        failed = {self.past[name].id for name in plan.whole if self.past[name].has_tolerated}
-        carry_failures(self.id, [pair for pair in pairs if pair[1] in failed])
-
-    def redo(self, row: LockedRun, plan: Plan, advance: Advance, variables: int | None) -> None:
+    def redo(self, row: LockedRun, advance: Advance, maps: Sequence[tuple[str, Place]]) -> None:
         """Write the maps of which some items are carried, and queue the others."""
-        if not plan.parts:
+        if not maps:
             return
-        indexes = self.undone([self.past[name].id for name in plan.parts])
-        for name in plan.parts:
-            old_id = self.past[name].id
-            new_id = db.draw_ids(STEP_RUN_TABLE, 1)[0]
-            advance.events.step(self.id, "step.started", name)
-            db.add(REDO_STEP_RUN, [new_id, self.id, variables, len(indexes[old_id]), old_id])
-            tasks.carry(self.id, [(new_id, old_id)], only_results=True)
-            copies = self.copies(row, self.spec.steps[name], old_id, new_id, indexes[old_id])
+        undone = self.undone([place.old_id for _, place in maps])
+        for step, place in maps:
+            place.open = len(undone[place.old_id])
+            advance.events.step(self.id, "step.started", step)
+        write(INSERT_PARTS, self.id, PLACES.of([place for _, place in maps]))
+        tasks.carry(self.id, [(place.id, place.old_id) for _, place in maps], only_results=True)
+        for step, place in maps:
+            copies = self.copies(row, self.spec.steps[step], place, undone[place.old_id])
             tasks.insert(copies, advance.queued, are_copies=True)
 
     def undone(self, step_run_ids: Sequence[int]) -> dict[int, list[int]]:
@@ -303,24 +292,22 @@ class Retrying:
             indexes[step_run_id].append(index)
         return indexes
 
-    def copies(
-        self, row: LockedRun, step: StepSpec, old_id: int, step_run_id: int, indexes: Sequence[int]
-    ) -> list[NewTask]:
+    def copies(self, row: LockedRun, step: StepSpec, place: Place, indexes: Sequence[int]) -> list[NewTask]:
         """Return items of a map that are executed again, as many as may be in flight; the others are held."""
         limit = step.max_parallel if isinstance(step.max_parallel, int) else None
         queue_name = step.queue or conf.DEFAULT_QUEUE
-        places = zip(db.draw_ids(tasks.TASK_TABLE, len(indexes)), enumerate(indexes), strict=True)
+        numbered = zip(db.draw_ids(tasks.TASK_TABLE, len(indexes)), enumerate(indexes), strict=True)
         return [
             NewTask(
-                task_id, row.id, step_run_id, index, queue_name,
-                *admission(row.status, index=place, max_parallel=limit), str(old_id),
+                task_id, row.id, place.id, index, queue_name,
+                *admission(row.status, index=number, max_parallel=limit), str(place.old_id),
             )
-            for task_id, (place, index) in places
+            for task_id, (number, index) in numbered
         ]  # fmt: skip
 
 
 def carry_failures(run_id: UUID, pairs: Sequence[tuple[int, int]]) -> None:
-    """Copy the last attempts of failed tasks; pairs: new and old ids of step runs."""
+    """Copy the last attempts of failed tasks, where handlers ask for them; pairs: new and old ids of step runs."""
     if pairs:
         db.then(CARRY_ATTEMPTS, [run_id, *tasks.CARRIED.params(pairs)])
 
@@ -345,13 +332,6 @@ class _CarriedState(FreshState):
         return self._carried
 
 
-CARRY_STEP_RUNS = f"""
-    INSERT INTO django_workflow_steprun
-        (id, run_id, variables_id, step, status, task_count, failed_count, reason, message, error, started_at, ended_at)
-    SELECT c.id, %s::uuid, %s::bigint, s.step, s.status, s.task_count, s.failed_count, s.reason, s.message, s.error,
-           s.started_at, s.ended_at
-    FROM {tasks.CARRIED} JOIN django_workflow_steprun s ON s.id = c.old_id
-"""
 CARRY_ATTEMPTS = f"""
     INSERT INTO django_workflow_attempt
         (run_id, task_id, number, is_counted, begun_at, ended_at, outcome, error_class, message, traceback, fingerprint)
@@ -367,9 +347,4 @@ READ_UNDONE = """
     SELECT step_run_id, index FROM django_workflow_task
     WHERE step_run_id = ANY(%s::bigint[]) AND index >= 0 AND status NOT IN ('succeeded', 'skipped')
     ORDER BY step_run_id, index
-"""
-REDO_STEP_RUN = """
-    INSERT INTO django_workflow_steprun (id, run_id, variables_id, step, status, open_tasks, task_count, started_at)
-    SELECT %s::bigint, %s::uuid, %s::bigint, step, 'running', %s::int, task_count, statement_timestamp()
-    FROM django_workflow_steprun WHERE id = %s
 """

@@ -16,7 +16,7 @@ from uuid import UUID
 from django_workflow import db, payload
 from django_workflow.definition.spec import MAP, FlowSpec
 from django_workflow.engine.retrying.planning import cascades
-from django_workflow.engine.routing.facts import FINAL, FOLLOW, LEAVE, REDO, Again, StepEnd
+from django_workflow.engine.routing.facts import FINAL, FOLLOW, LEAVE, OUTERMOST, REDO, Again, StepEnd
 from django_workflow.statuses import CANCELLED, FAILED, SKIPPED, SUCCEEDED
 
 
@@ -139,15 +139,26 @@ def snapshot_of(run_id: UUID, spec: FlowSpec) -> Snapshot:
     )
 
 
-PLACES = {"id": "bigint", "old_id": "bigint", "scope": "bigint", "source": "bigint", "variables": "bigint"}
-KEPT = db.Columns("c", **PLACES)
+@dataclass(slots=True)
+class Place:
+    """Where an activation of the old run stands in the new one. open: how many of its items are executed again."""
+
+    id: int
+    old_id: int
+    scope: int = OUTERMOST
+    source: int | None = None
+    variables: int | None = None
+    open: int = 0
+
+
+PLACES = db.Columns("c", id="bigint", old_id="bigint", scope="bigint", source="bigint", variables="bigint", open="int")
 INSERT_KEPT = f"""
     INSERT INTO django_workflow_steprun
         (id, run_id, step, status, task_count, failed_count, reason, message, error, started_at, ended_at, iteration,
          scope, source_id, variables_id)
     SELECT c.id, %s::uuid, s.step, s.status, s.task_count, s.failed_count, s.reason, s.message, s.error, s.started_at,
            s.ended_at, s.iteration, c.scope, c.source, c.variables
-    FROM {KEPT}
+    FROM {PLACES}
     JOIN django_workflow_steprun s ON s.id = c.old_id
 """
 WAITING = db.Columns("c", id="bigint", step="text", iteration="int", scope="bigint")
@@ -156,13 +167,12 @@ INSERT_WAITING = f"""
     SELECT c.id, %s::uuid, c.step, 'waiting', c.iteration, c.scope
     FROM {WAITING}
 """
-PARTS = db.Columns("c", **PLACES, open="int")
 INSERT_PARTS = f"""
     INSERT INTO django_workflow_steprun
         (id, run_id, step, status, open_tasks, task_count, started_at, iteration, scope, source_id, variables_id)
     SELECT c.id, %s::uuid, s.step, 'running', c.open, s.task_count, statement_timestamp(), s.iteration, c.scope,
            c.source, c.variables
-    FROM {PARTS}
+    FROM {PLACES}
     JOIN django_workflow_steprun s ON s.id = c.old_id
 """
 COPIED = db.Columns("c", id="bigint", old_id="bigint")
@@ -204,27 +214,22 @@ class Copy:
 
     def write(self) -> None:
         """Write what is over, who waits, and who has arrived."""
-        variables = [COPIED.row(id=new, old_id=old) for old, new in self.variables.items()]
-        write(COPY_VARIABLES, self.run_id, COPIED, variables)
-        write(INSERT_KEPT, self.run_id, KEPT, [KEPT.row(**self.place(item)) for item in self.snapshot.kept])
+        variables = COPIED.lists(id=list(self.variables.values()), old_id=list(self.variables))
+        write(COPY_VARIABLES, self.run_id, variables)
+        write(INSERT_KEPT, self.run_id, PLACES.of([self.place(item) for item in self.snapshot.kept]))
         waiting = [
             WAITING.row(
                 id=self.new[old], step=item.step, iteration=self.snapshot.waiting[old], scope=self.scope(item.scope)
             )
             for old, item in self.waits.items()
         ]
-        write(INSERT_WAITING, self.run_id, WAITING, waiting)
-        write(INSERT_ARRIVED, self.run_id, ARRIVALS, [self.arrival(item) for item in self.snapshot.arrived])
+        write(INSERT_WAITING, self.run_id, WAITING.params(waiting))
+        write(INSERT_ARRIVED, self.run_id, ARRIVALS.params([self.arrival(item) for item in self.snapshot.arrived]))
 
-    def place(self, item: Activated) -> dict[str, int | None]:
-        """Return where an activation stands in the new run, by column."""
-        return {
-            "id": self.new[item.id],
-            "old_id": item.id,
-            "scope": self.scope(item.scope),
-            "source": self.new.get(item.source or 0),
-            "variables": self.variables.get(item.variables or 0),
-        }
+    def place(self, item: Activated) -> Place:
+        """Return where an activation stands in the new run."""
+        source, variables = self.new.get(item.source or 0), self.variables.get(item.variables or 0)
+        return Place(self.new[item.id], item.id, self.scope(item.scope), source, variables)
 
     def arrival(self, item: ArrivedBefore) -> tuple[Any, ...]:
         """Return the columns of an arrival."""
@@ -276,7 +281,7 @@ def whole_and_parts(spec: FlowSpec, snapshot: Snapshot) -> tuple[list[str], list
     return [name for name in spec.steps if name in kept - redone], parts
 
 
-def write(statement: str, run_id: UUID, columns: db.Columns, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Make a write that takes a run and a set of rows."""
-    if rows:
-        db.add(statement, [run_id, *columns.params(rows)])
+def write(statement: str, run_id: UUID, columns: Sequence[list[Any]]) -> None:
+    """Make a write that takes a run and the columns of a set, unless that is empty."""
+    if columns and columns[0]:
+        db.add(statement, [run_id, *columns])
