@@ -13,11 +13,8 @@ from django_workflow.engine.writing import runs
 from django_workflow.notifications import notifications
 from django_workflow.statuses import TIMED_OUT
 
-OVERDUE_RUNS = """
-    SELECT id FROM django_workflow_run
-    WHERE status IN ('scheduled', 'running') AND deadline_at <= clock_timestamp() ORDER BY id LIMIT %s
-"""
-IS_OVERDUE = "AND status IN ('scheduled', 'running') AND deadline_at <= clock_timestamp()"
+IS_OVERDUE = "status IN ('scheduled', 'running') AND deadline_at <= clock_timestamp()"
+OVERDUE_RUNS = f"SELECT id FROM django_workflow_run WHERE {IS_OVERDUE} ORDER BY id LIMIT %s"
 
 
 def end_overdue_runs() -> int:
@@ -28,8 +25,7 @@ def end_overdue_runs() -> int:
 def _end_overdue(run_ids: Sequence[UUID]) -> int:
     with db.atomic():
         overdue = lock_runs(run_ids, only=IS_OVERDUE)
-        # a release that cannot decide a scheduled run leaves it scheduled, up to its deadline
-        reason = "the run took longer than its max_duration"
-        cancelled = runs.end(list(overdue.values()), TIMED_OUT, reason=reason)
+        # some are scheduled still: a release that cannot decide them leaves them so
+        cancelled = runs.end(list(overdue.values()), TIMED_OUT, reason="the run took longer than its max_duration")
     db.notify_after_commit(notifications(runs=overdue, cancelled=cancelled))
     return len(overdue)

@@ -10,11 +10,9 @@ from django_workflow.engine.stored.locking import local_lease_key, lock_runs
 from django_workflow.engine.writing import runs
 from django_workflow.statuses import FAILED
 
-LOCAL_RUNS = """
-    SELECT id FROM django_workflow_run WHERE status IN ('scheduled', 'running', 'paused') AND is_local LIMIT %s
-"""
+IS_UNSETTLED = "status IN ('scheduled', 'running', 'paused')"
+LOCAL_RUNS = f"SELECT id FROM django_workflow_run WHERE {IS_UNSETTLED} AND is_local LIMIT %s"
 TRY_LOCAL_LEASE = "SELECT pg_try_advisory_xact_lock(%s)"
-IS_UNSETTLED = "AND status IN ('scheduled', 'running', 'paused')"
 
 
 def end_lost_local_runs() -> int:

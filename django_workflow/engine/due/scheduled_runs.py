@@ -14,15 +14,11 @@ from django_workflow.engine.stored.state import FreshState
 from django_workflow.engine.writing import runs
 from django_workflow.engine.writing.advance import Advance
 
-DUE_VERSIONS = """
-    SELECT DISTINCT version_id FROM django_workflow_run WHERE status = 'scheduled' AND due_at <= clock_timestamp()
+IS_DUE = "status = 'scheduled' AND due_at <= clock_timestamp()"
+DUE_VERSIONS = f"SELECT DISTINCT version_id FROM django_workflow_run WHERE {IS_DUE}"
+FIND_DUE_RUNS = f"""
+    SELECT id FROM django_workflow_run WHERE {IS_DUE} AND version_id = ANY(%s::bigint[]) ORDER BY id LIMIT %s
 """
-FIND_DUE_RUNS = """
-    SELECT id FROM django_workflow_run
-    WHERE status = 'scheduled' AND due_at <= clock_timestamp() AND version_id = ANY(%s::bigint[])
-    ORDER BY id LIMIT %s
-"""
-IS_DUE = "AND status = 'scheduled' AND due_at <= clock_timestamp()"
 
 
 def begin_due(limit: int = 500) -> int:

@@ -141,13 +141,14 @@ def snapshot_of(run_id: UUID, spec: FlowSpec) -> Snapshot:
 
 @dataclass(slots=True)
 class Place:
-    """Where an activation of the old run stands in the new one. open: how many of its items are executed again."""
+    """Where an activation of the old run stands in the new one."""
 
     id: int
     old_id: int
     scope: int = OUTERMOST
     source: int | None = None
     variables: int | None = None
+    #: How many of its items are executed again.
     open: int = 0
 
 
@@ -161,11 +162,11 @@ INSERT_KEPT = f"""
     FROM {PLACES}
     JOIN django_workflow_steprun s ON s.id = c.old_id
 """
-WAITING = db.Columns("c", id="bigint", step="text", iteration="int", scope="bigint")
+WAITING_JOINS = db.Columns("c", id="bigint", step="text", iteration="int", scope="bigint")
 INSERT_WAITING = f"""
     INSERT INTO django_workflow_steprun (id, run_id, step, status, iteration, scope)
     SELECT c.id, %s::uuid, c.step, 'waiting', c.iteration, c.scope
-    FROM {WAITING}
+    FROM {WAITING_JOINS}
 """
 INSERT_PARTS = f"""
     INSERT INTO django_workflow_steprun
@@ -218,12 +219,12 @@ class Copy:
         write(COPY_VARIABLES, self.run_id, variables)
         write(INSERT_KEPT, self.run_id, PLACES.of([self.place(item) for item in self.snapshot.kept]))
         waiting = [
-            WAITING.row(
+            WAITING_JOINS.row(
                 id=self.new[old], step=item.step, iteration=self.snapshot.waiting[old], scope=self.scope(item.scope)
             )
             for old, item in self.waits.items()
         ]
-        write(INSERT_WAITING, self.run_id, WAITING.params(waiting))
+        write(INSERT_WAITING, self.run_id, WAITING_JOINS.params(waiting))
         write(INSERT_ARRIVED, self.run_id, ARRIVALS.params([self.arrival(item) for item in self.snapshot.arrived]))
 
     def place(self, item: Activated) -> Place:

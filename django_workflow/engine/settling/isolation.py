@@ -18,7 +18,7 @@ from django_workflow.notifications import notifications
 logger = logging.getLogger("django_workflow")
 
 
-def fail_run(run_id: UUID, error: Exception, *, wait_ms: int | None = None, only: str = "") -> None:
+def fail_run(run_id: UUID, error: Exception, *, wait_ms: int | None = None, only: str = "true") -> None:
     """End a run as failed with `error`, where it can be locked; wait_ms, only: as `lock_runs` takes them."""
     cancelled: set[UUID] = set()
     with db.atomic():

@@ -37,7 +37,7 @@ class StepEnds:
 
 @dataclass(slots=True)
 class _Count:
-    """A step run being counted down, and what its row becomes. error: JSON text."""
+    """A step run being counted down, and what its row becomes."""
 
     id: int
     open_tasks: int
@@ -46,6 +46,7 @@ class _Count:
     status: str = RUNNING
     reason: str = ""
     message: str = ""
+    #: JSON text.
     error: str | None = None
 
 

@@ -58,11 +58,11 @@ LOCKED = db.select(
 )  # fmt: skip
 LOCK_RUNS = f"""
     SELECT {LOCKED}, error, current_setting('transaction_isolation')
-    FROM django_workflow_run WHERE id = ANY(%s::uuid[]) {{only}} ORDER BY id FOR NO KEY UPDATE
+    FROM django_workflow_run WHERE id = ANY(%s::uuid[]) AND {{only}} ORDER BY id FOR NO KEY UPDATE
 """
 
 
-def lock_runs(run_ids: Iterable[UUID], *, wait_ms: int | None = None, only: str = "") -> dict[UUID, LockedRun]:
+def lock_runs(run_ids: Iterable[UUID], *, wait_ms: int | None = None, only: str = "true") -> dict[UUID, LockedRun]:
     """Lock runs in id order and return them; None as `wait_ms` skips those that somebody else holds.
 
     only: a condition in SQL, read again under the lock; runs that do not meet it are left out.

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from django_workflow import statuses
 from django_workflow.conf import conf
-from django_workflow.statuses import HELD, PARALLEL, PAUSED, RUNNING
+from django_workflow.statuses import HELD, PARALLEL, PAUSED, QUEUED, RUNNING, SUSPENDED
 
 
 class Admission(NamedTuple):
@@ -17,11 +16,11 @@ class Admission(NamedTuple):
     hold_reason: str = ""
 
 
-QUEUED = Admission(statuses.QUEUED)
-TAKEN = Admission(RUNNING)
-SUSPENDED = Admission(statuses.SUSPENDED)
-HELD_BY_LIMIT = Admission(HELD, PARALLEL)
-HELD_BY_PAUSE = Admission(HELD, PAUSED)
+QUEUE = Admission(QUEUED)
+TAKE = Admission(RUNNING)
+SUSPEND = Admission(SUSPENDED)
+HOLD_FOR_PLACE = Admission(HELD, PARALLEL)
+HOLD_FOR_RESUME = Admission(HELD, PAUSED)
 
 
 def admission(
@@ -39,12 +38,12 @@ def admission(
     take: whether the worker that asks takes it at once; asked only where that is possible.
     """
     if max_parallel is not None and index >= max_parallel:
-        return HELD_BY_LIMIT
+        return HOLD_FOR_PLACE
     if not has_handler:
-        return SUSPENDED
+        return SUSPEND
     if run_status == PAUSED:
-        return HELD_BY_PAUSE
-    return TAKEN if take is not None and take() else QUEUED
+        return HOLD_FOR_RESUME
+    return TAKE if take is not None and take() else QUEUE
 
 
 def waits_in_message(delay: float, *, is_local: bool = False) -> bool:

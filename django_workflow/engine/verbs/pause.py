@@ -65,14 +65,14 @@ IN_PAUSED_FLOW = """
     SELECT f.slug FROM django_workflow_run r JOIN django_workflow_flowdefinition f ON f.id = r.flow_id
     WHERE r.id = ANY(%s::uuid[]) AND r.status = 'paused' AND f.paused_at IS NOT NULL LIMIT 1
 """
-HELD = db.select(
+GOES_ON = db.select(
     HeldTask,
     id="t.id",
     queue="t.queue",
     delay="coalesce(greatest(extract(epoch FROM t.due_at - r.paused_at), 0), 0)::float8",
 )
 HELD_BY_PAUSE = f"""
-    SELECT {HELD}
+    SELECT {GOES_ON}
     FROM django_workflow_run r
     JOIN django_workflow_steprun s ON s.run_id = r.id AND s.status = 'running'
     JOIN django_workflow_task t ON t.step_run_id = s.id

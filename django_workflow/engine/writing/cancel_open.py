@@ -31,13 +31,13 @@ CANCEL_OPEN_STEP_RUNS = """
 STOP_DELAYED_ARRIVALS = """
     UPDATE django_workflow_arrival SET due_at = NULL WHERE run_id = ANY(%s::uuid[]) AND generation IS NULL
 """
-CANCELLED = db.Columns("n", id="bigint", why="text")
+CUT_OFF = db.Columns("n", id="bigint", why="text")
 RECORD_CANCELLED_ATTEMPTS = f"""
     INSERT INTO django_workflow_attempt
         (run_id, task_id, lease_id, worker_id, number, is_counted, begun_at, ended_at, outcome, message)
     SELECT t.run_id, t.id, t.lease_id, t.worker_id, t.attempt, false, t.begun_at, clock_timestamp(), 'cancelled', n.why
     FROM django_workflow_task t
-    JOIN {CANCELLED} ON t.id = n.id
+    JOIN {CUT_OFF} ON t.id = n.id
 """
 
 
@@ -67,7 +67,7 @@ def _cancel(run_ids: list[UUID], step_run_ids: list[int], why: Callable[[UUID], 
     running = [(task_id, run_id) for task_id, run_id, _, _, was_running in tasks if was_running]
     if running:
         reasons = [why(run_id) for _, run_id in running]
-        db.add(RECORD_CANCELLED_ATTEMPTS, CANCELLED.lists(id=[task_id for task_id, _ in running], why=reasons))
+        db.add(RECORD_CANCELLED_ATTEMPTS, CUT_OFF.lists(id=[task_id for task_id, _ in running], why=reasons))
     messages: dict[str, list[int]] = defaultdict(list)
     for _, _, queue_name, message_id, _ in tasks:
         if message_id is not None:

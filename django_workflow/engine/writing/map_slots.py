@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from django_workflow import db
 from django_workflow.engine.stored.locking import LockedRun
-from django_workflow.engine.tasks.admission import HELD_BY_PAUSE, admission
+from django_workflow.engine.tasks.admission import HOLD_FOR_RESUME, admission
 from django_workflow.engine.writing import tasks
 from django_workflow.engine.writing.tasks import HeldTask
 
@@ -33,7 +33,7 @@ def release_held(freed: Mapping[int, tuple[int, LockedRun]]) -> set[str]:
     params = FREED.lists(id=list(freed), places=[places for places, _ in freed.values()])
     for step_run_id, task_id, name in db.rows(HELD_TASKS, params):
         run = freed[step_run_id][1]
-        if admission(run.status) == HELD_BY_PAUSE:
+        if admission(run.status) == HOLD_FOR_RESUME:
             paused.append(task_id)
         else:
             free.append(HeldTask(task_id, name, is_local=run.is_local))

@@ -159,11 +159,13 @@ def update(rows: Sequence[tuple[Any, ...]]) -> None:
 
 @dataclass(slots=True)
 class RunEnd:
-    """The end of a run whose row is written. data: what its event says. leaves_open: rows of it may still be open."""
+    """The end of a run whose row is written."""
 
     run: LockedRun
     status: str
+    #: What its event says.
     data: dict[str, Any] | None
+    #: Whether rows of it may still be open.
     leaves_open: bool = True
 
 

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class NewTask:
-    """A task to be inserted. item: JSON text; of a copy the id of the step run whose task of this index has it."""
+    """A task to be inserted."""
 
     id: int
     run_id: UUID
@@ -32,7 +32,9 @@ class NewTask:
     queue: str
     status: str
     hold_reason: str
+    #: JSON text; of a copy the id of the step run whose task of this index has it.
     item: str | None
+    #: Seconds until it is due.
     delay: float = 0.0
     is_local: bool = False
 
@@ -152,10 +154,11 @@ def carry(run_id: UUID, step_runs: Sequence[tuple[int, int]], *, only_results: b
 
 
 class HeldTask(NamedTuple):
-    """A held task that may go on. delay: seconds until it is due."""
+    """A held task that may go on."""
 
     id: int
     queue: str
+    #: Seconds until it is due.
     delay: float = 0.0
     is_local: bool = False
 
