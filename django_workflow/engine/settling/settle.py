@@ -190,16 +190,16 @@ class _Settling:
         return find
 
     def settle(self) -> None:
-        runs = lock_runs({outcome.task.run_id for outcome in self.outcomes}, wait_ms=self.wait_ms)
-        mine = self.set_apart(runs)
-        endings = [Ending.of(outcome, runs[outcome.task.run_id]) for outcome in mine]
+        locked = lock_runs({outcome.task.run_id for outcome in self.outcomes}, wait_ms=self.wait_ms)
+        mine = self.set_apart(locked)
+        endings = [Ending.of(outcome, locked[outcome.task.run_id]) for outcome in mine]
         endings, late = task_ends.first_of_each(endings)
         applied = task_ends.end_tasks(endings)
         late += [item for item in endings if item.outcome.task.fence not in applied]
         endings = [item for item in endings if item.outcome.task.fence in applied]
         step_ends = self.count_down(endings)
         self.record_late(late)
-        self.decide(runs, step_ends, endings)
+        self.decide(locked, step_ends, endings)
         self.advance.write()
         task_ends.drop_messages(endings)
         self.result.may_begin = {item.outcome.task.fence for item in endings if item.keeps_lease}
@@ -211,11 +211,11 @@ class _Settling:
         self.result.local = self.advance.queued.local
         self.result.runs = {item.outcome.task.run_id for item in endings}
 
-    def set_apart(self, runs: dict[UUID, LockedRun]) -> list[Outcome]:
+    def set_apart(self, locked: dict[UUID, LockedRun]) -> list[Outcome]:
         """Keep the outcomes of locked runs; leave the others for another time, drop those of deleted runs."""
         mine: list[Outcome] = []
         for outcome in self.outcomes:
-            if outcome.task.run_id in runs:
+            if outcome.task.run_id in locked:
                 mine.append(outcome)
             elif self.wait_ms is None:
                 self.result.left.append(outcome)
@@ -241,11 +241,11 @@ class _Settling:
         return steps.ended
 
     def decide(
-        self, runs: dict[UUID, LockedRun], step_ends: dict[UUID, list[StepEnd]], endings: Sequence[Ending]
+        self, locked: dict[UUID, LockedRun], step_ends: dict[UUID, list[StepEnd]], endings: Sequence[Ending]
     ) -> None:
         """Route every run in which a step ended."""
-        live = [run_id for run_id in step_ends if runs[run_id].status not in RUN_TERMINAL]
-        specs = {run_id: versions.spec_of(runs[run_id].version_id) for run_id in live}
+        live = [run_id for run_id in step_ends if locked[run_id].status not in RUN_TERMINAL]
+        specs = {run_id: versions.spec_of(locked[run_id].version_id) for run_id in live}
         for item in endings:
             task = item.outcome.task
             self.ended.append(task)
@@ -260,12 +260,12 @@ class _Settling:
             if specs[run_id].has_joins or not specs[run_id].is_bounded
         ])  # fmt: skip
         prefetch_variables(
-            (states[run_id], step_ends[run_id], runs[run_id].variables_id)
+            (states[run_id], step_ends[run_id], locked[run_id].variables_id)
             for run_id in live
             if specs[run_id].uses_variables
         )
         for run_id in live:
             self.advance.decide(
-                runs[run_id], spec=specs[run_id], state=states[run_id], input=payload.loads(inputs.get(run_id)),
+                locked[run_id], spec=specs[run_id], state=states[run_id], input=payload.loads(inputs.get(run_id)),
                 ends=step_ends[run_id],
             )  # fmt: skip
