@@ -164,11 +164,12 @@ DELETE = f"SELECT pgmq.delete(%s, %s::bigint[]) WHERE {IF_THERE}"
 def delete(queue: str, message_ids: Sequence[int]) -> None:
     """Delete messages; ids that are gone already do no harm."""
     name = _name(queue)
-    db.execute(DELETE, [name, list(message_ids), name])
+    db.add(DELETE, [name, list(message_ids), name])
 
 
+HIDDEN = db.Columns("h", id="bigint", delay="float8")
 HIDE = f"""
-    SELECT count(*) FROM unnest(%s::bigint[], %s::float8[]) AS h(id, delay),
+    SELECT count(*) FROM {HIDDEN},
     LATERAL pgmq.set_vt(%s, h.id, clock_timestamp() + make_interval(secs => h.delay)) WHERE {IF_THERE}
 """  # noqa: S608  a constant
 
@@ -176,7 +177,7 @@ HIDE = f"""
 def hide(queue: str, message_ids: Sequence[int], delays: Sequence[float]) -> None:
     """Hide each message for its own delay in seconds from now; zero makes it visible at once."""
     name = _name(queue)
-    db.execute(HIDE, [list(message_ids), list(delays), name, name])
+    db.add(HIDE, [*HIDDEN.lists(id=message_ids, delay=delays), name, name])
 
 
 EXTEND = f"SELECT count(*) FROM pgmq.set_vt(%s, %s::bigint[], %s::int) WHERE {IF_THERE}"  # noqa: S608  a constant

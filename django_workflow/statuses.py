@@ -59,7 +59,9 @@ NO_HANDLER: Final = "no_handler"
 NO_CONDITION: Final = "no_condition"
 NO_EXECUTOR: Final = "no_executor"
 NO_CODE_REASONS: Final = (NO_HANDLER, NO_CONDITION, NO_EXECUTOR)
-HOLD_REASONS: Final = (PAUSED, "parallel")
+#: Why a task is held: its run is paused, or as many of its step are in flight as may be.
+PARALLEL: Final = "parallel"
+HOLD_REASONS: Final = (PAUSED, PARALLEL)
 
 
 def choices(values: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -1,7 +1,23 @@
 """The only place that opens a cursor: statements, transactions, sessions, notifications, drawn ids."""
 
 from django_workflow.db.arrays import array
+from django_workflow.db.batches import (
+    Statement,
+    add,
+    after_commit,
+    batch,
+    execute,
+    flush,
+    has_written,
+    lock_timeout,
+    notify,
+    notify_after_commit,
+    rows,
+    then,
+    without_waiting_for_flush,
+)
 from django_workflow.db.channels import RUN_CHANNEL, is_run_id
+from django_workflow.db.columns import Columns, select
 from django_workflow.db.drawing import draw_ids, draw_next, forget_drawn_ids, with_fresh_ids
 from django_workflow.db.errors import (
     for_logs,
@@ -25,36 +41,22 @@ from django_workflow.db.sessions import (
     on_own_connection,
     serve_worker,
 )
-from django_workflow.db.statements import (
-    Statement,
-    after_commit,
-    atomic,
-    execute,
-    flush,
-    has_failed,
-    has_written,
-    in_test_transaction,
-    in_transaction,
-    lock_timeout,
-    notify,
-    notify_after_commit,
-    rows,
-    run_script,
-    together,
-    without_waiting_for_flush,
-)
+from django_workflow.db.statements import atomic, has_failed, in_test_transaction, in_transaction, run_script
 from django_workflow.db.wire import Row
 
 __all__ = [
     "RUN_CHANNEL",
     "Bell",
+    "Columns",
     "Listener",
     "Row",
     "Statement",
+    "add",
     "after_commit",
     "allows_migrate",
     "array",
     "atomic",
+    "batch",
     "close",
     "connection",
     "draw_ids",
@@ -86,10 +88,11 @@ __all__ = [
     "run_script",
     "schema",
     "scoped",
+    "select",
     "serve_worker",
     "sqlstate",
     "tag",
-    "together",
+    "then",
     "with_fresh_ids",
     "without_waiting_for_flush",
 ]

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from django.db.utils import DatabaseError
 
 from django_workflow.conf import conf
+from django_workflow.db.batches import rows
 from django_workflow.db.errors import table_of_taken_id
 from django_workflow.db.sessions import connection, has_own_session
-from django_workflow.db.statements import rows
 
 T = TypeVar("T")
 

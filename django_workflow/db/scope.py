@@ -92,7 +92,7 @@ def _key(wrapper: BaseDatabaseWrapper) -> tuple[Any, ...]:
 
 
 def _read(wrapper: BaseDatabaseWrapper) -> str:
-    # past `rows`, which would send what `together` holds back
+    # past `rows`, which would send what the batch holds back
     with wrapper.cursor() as cursor:
         cursor.execute(FIND_SCHEMA)
         found = cursor.fetchone()

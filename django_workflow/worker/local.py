@@ -23,7 +23,7 @@ from django_workflow.engine.stored.locking import check_isolation, lock_runs
 from django_workflow.engine.tasks import local, outcome
 from django_workflow.engine.tasks.claimed import ClaimedTask
 from django_workflow.engine.tasks.outcome import Outcome
-from django_workflow.engine.verbs import cancel
+from django_workflow.engine.writing import runs, tasks
 from django_workflow.exceptions import UnregisteredHandler
 from django_workflow.read import waiting
 from django_workflow.statuses import RUN_TERMINAL, SUCCEEDED, TIMED_OUT
@@ -42,12 +42,6 @@ PAUSES = (0.01, 0.1, 1.0)
 HOLD_LEASE = "SELECT pg_advisory_lock(%s), current_setting('transaction_isolation')"
 DROP_LEASE = "SELECT pg_advisory_unlock(%s)"
 IS_LOCAL = "SELECT is_local FROM django_workflow_run WHERE id = %s"
-# one task after the other is executed: what runs at the begin of a claim is known to nobody
-PUT_BACK = """
-    UPDATE django_workflow_task t SET status = 'queued', lease_id = NULL, begun_at = NULL
-    FROM django_workflow_steprun s
-    WHERE s.run_id = %s AND s.status = 'running' AND t.step_run_id = s.id AND t.status = 'running'
-"""
 NEXT_DUE = """
     SELECT extract(epoch FROM least(
         (SELECT min(t.due_at) FROM django_workflow_steprun s JOIN django_workflow_task t ON t.step_run_id = s.id
@@ -141,7 +135,7 @@ def _claim_or_put_back(run_id: UUID, known: list[int]) -> ClaimedTask | None:
 def _put_back(run_id: UUID) -> None:
     with db.atomic():
         if run_id in lock_runs([run_id], wait_ms=WAIT_MS):
-            db.execute(PUT_BACK, [run_id])
+            tasks.put_back(run_id)
 
 
 def perform(
@@ -178,7 +172,7 @@ def perform(
 def _store(lines: Sequence[capture.LogLine]) -> None:
     """Store what a handler logged; what became of it does not depend on that."""
     try:
-        with db.together():
+        with db.batch():
             writer.store(lines)
     except Exception as error:
         logger.warning("%d lines that a handler logged cannot be stored: %s", len(lines), error)
@@ -232,6 +226,6 @@ def _sleep_until_due(run_id: UUID, deadline: float | None) -> None:
 
 def _end_timed_out(run_id: UUID) -> None:
     with db.atomic():
-        runs = lock_runs([run_id], wait_ms=WAIT_MS)
-        unsettled = [run.id for run in runs.values() if run.status not in RUN_TERMINAL]
-        cancel.end_runs(unsettled, TIMED_OUT, "run.timed_out", reason="execute() took longer than its timeout")
+        locked = lock_runs([run_id], wait_ms=WAIT_MS)
+        unsettled = [run for run in locked.values() if run.status not in RUN_TERMINAL]
+        runs.end(unsettled, TIMED_OUT, reason="execute() took longer than its timeout")

@@ -275,7 +275,7 @@ def test_more_tasks_than_a_run_may_have_fail_it_before_any_is_made(make_flow, ru
 
 
 def test_items_are_written_in_chunks_and_stay_in_order(flow, db, monkeypatch):
-    monkeypatch.setattr("django_workflow.engine.writing.advance.CHUNK", 7)
+    monkeypatch.setattr("django_workflow.engine.writing.tasks.CHUNK", 7)
     flow.map(name="each", over="input")(lambda item, index: [item, index])
     handle = flow.start(list(range(20)))
     testing.run_until_idle()

@@ -157,12 +157,13 @@ def leases_are_random(put: Put) -> None:
     put(claim, "new_lease_id", lambda: 1)
 
 
-@guard("task_ends: END_IF_LEASED, REQUEUE_IF_LEASED: status = 'running'", "dropped from both")
+@guard("task_ends.END_IF_LEASED, tasks.REQUEUE_IF_LEASED: status = 'running'", "dropped from both")
 def ended_is_ended(put: Put) -> None:
     from django_workflow.engine.settling import task_ends
+    from django_workflow.engine.writing import tasks
 
     put(task_ends, "END_IF_LEASED", without(task_ends.END_IF_LEASED, " AND t.status = 'running'"))
-    put(task_ends, "REQUEUE_IF_LEASED", without(task_ends.REQUEUE_IF_LEASED, " AND t.status = 'running'"))
+    put(tasks, "REQUEUE_IF_LEASED", without(tasks.REQUEUE_IF_LEASED, " AND t.status = 'running'"))
 
 
 @guard("task_ends.end_tasks tells what it applied by task and lease", "by task alone")
@@ -196,7 +197,7 @@ def one_row_per_attempt(put: Put) -> None:
 def begin_is_fenced(put: Put) -> None:
     from django_workflow.engine.tasks import leases
 
-    put(leases, "BEGIN_IF_LEASED", without(leases.BEGIN_IF_LEASED, " AND t.lease_id = b.lease_id"))
+    put(leases, "BEGIN_IF_LEASED", without(leases.BEGIN_IF_LEASED, " AND t.lease_id = h.lease_id"))
 
 
 @guard("external.BEGIN_ONCE_IF_LEASED: begun_lease_id", "dropped from the WHERE")
@@ -250,7 +251,7 @@ def counters_are_read_under_the_lock(put: Put) -> None:
     def read_then_lock(run_ids: Any, wait_ms: int | None = None) -> Any:
         sql = "SELECT id FROM django_workflow_steprun WHERE run_id = ANY(%s::uuid[])"
         ids = [row[0] for row in db.rows(sql, [list(run_ids)])]
-        early.counts = {row[0]: step_ends._Count(*row[1:]) for row in db.rows(step_ends.READ_STEP_RUNS, [ids])}
+        early.counts = {row[0]: step_ends._Count(*row) for row in db.rows(step_ends.READ_STEP_RUNS, [ids])}
         return lock_runs(run_ids, wait_ms=wait_ms)
 
     put(settle, "lock_runs", read_then_lock)
@@ -275,18 +276,18 @@ def piles_are_split(put: Put) -> None:
     put(settle, "_settle_apart", refuse)
 
 
-@guard("start.INSERT_RUNS: ON CONFLICT DO NOTHING", "dropped")
+@guard("runs.INSERT_RUNS: ON CONFLICT DO NOTHING", "dropped")
 def second_start_finds_the_first(put: Put) -> None:
-    from django_workflow.engine.verbs import start
+    from django_workflow.engine.writing import runs
 
-    put(start, "INSERT_RUNS", without(start.INSERT_RUNS, "ON CONFLICT DO NOTHING"))
+    put(runs, "INSERT_RUNS", without(runs.INSERT_RUNS, "ON CONFLICT DO NOTHING"))
 
 
-@guard("start.INSERT_RUNS: ORDER BY the idempotency key", "dropped")
+@guard("runs.INSERT_RUNS: ORDER BY the idempotency key", "dropped")
 def keys_are_inserted_in_order(put: Put) -> None:
-    from django_workflow.engine.verbs import start
+    from django_workflow.engine.writing import runs
 
-    put(start, "INSERT_RUNS", without(start.INSERT_RUNS, "ORDER BY n.key, n.place"))
+    put(runs, "INSERT_RUNS", without(runs.INSERT_RUNS, "ORDER BY n.key, n.place"))
 
 
 @guard("db.drawing: spare ids belong to the session that drew them", "to the thread")
@@ -620,11 +621,11 @@ def lost_claims_are_looked_for(put: Put) -> None:
     put(LostClaims, "look", lambda self: [])
 
 
-@guard("claim._readable leaves out tasks of versions that this release cannot read", "the claim raises")
+@guard("claim.claimed leaves out tasks of versions that this release cannot read", "the claim raises")
 def unreadable_versions_are_left_out(put: Put) -> None:
-    from django_workflow.engine.tasks import claim
+    from django_workflow.engine.stored import versions
 
-    put(claim, "_readable", lambda found, lease_id: found)
+    put(versions, "readable_spec", versions.spec_of)
 
 
 # following

@@ -15,7 +15,7 @@ from django.db import connections
 
 from django_workflow import Retry, db, queue
 from django_workflow.engine.tasks import claim
-from django_workflow.engine.writing import advance
+from django_workflow.engine.writing import tasks as writing
 from django_workflow.models import Attempt, Run, Task
 from django_workflow.worker.jobs.context import Cancelled
 from django_workflow.worker.loops.heartbeats import Heartbeats
@@ -370,7 +370,7 @@ def refuse(workers):
 
 
 @pytest.mark.guard("lost_claims_are_looked_for")
-@pytest.mark.parametrize("place", [("", claim.TAKE), (advance.INSERT_TAKEN_TASKS, "COMMIT")], ids=["claim", "hand-off"])
+@pytest.mark.parametrize("place", [("", claim.TAKE), (writing.INSERT_TAKEN_TASKS, "COMMIT")], ids=["claim", "hand-off"])
 def test_what_a_claim_took_whose_answer_is_lost_is_handed_back_uncounted(workers, flow, effects, cutter, place):
     once = Retry(max_attempts=1)
     flow.step(name="first", retry=once)(record)

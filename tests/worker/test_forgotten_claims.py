@@ -10,7 +10,7 @@ from django_workflow import Retry
 from django_workflow.engine.settling.settle import settle
 from django_workflow.engine.tasks import claim, open_claims, outcome
 from django_workflow.engine.tasks.claimed import OpenClaim
-from django_workflow.engine.writing import advance
+from django_workflow.engine.writing import tasks as writing
 from django_workflow.models import Attempt, Task
 
 #: Much less than a lease: whoever waits for one waits longer.
@@ -82,7 +82,7 @@ def test_whatever_statement_of_the_dispatcher_ends_badly_nothing_is_lost_counted
     [
         ([claim.TAKE], ""),
         ([claim.TAKE, open_claims.READ_CARRIERS, open_claims.READ_CARRIERS], ""),
-        (["COMMIT"], advance.INSERT_TAKEN_TASKS),
+        (["COMMIT"], writing.INSERT_TAKEN_TASKS),
         ([claim.TAKE, "COMMIT"], ""),
     ],
     ids=["a claim", "a claim and twice the look for it", "the commit of a hand-off", "a claim and its return"],

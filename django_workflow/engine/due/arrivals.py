@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
-from django_workflow import db
-from django_workflow.engine.routing.decide import decide
+from django_workflow import db, payload
 from django_workflow.engine.routing.facts import NewArrival
 from django_workflow.engine.settling import isolation
 from django_workflow.engine.stored import versions
-from django_workflow.engine.stored.locking import facts_of, lock_runs
+from django_workflow.engine.stored.locking import lock_runs
 from django_workflow.engine.stored.outputs import read_inputs
-from django_workflow.engine.stored.state import StoredState
 from django_workflow.engine.writing.advance import Advance
-from django_workflow.notifications import notifications
 from django_workflow.statuses import RUNNING
 
 VERSIONS_ARRIVED_AT = """
@@ -29,10 +27,14 @@ RUNS_ARRIVED_AT = """
       AND r.version_id = ANY(%s::bigint[])
     LIMIT %s
 """
-TAKE_DUE = """
+DUE = db.select(
+    NewArrival, step="step", source="source", is_cascade="is_cascade", scope="scope", generation="NULL::int",
+    step_run="NULL::bigint", source_run="source_run_id", variables="variables_id",
+)  # fmt: skip
+TAKE_DUE = f"""
     DELETE FROM django_workflow_arrival
     WHERE run_id = ANY(%s::uuid[]) AND generation IS NULL AND due_at <= clock_timestamp()
-    RETURNING run_id, id, step, source, is_cascade, scope, source_run_id, variables_id
+    RETURNING id, run_id, {DUE}
 """
 
 
@@ -50,33 +52,18 @@ def arrive_in(run_ids: Sequence[UUID], *, wait_ms: int | None = None) -> int:
 
     A run in which what follows is refused fails for it, alone.
     """
-
-    def fail(run_id: UUID, error: Exception) -> None:
-        cancelled: set[UUID] = set()
-        with db.atomic():
-            if run_id in lock_runs([run_id], wait_ms=wait_ms):
-                cancelled = isolation.fail_run(run_id, error)
-        db.notify_after_commit(notifications(runs=[run_id], cancelled=cancelled))
-
-    return isolation.each_apart(run_ids, lambda ids: _arrive(ids, wait_ms), fail)
+    fail = partial(isolation.fail_run, wait_ms=wait_ms)
+    return isolation.each_apart(run_ids, partial(_arrive, wait_ms), fail)
 
 
-def _arrive(run_ids: Sequence[UUID], wait_ms: int | None) -> int:
-    advance = Advance()
+def _arrive(wait_ms: int | None, run_ids: Sequence[UUID]) -> int:
     due: dict[UUID, list[NewArrival]] = defaultdict(list)
     with db.atomic():
         runs = {key: run for key, run in lock_runs(run_ids, wait_ms=wait_ms).items() if run.status == RUNNING}
-        for run_id, _, step, source, is_cascade, scope, source_run, variables in sorted(
-            db.rows(TAKE_DUE, [list(runs)]), key=lambda row: row[1]
-        ):
-            due[run_id].append(
-                NewArrival(step, source, is_cascade, scope, None, source_run=source_run, variables=variables)
-            )
-        inputs = read_inputs(due)
+        for _, run_id, *columns in sorted(db.rows(TAKE_DUE, [list(runs)])):
+            due[run_id].append(NewArrival(*columns))
+        advance, inputs = Advance(), read_inputs(due)
         for run_id, arrivals in due.items():
-            run, spec = runs[run_id], versions.spec_of(runs[run_id].version_id)
-            facts = facts_of(run, spec, StoredState(run_id, spec), inputs[run_id])
-            advance.add(run, spec, decide(spec, facts, arrivals=arrivals))
-        advance.write()
-    db.notify_after_commit(notifications(queues=advance.queues, runs=list(due), cancelled=advance.cancelled))
+            advance.decide(runs[run_id], input=payload.loads(inputs[run_id]), arrivals=arrivals)
+        advance.finish(due)
     return sum(map(len, due.values()))

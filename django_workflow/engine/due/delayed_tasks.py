@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-
-from django_workflow import db, queue
+from django_workflow import db
 from django_workflow.engine.due.duty import BATCH, attempt
+from django_workflow.engine.writing.tasks import send_for
 from django_workflow.notifications import notifications
 
 QUEUES_WITH_DUE_TASKS = """
@@ -18,9 +17,6 @@ LOCK_DUE_TASKS = """
     WHERE t.message_id IS NULL AND t.due_at <= clock_timestamp() AND t.status = 'queued' AND NOT r.is_local
       AND t.queue = %s
     ORDER BY t.id LIMIT %s FOR NO KEY UPDATE OF t SKIP LOCKED
-"""
-POINT_AT_SENT = """
-    UPDATE django_workflow_task t SET message_id = sent.message_id FROM sent WHERE t.id = sent.task_id
 """
 
 
@@ -35,13 +31,3 @@ def _send_due(name: str) -> int:
         queues = send_for([(task_id, name, 0.0) for task_id in found])
     db.notify_after_commit(notifications(queues=queues))
     return len(found)
-
-
-def send_for(tasks: list[tuple[int, str, float]]) -> set[str]:
-    """Send a message for each (task, queue, delay) and point the tasks at them; the caller holds their locks."""
-    groups: dict[tuple[str, float], list[int]] = defaultdict(list)
-    for task_id, name, delay in tasks:
-        groups[name, delay].append(task_id)
-    for (name, delay), ids in groups.items():
-        db.execute(*queue.sending(POINT_AT_SENT, [], name, ids, delay))
-    return {name for name, _ in groups}

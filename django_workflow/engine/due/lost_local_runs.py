@@ -6,18 +6,13 @@ from uuid import UUID
 
 from django_workflow import db
 from django_workflow.engine.due.duty import BATCH, attempt
-from django_workflow.engine.stored.locking import local_lease_key
-from django_workflow.engine.verbs.cancel import end_runs
+from django_workflow.engine.stored.locking import local_lease_key, lock_runs
+from django_workflow.engine.writing import runs
 from django_workflow.statuses import FAILED
 
-LOCAL_RUNS = """
-    SELECT id FROM django_workflow_run WHERE status IN ('scheduled', 'running', 'paused') AND is_local LIMIT %s
-"""
+IS_UNSETTLED = "status IN ('scheduled', 'running', 'paused')"
+LOCAL_RUNS = f"SELECT id FROM django_workflow_run WHERE {IS_UNSETTLED} AND is_local LIMIT %s"
 TRY_LOCAL_LEASE = "SELECT pg_try_advisory_xact_lock(%s)"
-LOCK_IF_UNSETTLED = """
-    SELECT id FROM django_workflow_run
-    WHERE id = %s AND status IN ('scheduled', 'running', 'paused') FOR NO KEY UPDATE SKIP LOCKED
-"""
 
 
 def end_lost_local_runs() -> int:
@@ -27,7 +22,8 @@ def end_lost_local_runs() -> int:
 
 def _end_if_lost(run_id: UUID) -> int:
     with db.atomic():
-        if db.rows(TRY_LOCAL_LEASE, [local_lease_key(run_id)])[0][0] and db.rows(LOCK_IF_UNSETTLED, [run_id]):
-            end_runs([run_id], FAILED, "run.failed", reason="lost: the process that executed this run ended before it")
-            return 1
-    return 0
+        if not db.rows(TRY_LOCAL_LEASE, [local_lease_key(run_id)])[0][0]:
+            return 0
+        lost = lock_runs([run_id], only=IS_UNSETTLED)
+        runs.end(list(lost.values()), FAILED, reason="lost: the process that executed this run ended before it")
+    return len(lost)

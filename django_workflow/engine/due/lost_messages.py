@@ -7,9 +7,9 @@ from uuid import UUID
 
 from django_workflow import db, queue
 from django_workflow.conf import conf
-from django_workflow.engine.due.delayed_tasks import send_for
 from django_workflow.engine.due.duty import BATCH, attempt
 from django_workflow.engine.stored import versions
+from django_workflow.engine.writing.tasks import send_for
 from django_workflow.notifications import notifications
 
 

@@ -70,7 +70,8 @@ def erase(
                 counts = _erase_payloads(chunk) if payloads_only else _delete(chunk)
                 told = [json.dumps(counts[run_id]) for run_id in flows]
                 what = PAYLOADS if payloads_only else RUN
-                db.execute(RECORD, [what, by, reason, list(flows), list(flows.values()), told])
+                erased = ERASED.lists(run_id=list(flows), flow_id=list(flows.values()), counts=told)
+                db.execute(RECORD, [what, by, reason, *erased])
                 db.notify_after_commit(notifications(runs=chunk))
                 for rows in counts.values():
                     result.rows.update(rows)
@@ -119,7 +120,7 @@ def _lock(run_ids: Sequence[UUID], done: int, total: int, *, dry_run: bool) -> d
 def _counting(statement: str, table: str) -> str:
     """Return a statement that executes another one and counts its rows, by run."""
     key = "id" if table == "run" else "run_id"
-    return f"WITH done AS ({statement} RETURNING {key}) SELECT {key}, count(*) FROM done GROUP BY {key}"  # noqa: S608  constants
+    return f"WITH done AS ({statement} RETURNING {key}) SELECT {key}, count(*) FROM done GROUP BY {key}"
 
 
 def _delete(run_ids: list[UUID]) -> dict[UUID, dict[str, int]]:
@@ -164,7 +165,7 @@ ERASE_PAYLOADS = {
         SET data = CASE WHEN task_id IS NULL THEN (
             SELECT jsonb_object_agg(key, value) FROM jsonb_each(e.data) WHERE key IN ({_texts(KEPT_OF_EVENTS)})) END
         WHERE run_id = ANY(%s::uuid[]) AND data IS NOT NULL
-    """,  # noqa: S608  constants
+    """,
     "tasklog": "DELETE FROM django_workflow_tasklog WHERE run_id = ANY(%s::uuid[])",
 }
 
@@ -179,9 +180,10 @@ def _erase_payloads(run_ids: list[UUID]) -> dict[UUID, dict[str, int]]:
     return counts
 
 
-RECORD = """
+ERASED = db.Columns("n", run_id="uuid", flow_id="bigint", counts="text")
+RECORD = f"""
     INSERT INTO django_workflow_erasure (run_id, flow_id, flow_slug, what, counts, "by", reason)
     SELECT n.run_id, f.id, f.slug, %s, n.counts::jsonb, %s, %s
-    FROM unnest(%s::uuid[], %s::bigint[], %s::text[]) AS n(run_id, flow_id, counts)
+    FROM {ERASED}
     JOIN django_workflow_flowdefinition f ON f.id = n.flow_id
 """

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from django_workflow import db, payload, queue
+from django_workflow import db, payload
 from django_workflow.conf import conf
-from django_workflow.definition.elements import MAP
+from django_workflow.definition.elements import MAP, StepSpec
 from django_workflow.definition.registry import registry
 from django_workflow.engine.retrying import planning
 from django_workflow.engine.retrying.old_run import (
@@ -23,20 +23,32 @@ from django_workflow.engine.retrying.old_run import (
 )
 from django_workflow.engine.retrying.planning import Past, Plan
 from django_workflow.engine.retrying.request import ALL_STEPS, KEPT, RetryRequest
-from django_workflow.engine.retrying.snapshot import INSERT_PARTS, Copy, Snapshot, snapshot_of, whole_and_parts, write
+from django_workflow.engine.retrying.snapshot import (
+    INSERT_KEPT,
+    INSERT_PARTS,
+    PLACES,
+    Copy,
+    Place,
+    Snapshot,
+    snapshot_of,
+    whole_and_parts,
+    write,
+)
 from django_workflow.engine.routing.decide import decide
 from django_workflow.engine.routing.facts import Decision, Error
 from django_workflow.engine.stored import versions
 from django_workflow.engine.stored.locking import LockedRun, facts_of, lock_patiently
 from django_workflow.engine.stored.outputs import RunOutputs, read_inputs
-from django_workflow.engine.stored.state import STEP_RUN_TABLE, FreshState, StoredState
+from django_workflow.engine.stored.state import STEP_RUN_TABLE, FreshState
+from django_workflow.engine.tasks.admission import admission
 from django_workflow.engine.verbs.start import check_input
-from django_workflow.engine.writing.advance import CHUNK, TASK_TABLE, Advance
+from django_workflow.engine.writing import runs, tasks
+from django_workflow.engine.writing.advance import Advance
 from django_workflow.engine.writing.event_log import EventLog
+from django_workflow.engine.writing.tasks import NewTask
 from django_workflow.exceptions import NotSupported, RunNotFound, UnregisteredHandler
 from django_workflow.ids import uuid7
-from django_workflow.notifications import notifications
-from django_workflow.statuses import FAILED, HELD, QUEUED, RUN_TERMINAL, RUNNING, SUCCEEDED
+from django_workflow.statuses import FAILED, RUN_TERMINAL, RUNNING, SUCCEEDED
 from django_workflow.text import shown
 
 UNSETTLED_RETRY = """
@@ -56,7 +68,7 @@ def retry(run_id: UUID, request: RetryRequest) -> UUID:
     old = read_run(run_id)
     version = version_for(old, request.version)
     versions.ensure_queues(versions.queues_of(version.spec))
-    with db.together():
+    with db.batch():
         # two that retry at once: the second one waits here, and finds the retry of the first below
         locked = lock_patiently([run_id]).get(run_id)
         if locked is None:
@@ -98,20 +110,20 @@ class Retrying:
         if self.snapshot is not None:
             return self.go_on(self.snapshot, value)
         decision = self.decide(plan, value)
-        row = LockedRun(
-            self.id, decision.status or RUNNING, self.version.id, decision.open_steps, decision.task_count, False,
-            decision.final_variables, decision.failing,
-        )  # fmt: skip
-        db.execute(INSERT_RETRY, self.columns(row, text, decision.error or decision.failing, decision.output))
+        row = LockedRun(self.id, RUNNING, self.version.id, 0, 0, False)
+        row.begin(decision)
+        self.insert(row, text, decision.error or decision.failing, decision.output)
         advance = self.begin()
         # a plain graph publishes nothing: all its steps have the variables with which it begins
         first = decision.variables[0].id if decision.variables else None
-        whole = self.carry_over(plan, first)
-        self.redo(plan, advance, first)
+        whole = self.places(plan.whole, first)
+        write(INSERT_KEPT, self.id, PLACES.of(whole))
+        tasks.carry(self.id, [(place.id, place.old_id) for place in whole])
+        self.redo(row, advance, list(zip(plan.parts, self.places(plan.parts, first), strict=True)))
         advance.add(row, self.spec, decision)
-        advance.write()
-        self.carry_failures(plan, whole)
-        db.notify_after_commit(notifications(queues=advance.queues, runs=[self.old.id]))
+        advance.finish([self.old.id])
+        failed = {self.past[name].id for name in plan.whole if self.past[name].has_tolerated}
+        carry_failures(self.id, [(place.id, place.old_id) for place in whole if place.old_id in failed])
         return self.id
 
     def begin(self) -> Advance:
@@ -125,33 +137,23 @@ class Retrying:
     def go_on(self, snapshot: Snapshot, value: Any) -> UUID:
         """Make the new run as the old one stood when it ended, and begin anew what was open then."""
         copy = Copy(self.id, snapshot, self.final)
-        parts = [(item, copy.place(item)) for item in snapshot.parts]
         ends = copy.ends(self.spec)
         made = self.task_count - sum(item.task_count for item in snapshot.redone if not item.has_results)
         row = LockedRun(
-            self.id, RUNNING, self.version.id, len(parts) + len(snapshot.delayed) + len(ends), made, False,
+            self.id, RUNNING, self.version.id, len(snapshot.parts) + len(snapshot.delayed) + len(ends), made, False,
             copy.variables.get(self.final or 0),
         )  # fmt: skip
         advance = self.begin()
-        db.execute(INSERT_RETRY, self.columns(row, None, None, None))
+        self.insert(row, None, None, None)
         copy.write()
         kept = [item.id for item in snapshot.kept]
-        db.execute(CARRY_TASKS, [self.id, [copy.new[old] for old in kept], kept])
-        undone = self.undone([item.id for item, _ in parts])
-        write(INSERT_PARTS, self.id, [(*place, len(undone[item.id])) for item, place in parts])
-        for item, place in parts:
-            advance.events.step(self.id, "step.started", item.step)
-            db.execute(CARRY_RESULTS, [self.id, place[0], item.id])
-            self.queue_again(item.step, item.id, place[0], undone[item.id], advance)
-        facts = facts_of(row, self.spec, StoredState(self.id, self.spec), None)
-        facts.input = value
-        decision = decide(self.spec, facts, ends, again=copy.again())
+        tasks.carry(self.id, [(copy.new[old], old) for old in kept])
+        self.redo(row, advance, [(item.step, copy.place(item)) for item in snapshot.parts])
+        decision = advance.decide(row, spec=self.spec, input=value, ends=ends, again=copy.again())
         if decision.status == FAILED and decision.error is not None:
             raise self.refused_to_go_on(f"would fail at once: {decision.error['message']}")
-        advance.add(row, self.spec, decision)
-        advance.write()
+        advance.finish([self.old.id])
         carry_failures(self.id, copy.failures())
-        db.notify_after_commit(notifications(queues=advance.queues, runs=[self.old.id], cancelled=advance.cancelled))
         return self.id
 
     def read_input(self) -> tuple[str | None, Any, bool]:
@@ -254,46 +256,34 @@ class Retrying:
             sum(self.past[name].task_count for name in maps), False,
         )  # fmt: skip
         outputs = planning.Outputs(RunOutputs(self.old.id, self.old_spec), plan.whole)
-        facts = facts_of(begun, self.spec, _CarriedState(outputs), None)
-        facts.input = value
+        facts = facts_of(begun, self.spec, _CarriedState(outputs), value)
         return decide(planning.remainder(self.spec, plan.carried), facts, ends, is_start=True)
 
-    def columns(self, row: LockedRun, text: str | None, error: Error | None, output: Any) -> list[Any]:
-        """Return what the new run's row says; `text` is its input, None that of the old one."""
+    def insert(self, row: LockedRun, text: str | None, error: Error | None, output: Any) -> None:
+        """Insert the new run; `text` is its input, None that of the old one."""
         duration = self.spec.max_duration or conf.MAX_DURATION.total_seconds()
-        return [
-            row.id, row.version_id, row.status, row.open_steps, row.task_count, text,
-            json.dumps(error) if error else None, self.request.by, row.variables_id,
-            None if output is None else json.dumps(output), duration, row.status, self.old.id,
-        ]  # fmt: skip
+        runs.insert_retry(
+            self.old.id, row, duration=duration, input=text, error=error, by=self.request.by, output=output
+        )
 
-    def carry_over(self, plan: Plan, variables: int | None) -> list[tuple[int, int]]:
-        """Write the step runs and tasks of carried steps; return the pairs of new and old step runs."""
-        ids = db.draw_ids(STEP_RUN_TABLE, len(plan.whole))
-        pairs = [(new, self.past[name].id) for new, name in zip(ids, plan.whole, strict=True)]
-        if pairs:
-            new_ids, old_ids = (list(column) for column in zip(*pairs, strict=True))
-            db.execute(CARRY_STEP_RUNS, [self.id, variables, new_ids, old_ids])
-            db.execute(CARRY_TASKS, [self.id, new_ids, old_ids])
-        return pairs
+    def places(self, steps: Sequence[str], variables: int | None) -> list[Place]:
+        """Return where steps of a plain graph stand in the new run."""
+        ids = db.draw_ids(STEP_RUN_TABLE, len(steps))
+        return [Place(new, self.past[step].id, variables=variables) for new, step in zip(ids, steps, strict=True)]
 
-    def carry_failures(self, plan: Plan, pairs: Sequence[tuple[int, int]]) -> None:
-        """Copy the last attempts of failed tasks in carried steps, where handlers ask for the failures of a step."""
-        failed = {self.past[name].id for name in plan.whole if self.past[name].has_tolerated}
-        carry_failures(self.id, [pair for pair in pairs if pair[1] in failed])
-
-    def redo(self, plan: Plan, advance: Advance, variables: int | None) -> None:
+    def redo(self, row: LockedRun, advance: Advance, maps: Sequence[tuple[str, Place]]) -> None:
         """Write the maps of which some items are carried, and queue the others."""
-        if not plan.parts:
+        if not maps:
             return
-        indexes = self.undone([self.past[name].id for name in plan.parts])
-        for name in plan.parts:
-            old_id = self.past[name].id
-            new_id = db.draw_ids(STEP_RUN_TABLE, 1)[0]
-            advance.events.step(self.id, "step.started", name)
-            db.execute(REDO_STEP_RUN, [new_id, self.id, variables, len(indexes[old_id]), old_id])
-            db.execute(CARRY_RESULTS, [self.id, new_id, old_id])
-            self.queue_again(name, old_id, new_id, indexes[old_id], advance)
+        undone = self.undone([place.old_id for _, place in maps])
+        for step, place in maps:
+            place.open = len(undone[place.old_id])
+            advance.events.step(self.id, "step.started", step)
+        write(INSERT_PARTS, self.id, PLACES.of([place for _, place in maps]))
+        tasks.carry(self.id, [(place.id, place.old_id) for _, place in maps], only_results=True)
+        for step, place in maps:
+            copies = self.copies(row, self.spec.steps[step], place, undone[place.old_id])
+            tasks.insert(copies, advance.queued, are_copies=True)
 
     def undone(self, step_run_ids: Sequence[int]) -> dict[int, list[int]]:
         """Return the indexes of items without a result, by step run."""
@@ -302,26 +292,24 @@ class Retrying:
             indexes[step_run_id].append(index)
         return indexes
 
-    def queue_again(self, name: str, old_id: int, step_run_id: int, indexes: Sequence[int], advance: Advance) -> None:
-        """Queue items of a map again, as many as may be in flight; the others are held."""
-        step = self.spec.steps[name]
-        limit = step.max_parallel if isinstance(step.max_parallel, int) else len(indexes)
+    def copies(self, row: LockedRun, step: StepSpec, place: Place, indexes: Sequence[int]) -> list[NewTask]:
+        """Return items of a map that are executed again, as many as may be in flight; the others are held."""
+        limit = step.max_parallel if isinstance(step.max_parallel, int) else None
         queue_name = step.queue or conf.DEFAULT_QUEUE
-        common = [self.id, step_run_id, queue_name, old_id]
-        for chunk in _chunks(indexes[:limit]):
-            ids = db.draw_ids(TASK_TABLE, len(chunk))
-            db.execute(*queue.sending(REDO_SENT, [*common, QUEUED, "", ids, list(chunk)], queue_name, ids))
-            advance.queues.add(queue_name)
-        for chunk in _chunks(indexes[limit:]):
-            ids = db.draw_ids(TASK_TABLE, len(chunk))
-            db.execute(REDO_HELD, [*common, HELD, "parallel", ids, list(chunk)])
+        numbered = zip(db.draw_ids(tasks.TASK_TABLE, len(indexes)), enumerate(indexes), strict=True)
+        return [
+            NewTask(
+                task_id, row.id, place.id, index, queue_name,
+                *admission(row.status, index=number, max_parallel=limit), str(place.old_id),
+            )
+            for task_id, (number, index) in numbered
+        ]  # fmt: skip
 
 
 def carry_failures(run_id: UUID, pairs: Sequence[tuple[int, int]]) -> None:
-    """Copy the last attempts of failed tasks; pairs: new and old ids of step runs."""
+    """Copy the last attempts of failed tasks, where handlers ask for them; pairs: new and old ids of step runs."""
     if pairs:
-        # not `execute`: the tasks must have been written before
-        db.rows(CARRY_ATTEMPTS, [run_id, *([*column] for column in zip(*pairs, strict=True))])
+        db.then(CARRY_ATTEMPTS, [run_id, *tasks.CARRIED.params(pairs)])
 
 
 READ_END = "SELECT error, variables_id, task_count FROM django_workflow_run WHERE id = %s"
@@ -344,80 +332,19 @@ class _CarriedState(FreshState):
         return self._carried
 
 
-INSERT_RETRY = """
-    INSERT INTO django_workflow_run
-        (id, flow_id, version_id, retry_of_id, status, is_local, open_steps, task_count, input, error, labels, title,
-         started_by, variables_id, output, created_at, deadline_at, started_at, ended_at)
-    SELECT %s::uuid, o.flow_id, %s::bigint, o.id, %s::text, false, %s::int, %s::int, coalesce(%s::jsonb, o.input),
-           %s::jsonb, o.labels, o.title, %s::text, %s::bigint, %s::jsonb,
-           statement_timestamp(), statement_timestamp() + make_interval(secs => %s::float8),
-           statement_timestamp(), CASE WHEN %s::text <> 'running' THEN statement_timestamp() END
-    FROM django_workflow_run o WHERE o.id = %s
-"""
-CARRY_STEP_RUNS = """
-    INSERT INTO django_workflow_steprun
-        (id, run_id, variables_id, step, status, task_count, failed_count, reason, message, error, started_at, ended_at)
-    SELECT c.id, %s::uuid, %s::bigint, s.step, s.status, s.task_count, s.failed_count, s.reason, s.message, s.error,
-           s.started_at, s.ended_at
-    FROM unnest(%s::bigint[], %s::bigint[]) AS c(id, old_id) JOIN django_workflow_steprun s ON s.id = c.old_id
-"""
-CARRY_TASKS = """
-    INSERT INTO django_workflow_task
-        (run_id, step_run_id, index, status, origin, queue, attempt, failure_count, lost_count, progress, item, output,
-         begun_at, ended_at)
-    SELECT %s::uuid, c.id, t.index, t.status, 'carried', t.queue, t.attempt, t.failure_count, t.lost_count, t.progress,
-           t.item, t.output, t.begun_at, t.ended_at
-    FROM unnest(%s::bigint[], %s::bigint[]) AS c(id, old_id) JOIN django_workflow_task t ON t.step_run_id = c.old_id
-"""
-CARRY_ATTEMPTS = """
+CARRY_ATTEMPTS = f"""
     INSERT INTO django_workflow_attempt
         (run_id, task_id, number, is_counted, begun_at, ended_at, outcome, error_class, message, traceback, fingerprint)
     SELECT %s::uuid, t.id, a.number, a.is_counted, a.begun_at, a.ended_at, a.outcome, a.error_class, a.message,
            a.traceback, a.fingerprint
-    FROM unnest(%s::bigint[], %s::bigint[]) AS c(id, old_id)
+    FROM {tasks.CARRIED}
     JOIN django_workflow_task o ON o.step_run_id = c.old_id AND o.status = 'failed'
     JOIN django_workflow_task t ON t.step_run_id = c.id AND t.index = o.index
     JOIN LATERAL (SELECT * FROM django_workflow_attempt x
                   WHERE x.task_id = o.id ORDER BY x.number DESC, x.id DESC LIMIT 1) a ON true
-    RETURNING id
 """
 READ_UNDONE = """
     SELECT step_run_id, index FROM django_workflow_task
     WHERE step_run_id = ANY(%s::bigint[]) AND index >= 0 AND status NOT IN ('succeeded', 'skipped')
     ORDER BY step_run_id, index
 """
-REDO_STEP_RUN = """
-    INSERT INTO django_workflow_steprun (id, run_id, variables_id, step, status, open_tasks, task_count, started_at)
-    SELECT %s::bigint, %s::uuid, %s::bigint, step, 'running', %s::int, task_count, statement_timestamp()
-    FROM django_workflow_steprun WHERE id = %s
-"""
-CARRY_RESULTS = """
-    INSERT INTO django_workflow_task
-        (run_id, step_run_id, index, status, origin, queue, attempt, failure_count, lost_count, progress, item, output,
-         begun_at, ended_at)
-    SELECT %s::uuid, %s::bigint, t.index, t.status, 'carried', t.queue, t.attempt, t.failure_count, t.lost_count,
-           t.progress, t.item, t.output, t.begun_at, t.ended_at
-    FROM django_workflow_task t
-    WHERE t.step_run_id = %s AND t.index >= 0 AND t.status IN ('succeeded', 'skipped')
-"""
-REDO_HELD = """
-    INSERT INTO django_workflow_task (run_id, step_run_id, queue, id, index, item, status, hold_reason)
-    SELECT v.run_id, v.step_run_id, v.queue, n.id, n.index, o.item, v.status, v.reason
-    FROM (SELECT %s::uuid, %s::bigint, %s::text, %s::bigint, %s::text, %s::text)
-         AS v(run_id, step_run_id, queue, old_id, status, reason)
-    CROSS JOIN unnest(%s::bigint[], %s::int[]) AS n(id, index)
-    JOIN django_workflow_task o ON o.step_run_id = v.old_id AND o.index = n.index
-"""
-REDO_SENT = f"""
-    INSERT INTO django_workflow_task (run_id, step_run_id, queue, id, index, item, status, hold_reason, message_id)
-    SELECT v.run_id, v.step_run_id, v.queue, n.id, n.index, o.item, v.status, v.reason, {queue.MESSAGE_AT_PLACE}
-    FROM (SELECT %s::uuid, %s::bigint, %s::text, %s::bigint, %s::text, %s::text)
-         AS v(run_id, step_run_id, queue, old_id, status, reason)
-    CROSS JOIN unnest(%s::bigint[], %s::int[]) WITH ORDINALITY AS n(id, index, place)
-    JOIN django_workflow_task o ON o.step_run_id = v.old_id AND o.index = n.index
-"""  # noqa: S608  a constant
-
-
-def _chunks(items: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(items), CHUNK):
-        yield items[start : start + CHUNK]

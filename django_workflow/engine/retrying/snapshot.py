@@ -8,7 +8,7 @@ run came to nothing, also for other steps that ended with it: it has told of eac
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,7 @@ from django_workflow import db, payload
 from django_workflow.definition.elements import MAP
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.retrying.planning import cascades
-from django_workflow.engine.routing.facts import FINAL, FOLLOW, LEAVE, REDO, Again, StepEnd
+from django_workflow.engine.routing.facts import FINAL, FOLLOW, LEAVE, OUTERMOST, REDO, Again, StepEnd
 from django_workflow.statuses import CANCELLED, FAILED, SKIPPED, SUCCEEDED
 
 
@@ -59,19 +59,29 @@ class ArrivedBefore:
     variables: int | None
 
 
-READ_ACTIVATED = """
-    SELECT s.id, s.step, s.status, s.scope, s.iteration, s.source_id, s.variables_id, s.task_count, s.failed_count,
-           s.reason, s.error, s.on_retry,
-           s.started_at IS NOT NULL OR s.task_count > 0 OR NOT EXISTS (
-               SELECT 1 FROM django_workflow_arrival a
-               WHERE a.run_id = s.run_id AND a.step = s.step AND a.scope = s.scope AND a.step_run_id = s.id),
-           s.status <> 'succeeded' AND s.task_count > 1 AND EXISTS (
-               SELECT 1 FROM django_workflow_task t
-               WHERE t.step_run_id = s.id AND t.index >= 0 AND t.status IN ('succeeded', 'skipped'))
+ACTIVATED = db.select(
+    Activated, id="s.id", step="s.step", status="s.status", scope="s.scope", iteration="s.iteration",
+    source="s.source_id", variables="s.variables_id", task_count="s.task_count", failed_count="s.failed_count",
+    reason="s.reason", error="s.error", on_retry="s.on_retry",
+    was_begun="""
+        s.started_at IS NOT NULL OR s.task_count > 0 OR NOT EXISTS (
+            SELECT 1 FROM django_workflow_arrival a
+            WHERE a.run_id = s.run_id AND a.step = s.step AND a.scope = s.scope AND a.step_run_id = s.id)""",
+    has_results="""
+        s.status <> 'succeeded' AND s.task_count > 1 AND EXISTS (
+            SELECT 1 FROM django_workflow_task t
+            WHERE t.step_run_id = s.id AND t.index >= 0 AND t.status IN ('succeeded', 'skipped'))""",
+)  # fmt: skip
+READ_ACTIVATED = f"""
+    SELECT {ACTIVATED}
     FROM django_workflow_steprun s WHERE s.run_id = %s ORDER BY s.id
 """
-READ_ARRIVED = """
-    SELECT step, scope, generation, source, is_cascade, step_run_id, source_run_id, variables_id
+ARRIVED = db.select(
+    ArrivedBefore, step="step", scope="scope", generation="generation", source="source", is_cascade="is_cascade",
+    step_run="step_run_id", source_run="source_run_id", variables="variables_id",
+)  # fmt: skip
+READ_ARRIVED = f"""
+    SELECT {ARRIVED}
     FROM django_workflow_arrival WHERE run_id = %s ORDER BY id
 """
 
@@ -130,44 +140,61 @@ def snapshot_of(run_id: UUID, spec: FlowSpec) -> Snapshot:
     )
 
 
-INSERT_KEPT = """
+@dataclass(slots=True)
+class Place:
+    """Where an activation of the old run stands in the new one."""
+
+    id: int
+    old_id: int
+    scope: int = OUTERMOST
+    source: int | None = None
+    variables: int | None = None
+    #: How many of its items are executed again.
+    open: int = 0
+
+
+PLACES = db.Columns("c", id="bigint", old_id="bigint", scope="bigint", source="bigint", variables="bigint", open="int")
+INSERT_KEPT = f"""
     INSERT INTO django_workflow_steprun
         (id, run_id, step, status, task_count, failed_count, reason, message, error, started_at, ended_at, iteration,
          scope, source_id, variables_id)
     SELECT c.id, %s::uuid, s.step, s.status, s.task_count, s.failed_count, s.reason, s.message, s.error, s.started_at,
            s.ended_at, s.iteration, c.scope, c.source, c.variables
-    FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
-         AS c(id, old_id, scope, source, variables)
+    FROM {PLACES}
     JOIN django_workflow_steprun s ON s.id = c.old_id
 """
-INSERT_WAITING = """
+WAITING_JOINS = db.Columns("c", id="bigint", step="text", iteration="int", scope="bigint")
+INSERT_WAITING = f"""
     INSERT INTO django_workflow_steprun (id, run_id, step, status, iteration, scope)
     SELECT c.id, %s::uuid, c.step, 'waiting', c.iteration, c.scope
-    FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::bigint[]) AS c(id, step, iteration, scope)
+    FROM {WAITING_JOINS}
 """
-INSERT_PARTS = """
+INSERT_PARTS = f"""
     INSERT INTO django_workflow_steprun
         (id, run_id, step, status, open_tasks, task_count, started_at, iteration, scope, source_id, variables_id)
     SELECT c.id, %s::uuid, s.step, 'running', c.open, s.task_count, statement_timestamp(), s.iteration, c.scope,
            c.source, c.variables
-    FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[])
-         AS c(id, old_id, scope, source, variables, open)
+    FROM {PLACES}
     JOIN django_workflow_steprun s ON s.id = c.old_id
 """
+COPIED = db.Columns("c", id="bigint", old_id="bigint")
 # the stamps stay: what is published from now on is above them
-COPY_VARIABLES = """
+COPY_VARIABLES = f"""
     INSERT INTO django_workflow_variables (id, run_id, values, stamps)
     SELECT c.id, %s::uuid, v.values, v.stamps
-    FROM unnest(%s::bigint[], %s::bigint[]) AS c(id, old_id) JOIN django_workflow_variables v ON v.id = c.old_id
+    FROM {COPIED} JOIN django_workflow_variables v ON v.id = c.old_id
 """
+ARRIVALS = db.Columns(
+    "n", step="text", source="text", is_cascade="bool", scope="bigint", generation="int", step_run="bigint",
+    source_run="bigint", variables="bigint",
+)  # fmt: skip
 # what was on its way arrives now
-INSERT_ARRIVED = """
+INSERT_ARRIVED = f"""
     INSERT INTO django_workflow_arrival
         (run_id, step, source, is_cascade, scope, generation, step_run_id, source_run_id, variables_id, due_at)
     SELECT %s::uuid, n.step, n.source, n.is_cascade, n.scope, n.generation, n.step_run, n.source_run, n.variables,
            CASE WHEN n.generation IS NULL THEN clock_timestamp() END
-    FROM unnest(%s::text[], %s::text[], %s::bool[], %s::bigint[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[])
-         AS n(step, source, is_cascade, scope, generation, step_run, source_run, variables)
+    FROM {ARRIVALS}
 """
 
 
@@ -189,28 +216,29 @@ class Copy:
 
     def write(self) -> None:
         """Write what is over, who waits, and who has arrived."""
-        write(COPY_VARIABLES, self.run_id, [(new, old) for old, new in self.variables.items()])
-        write(INSERT_KEPT, self.run_id, [self.place(item) for item in self.snapshot.kept])
+        variables = COPIED.lists(id=list(self.variables.values()), old_id=list(self.variables))
+        write(COPY_VARIABLES, self.run_id, variables)
+        write(INSERT_KEPT, self.run_id, PLACES.of([self.place(item) for item in self.snapshot.kept]))
         waiting = [
-            (self.new[old], item.step, self.snapshot.waiting[old], self.scope(item.scope))
+            WAITING_JOINS.row(
+                id=self.new[old], step=item.step, iteration=self.snapshot.waiting[old], scope=self.scope(item.scope)
+            )
             for old, item in self.waits.items()
         ]
-        write(INSERT_WAITING, self.run_id, waiting)
-        write(INSERT_ARRIVED, self.run_id, [self.arrival(item) for item in self.snapshot.arrived])
+        write(INSERT_WAITING, self.run_id, WAITING_JOINS.params(waiting))
+        write(INSERT_ARRIVED, self.run_id, ARRIVALS.params([self.arrival(item) for item in self.snapshot.arrived]))
 
-    def place(self, item: Activated) -> tuple[Any, ...]:
-        """Return an activation's new id, its old one, its scope, source and variables."""
-        return (
-            self.new[item.id], item.id, self.scope(item.scope), self.new.get(item.source or 0),
-            self.variables.get(item.variables or 0),
-        )  # fmt: skip
+    def place(self, item: Activated) -> Place:
+        """Return where an activation stands in the new run."""
+        source, variables = self.new.get(item.source or 0), self.variables.get(item.variables or 0)
+        return Place(self.new[item.id], item.id, self.scope(item.scope), source, variables)
 
     def arrival(self, item: ArrivedBefore) -> tuple[Any, ...]:
         """Return the columns of an arrival."""
-        return (
-            item.step, item.source, item.is_cascade, self.scope(item.scope), item.generation,
-            self.new.get(item.step_run or 0), self.new.get(item.source_run or 0),
-            self.variables.get(item.variables or 0),
+        return ARRIVALS.row(
+            step=item.step, source=item.source, is_cascade=item.is_cascade, scope=self.scope(item.scope),
+            generation=item.generation, step_run=self.new.get(item.step_run or 0),
+            source_run=self.new.get(item.source_run or 0), variables=self.variables.get(item.variables or 0),
         )  # fmt: skip
 
     def scope(self, old: int) -> int:
@@ -255,8 +283,7 @@ def whole_and_parts(spec: FlowSpec, snapshot: Snapshot) -> tuple[list[str], list
     return [name for name in spec.steps if name in kept - redone], parts
 
 
-def write(statement: str, run_id: UUID, rows: Iterable[tuple[Any, ...]]) -> None:
-    """Execute a statement that takes a run and a list of each column."""
-    found = list(rows)
-    if found:
-        db.execute(statement, [run_id, *([*column] for column in zip(*found, strict=True))])
+def write(statement: str, run_id: UUID, columns: Sequence[list[Any]]) -> None:
+    """Make a write that takes a run and the columns of a set, unless that is empty."""
+    if columns and columns[0]:
+        db.add(statement, [run_id, *columns])

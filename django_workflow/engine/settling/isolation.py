@@ -6,49 +6,25 @@ its decision, where the place is known; this is for what nobody thought of.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from django_workflow import db
-from django_workflow.engine.reporting.report import Telling
-from django_workflow.engine.routing.facts import error_of
-from django_workflow.engine.tasks.outcome import ErrorRecord
-from django_workflow.engine.writing import cancel_open
-from django_workflow.engine.writing.event_log import EventLog
-from django_workflow.statuses import FAILED
+from django_workflow.engine.stored.locking import lock_runs
+from django_workflow.engine.writing import runs
+from django_workflow.notifications import notifications
 
 logger = logging.getLogger("django_workflow")
 
-FAIL_UNSETTLED_RUN = """
-    UPDATE django_workflow_run
-    SET status = 'failed', open_steps = 0, ended_at = clock_timestamp(), error = %s::jsonb
-    WHERE id = %s AND status IN ('running', 'paused')
-    RETURNING (SELECT slug FROM django_workflow_flowdefinition WHERE id = flow_id)
-"""
 
-
-def fail_run(run_id: UUID, error: Exception) -> set[UUID]:
-    """End a run whose lock the caller holds as failed with `error`; returns it where a handler was running in it.
-
-    A run that has settled stays as it is.
-    """
-    record = ErrorRecord.of(error)
-    told = error_of("", record.error_class, record.message)
-    cancel_open.begin_scheduled([run_id])
-    found = db.rows(FAIL_UNSETTLED_RUN, [json.dumps(told), run_id])
-    if not found:
-        return set()
-    telling = Telling()
-    telling.fails(run_id, found[0][0], FAILED, told, error)
-    telling.ends(run_id, FAILED)
-    telling.after_commit()
-    cancelled = cancel_open.close_runs({run_id: FAILED})
-    events = EventLog()
-    events.run(run_id, "run.failed", told)
-    events.write()
-    return cancelled
+def fail_run(run_id: UUID, error: Exception, *, wait_ms: int | None = None, only: str = "true") -> None:
+    """End a run as failed with `error`, where it can be locked; wait_ms, only: as `lock_runs` takes them."""
+    cancelled: set[UUID] = set()
+    with db.atomic():
+        for run in lock_runs([run_id], wait_ms=wait_ms, only=only).values():
+            cancelled = runs.fail(run, error)
+    db.notify_after_commit(notifications(runs=[run_id], cancelled=cancelled))
 
 
 def each_apart(

@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from django_workflow import db
+from django_workflow import db, payload
 from django_workflow.definition.elements import SINGLE
-from django_workflow.engine.routing.decide import decide
 from django_workflow.engine.routing.facts import StepEnd
-from django_workflow.engine.settling import attempts, isolation, task_ends
+from django_workflow.engine.settling import attempts, task_ends
 from django_workflow.engine.settling.step_ends import end_step_runs
 from django_workflow.engine.stored import versions
-from django_workflow.engine.stored.locking import LockedRun, facts_of, lock_runs
+from django_workflow.engine.stored.locking import LockedRun, lock_runs
 from django_workflow.engine.stored.outputs import read_inputs
 from django_workflow.engine.stored.state import (
     NextIds,
@@ -29,7 +28,7 @@ from django_workflow.engine.tasks.ending import Ending
 from django_workflow.engine.tasks.handoff import Taker
 from django_workflow.engine.tasks.inputs import equip_taken
 from django_workflow.engine.tasks.outcome import Outcome
-from django_workflow.engine.writing import cancel_open, map_slots
+from django_workflow.engine.writing import cancel_open, map_slots, runs
 from django_workflow.engine.writing.advance import Advance
 from django_workflow.notifications import notifications
 from django_workflow.statuses import RELEASED, RUN_TERMINAL, SUCCEEDED
@@ -100,7 +99,7 @@ def settle(outcomes: Sequence[Outcome], *, wait_ms: int | None = None, taker: Ta
 
 def _settle_together(outcomes: Sequence[Outcome], wait_ms: int | None, taker: Taker | None) -> Settled:
     settling = _Settling(outcomes, wait_ms, taker.afresh() if taker is not None else None)
-    with db.together():
+    with db.batch():
         settling.settle()
     return settling.finish()
 
@@ -134,12 +133,13 @@ def _end_its_run(outcome: Outcome, wait_ms: int | None, error: Exception) -> Set
     """End the run in which nothing can follow from an outcome: else its handler would run again after each lease."""
     result, run_id = Settled(), outcome.task.run_id
     with db.atomic():
-        if run_id not in lock_runs([run_id], wait_ms=wait_ms):
+        run = lock_runs([run_id], wait_ms=wait_ms).get(run_id)
+        if run is None:
             result.left = [outcome]
             return result
         result.done, result.runs = [outcome], {run_id}
         if db.rows(IS_HELD, list(outcome.task.fence)):
-            result.cancelled = isolation.fail_run(run_id, error)
+            result.cancelled = runs.fail(run, error)
         else:
             result.superseded = {outcome.task.id}
     return result
@@ -190,32 +190,32 @@ class _Settling:
         return find
 
     def settle(self) -> None:
-        runs = lock_runs({outcome.task.run_id for outcome in self.outcomes}, wait_ms=self.wait_ms)
-        mine = self.set_apart(runs)
-        endings = [Ending.of(outcome, runs[outcome.task.run_id]) for outcome in mine]
+        locked = lock_runs({outcome.task.run_id for outcome in self.outcomes}, wait_ms=self.wait_ms)
+        mine = self.set_apart(locked)
+        endings = [Ending.of(outcome, locked[outcome.task.run_id]) for outcome in mine]
         endings, late = task_ends.first_of_each(endings)
         applied = task_ends.end_tasks(endings)
         late += [item for item in endings if item.outcome.task.fence not in applied]
         endings = [item for item in endings if item.outcome.task.fence in applied]
         step_ends = self.count_down(endings)
         self.record_late(late)
-        self.decide(runs, step_ends, endings)
+        self.decide(locked, step_ends, endings)
         self.advance.write()
         task_ends.drop_messages(endings)
         self.result.may_begin = {item.outcome.task.fence for item in endings if item.keeps_lease}
-        self.result.queues |= self.advance.queues
+        self.result.queues |= self.advance.queued.queues
         self.result.cancelled |= self.advance.cancelled
         # whoever puts a task aside for others does not come back for it before them
         self.result.delays = [item.delay for item in endings if item.keeps_message and item.outcome.kind != RELEASED]
-        self.result.delays += self.advance.delays
-        self.result.local = self.advance.local
+        self.result.delays += self.advance.queued.delays
+        self.result.local = self.advance.queued.local
         self.result.runs = {item.outcome.task.run_id for item in endings}
 
-    def set_apart(self, runs: dict[UUID, LockedRun]) -> list[Outcome]:
+    def set_apart(self, locked: dict[UUID, LockedRun]) -> list[Outcome]:
         """Keep the outcomes of locked runs; leave the others for another time, drop those of deleted runs."""
         mine: list[Outcome] = []
         for outcome in self.outcomes:
-            if outcome.task.run_id in runs:
+            if outcome.task.run_id in locked:
                 mine.append(outcome)
             elif self.wait_ms is None:
                 self.result.left.append(outcome)
@@ -237,15 +237,15 @@ class _Settling:
         task_ends.write_task_events(endings, self.advance.events)
         steps = end_step_runs(endings, self.advance.events)
         self.advance.cancelled |= cancel_open.cancel_tasks(steps.closed)
-        self.advance.queues |= map_slots.release_held(steps.freed)
+        self.advance.queued.queues |= map_slots.release_held(steps.freed)
         return steps.ended
 
     def decide(
-        self, runs: dict[UUID, LockedRun], step_ends: dict[UUID, list[StepEnd]], endings: Sequence[Ending]
+        self, locked: dict[UUID, LockedRun], step_ends: dict[UUID, list[StepEnd]], endings: Sequence[Ending]
     ) -> None:
         """Route every run in which a step ended."""
-        live = [run_id for run_id in step_ends if runs[run_id].status not in RUN_TERMINAL]
-        specs = {run_id: versions.spec_of(runs[run_id].version_id) for run_id in live}
+        live = [run_id for run_id in step_ends if locked[run_id].status not in RUN_TERMINAL]
+        specs = {run_id: versions.spec_of(locked[run_id].version_id) for run_id in live}
         for item in endings:
             task = item.outcome.task
             self.ended.append(task)
@@ -260,10 +260,12 @@ class _Settling:
             if specs[run_id].has_joins or not specs[run_id].is_bounded
         ])  # fmt: skip
         prefetch_variables(
-            (states[run_id], step_ends[run_id], runs[run_id].variables_id)
+            (states[run_id], step_ends[run_id], locked[run_id].variables_id)
             for run_id in live
             if specs[run_id].uses_variables
         )
         for run_id in live:
-            facts = facts_of(runs[run_id], specs[run_id], states[run_id], inputs.get(run_id))
-            self.advance.add(runs[run_id], specs[run_id], decide(specs[run_id], facts, step_ends[run_id]))
+            self.advance.decide(
+                locked[run_id], spec=specs[run_id], state=states[run_id], input=payload.loads(inputs.get(run_id)),
+                ends=step_ends[run_id],
+            )  # fmt: skip

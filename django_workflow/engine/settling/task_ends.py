@@ -9,40 +9,22 @@ from typing import Any
 
 from django_workflow import db, queue
 from django_workflow.engine.tasks.ending import Ending
+from django_workflow.engine.writing import tasks
 from django_workflow.engine.writing.event_log import EventLog
 from django_workflow.statuses import FAILED, RELEASED, SKIPPED, SUCCEEDED, TASK_TERMINAL
 
-END_IF_LEASED = """
+ENDED = db.Columns(
+    "e", id="bigint", lease_id="bigint", status="text", output="text", failure_count="int", lost_count="int",
+    begun_ago="float8", ended_ago="float8",
+)  # fmt: skip
+END_IF_LEASED = f"""
     UPDATE django_workflow_task t
     SET status = e.status, output = e.output::jsonb, failure_count = e.failure_count, lost_count = e.lost_count,
         begun_at = coalesce(clock_timestamp() - make_interval(secs => e.begun_ago), t.begun_at),
         ended_at = clock_timestamp() - make_interval(secs => e.ended_ago)
-    FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::int[], %s::int[], %s::float8[], %s::float8[])
-         AS e(id, lease_id, status, output, failure_count, lost_count, begun_ago, ended_ago)
+    FROM {ENDED}
     WHERE t.id = e.id AND t.lease_id = e.lease_id AND t.status = 'running'
     RETURNING t.id, e.lease_id, t.message_id
-"""
-# a paused run's clock stands still: a delay that begins meanwhile counts from the pause on. The lock comes first so
-# that the message is told which the row had: it may be taken from it here, and only the row knows the latest
-REQUEUE_IF_LEASED = """
-    WITH again AS MATERIALIZED (
-        SELECT t.message_id, e.*
-        FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::int[], %s::int[], %s::float8[], %s::bool[],
-                    %s::bool[])
-             AS e(id, lease_id, status, hold_reason, failure_count, lost_count, delay, keeps_message, keeps_lease)
-        JOIN django_workflow_task t ON t.id = e.id AND t.lease_id = e.lease_id AND t.status = 'running'
-        ORDER BY t.id FOR NO KEY UPDATE OF t
-    )
-    UPDATE django_workflow_task t
-    SET status = e.status, hold_reason = e.hold_reason, failure_count = e.failure_count, lost_count = e.lost_count,
-        due_at = CASE WHEN e.delay > 0 THEN
-                     CASE WHEN e.status = 'held' THEN (SELECT paused_at FROM django_workflow_run WHERE id = t.run_id)
-                          ELSE clock_timestamp() END + make_interval(secs => e.delay) END,
-        message_id = CASE WHEN e.keeps_message THEN t.message_id END,
-        lease_id = CASE WHEN e.keeps_lease THEN t.lease_id END,
-        worker_id = CASE WHEN e.keeps_lease THEN t.worker_id END, begun_at = NULL
-    FROM again e WHERE t.id = e.id
-    RETURNING t.id, e.lease_id, e.message_id
 """
 
 
@@ -63,20 +45,25 @@ def end_tasks(endings: Sequence[Ending]) -> set[tuple[int, int]]:
     again: list[tuple[Any, ...]] = []
     for item in endings:
         outcome = item.outcome
-        fence = (outcome.task.id, outcome.task.lease_id, item.status)
+        task = outcome.task
         if item.status in TASK_TERMINAL:
             begun_ago = None if outcome.begun_at is None else now - outcome.begun_at
             ended_ago = 0.0 if outcome.ended_at is None else now - outcome.ended_at
-            over.append((*fence, outcome.output, item.failure_count, item.lost_count, begun_ago, ended_ago))
+            over.append(ENDED.row(
+                id=task.id, lease_id=task.lease_id, status=item.status, output=outcome.output,
+                failure_count=item.failure_count, lost_count=item.lost_count, begun_ago=begun_ago, ended_ago=ended_ago,
+            ))  # fmt: skip
         else:
-            counts = (item.failure_count, item.lost_count)
-            keeps_message = item.keeps_message or item.keeps_lease
-            again.append((*fence, item.hold_reason, *counts, item.delay, keeps_message, item.keeps_lease))
-    messages: dict[tuple[int, int], int | None] = {}
-    for sql, values in ((END_IF_LEASED, over), (REQUEUE_IF_LEASED, again)):
-        if values:
-            found = db.rows(sql, [list(column) for column in zip(*values, strict=True)])
-            messages |= {(task_id, lease_id): message_id for task_id, lease_id, message_id in found}
+            again.append(tasks.REQUEUED.row(
+                id=task.id, lease_id=task.lease_id, status=item.status, hold_reason=item.hold_reason,
+                failure_count=item.failure_count, lost_count=item.lost_count, delay=item.delay,
+                keeps_message=item.keeps_message or item.keeps_lease, keeps_lease=item.keeps_lease,
+            ))  # fmt: skip
+    found = db.rows(END_IF_LEASED, ENDED.params(over)) if over else []
+    found += tasks.requeue(again)
+    messages: dict[tuple[int, int], int | None] = {
+        (task_id, lease_id): message_id for task_id, lease_id, message_id in found
+    }
     for item in endings:
         item.message_id = messages.get(item.outcome.task.fence) or item.outcome.task.message_id
     return set(messages)

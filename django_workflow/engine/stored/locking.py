@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.db import OperationalError
@@ -12,9 +13,9 @@ from django.db import OperationalError
 from django_workflow import db, payload
 from django_workflow.conf import conf
 from django_workflow.definition.spec import FlowSpec
-from django_workflow.engine.routing.facts import Error, RunFacts, RunState
+from django_workflow.engine.routing.facts import Decision, Error, RunFacts, RunState
 from django_workflow.exceptions import AlreadySettled, NotSupported, RunBusy, RunNotFound
-from django_workflow.statuses import RUN_TERMINAL
+from django_workflow.statuses import RUN_TERMINAL, RUNNING
 
 
 @dataclass(slots=True)
@@ -31,9 +32,15 @@ class LockedRun:
     task_count: int
     is_local: bool
     variables_id: int | None = None
-    failing: Error | None = None
     paused_queues: Sequence[str] | None = None
     is_flow_paused: bool = False
+    failing: Error | None = None
+
+    def begin(self, decision: Decision) -> None:
+        """Be as the decision about its beginning leaves it, before it is inserted."""
+        self.status = decision.status or RUNNING
+        self.open_steps, self.task_count = decision.open_steps, decision.task_count
+        self.variables_id, self.failing = decision.final_variables, decision.failing
 
     def may_take(self, queue_name: str) -> bool:
         """Say whether tasks of a queue may begin at once: as they are made, or again where they were lost."""
@@ -43,29 +50,37 @@ class LockedRun:
 READ_COMMITTED = "read committed"
 # own statement, before anything is read: what the runs' other tasks did is visible only to a
 # snapshot taken after this lock was got
-LOCK_RUNS = """
-    SELECT id, status, version_id, open_steps, task_count, is_local, variables_id, error,
-           (SELECT array_agg(name) FROM django_workflow_queue WHERE paused_at IS NOT NULL),
-           flow_id IN (SELECT id FROM django_workflow_flowdefinition WHERE paused_at IS NOT NULL),
-           current_setting('transaction_isolation')
-    FROM django_workflow_run WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
+LOCKED = db.select(
+    LockedRun, id="id", status="status", version_id="version_id", open_steps="open_steps", task_count="task_count",
+    is_local="is_local", variables_id="variables_id",
+    paused_queues="(SELECT array_agg(name) FROM django_workflow_queue WHERE paused_at IS NOT NULL)",
+    is_flow_paused="flow_id IN (SELECT id FROM django_workflow_flowdefinition WHERE paused_at IS NOT NULL)",
+)  # fmt: skip
+LOCK_RUNS = f"""
+    SELECT {LOCKED}, error, current_setting('transaction_isolation')
+    FROM django_workflow_run WHERE id = ANY(%s::uuid[]) AND {{only}} ORDER BY id FOR NO KEY UPDATE
 """
 
 
-def lock_runs(run_ids: Iterable[UUID], *, wait_ms: int | None = None) -> dict[UUID, LockedRun]:
+def lock_runs(run_ids: Iterable[UUID], *, wait_ms: int | None = None, only: str = "true") -> dict[UUID, LockedRun]:
     """Lock runs in id order and return them; None as `wait_ms` skips those that somebody else holds.
 
+    only: a condition in SQL, read again under the lock; runs that do not meet it are left out.
     Raises `NotSupported` in a transaction of the caller's that would go on to see what was there before the locks.
     """
-    wanted = [list(run_ids)]
+    sql, wanted = LOCK_RUNS.format(only=only), [list(run_ids)]
     if wait_ms is None:
-        found = db.rows(LOCK_RUNS + " SKIP LOCKED", wanted)
+        found = db.rows(sql + " SKIP LOCKED", wanted)
     else:
         with db.lock_timeout(wait_ms):
-            found = db.rows(LOCK_RUNS, wanted)
-    if found:
-        check_isolation(found[0][-1])
-    return {row[0]: _locked(row) for row in found}
+            found = db.rows(sql, wanted)
+    runs = {}
+    for *columns, error, isolation in found:
+        check_isolation(isolation)
+        run = LockedRun(*columns)
+        run.failing = payload.loads(error)
+        runs[run.id] = run
+    return runs
 
 
 def check_isolation(level: str) -> None:
@@ -78,21 +93,10 @@ def check_isolation(level: str) -> None:
         )
 
 
-def _locked(row: db.Row) -> LockedRun:
-    key, status, version_id, open_steps, task_count, is_local, variables_id, error, queues, is_flow_paused, _ = row
-    return LockedRun(
-        key, status, version_id, open_steps, task_count, is_local, variables_id, payload.loads(error), queues,
-        is_flow_paused,
-    )  # fmt: skip
-
-
-def facts_of(run: LockedRun, spec: FlowSpec, state: RunState, text: str | None) -> RunFacts:
-    """Return what a decision about a locked run may look at.
-
-    text: the run's input, where the definition has routing read it.
-    """
+def facts_of(run: LockedRun, spec: FlowSpec, state: RunState, input: Any) -> RunFacts:
+    """Return what a decision about a locked run may look at; of the input where the definition has routing read it."""
     return RunFacts(
-        input=payload.loads(text),
+        input=input,
         state=state,
         open_steps=run.open_steps,
         task_count=run.task_count,

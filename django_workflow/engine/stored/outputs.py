@@ -30,6 +30,7 @@ ACTIVATION = """
          ) latest
          ORDER BY o.place LIMIT 1))
 """
+WANTED = db.Columns("w", place="int", run_id="uuid", step="text", is_map="bool", scopes="text", source_id="bigint")
 # what an operator gave is read as it is
 READ_OUTPUTS = f"""
     SELECT w.place, s.status,
@@ -41,10 +42,9 @@ READ_OUTPUTS = f"""
                     '[]'::jsonb)
                 ELSE (SELECT t.output FROM django_workflow_task t WHERE t.step_run_id = s.id ORDER BY t.index LIMIT 1)
            END
-    FROM unnest(%s::int[], %s::uuid[], %s::text[], %s::bool[], %s::text[], %s::bigint[])
-         AS w(place, run_id, step, is_map, scopes, source_id)
+    FROM {WANTED}
     CROSS JOIN LATERAL (SELECT id, status FROM django_workflow_steprun WHERE id = {ACTIVATION} LIMIT 1) s
-"""  # noqa: S608  a constant
+"""
 
 #: A scope and those that enclose it, the innermost first.
 Scopes = tuple[int, ...]
@@ -74,9 +74,12 @@ def read_outputs(wanted: Iterable[Wanted]) -> dict[Wanted, StepOutput]:
     unique = list(dict.fromkeys(wanted))
     if not unique:
         return {}
-    runs, steps, maps, scopes, sources = (list(column) for column in zip(*unique, strict=True))
-    texts = [db.array(list(chain)) for chain in scopes]
-    found = db.rows(READ_OUTPUTS, [list(range(len(unique))), runs, steps, maps, texts, sources])
+    runs, steps, maps, scopes, sources = zip(*unique, strict=True)
+    params = WANTED.lists(
+        place=range(len(unique)), run_id=runs, step=steps, is_map=maps, source_id=sources,
+        scopes=[db.array(list(chain)) for chain in scopes],
+    )  # fmt: skip
+    found = db.rows(READ_OUTPUTS, params)
     return {unique[place]: StepOutput(status, text) for place, status, text in found}
 
 
@@ -202,7 +205,7 @@ READ_FAILURES = f"""
     JOIN LATERAL (SELECT error_class, message FROM django_workflow_attempt
                   WHERE task_id = t.id ORDER BY number DESC, id DESC LIMIT 1) a ON true
     ORDER BY t.index
-"""  # noqa: S608  a constant
+"""
 
 
 def read_failures(wanted: Wanted) -> list[dict[str, Any]]:

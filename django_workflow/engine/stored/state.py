@@ -221,11 +221,11 @@ def expected_variables(spec: FlowSpec, ends: Sequence[StepEnd]) -> int:
     return published + joined + (len(ends) if spec.output else 0)
 
 
+JOINS = db.Columns("w", place="int", run_id="uuid", step="text", scope="bigint", source="text", repeats="bool")
 # a source that repeats is looked for among its earlier arrivals; its next one opens or joins a generation
-READ_JOINS = """
+READ_JOINS = f"""
     SELECT w.place, g.last, a.source, a.is_cascade, a.variables_id, a.step_run_id, s.status, s.iteration
-    FROM unnest(%s::int[], %s::uuid[], %s::text[], %s::bigint[], %s::text[], %s::bool[])
-         AS w(place, run_id, step, scope, source, repeats)
+    FROM {JOINS}
     CROSS JOIN LATERAL (
         SELECT CASE WHEN NOT w.repeats THEN 0 ELSE coalesce(
             (SELECT generation FROM django_workflow_arrival x
@@ -237,11 +237,12 @@ READ_JOINS = """
         ON a.run_id = w.run_id AND a.step = w.step AND a.scope = w.scope AND a.generation = g.last + 1
     LEFT JOIN django_workflow_steprun s ON s.id = a.step_run_id
 """
-READ_ITERATIONS = """
+ITERATIONS = db.Columns("w", place="int", run_id="uuid", step="text", scope="bigint")
+READ_ITERATIONS = f"""
     SELECT w.place, coalesce((SELECT iteration FROM django_workflow_steprun s
                               WHERE s.run_id = w.run_id AND s.step = w.step AND s.scope = w.scope
                               ORDER BY iteration DESC LIMIT 1), 0)
-    FROM unnest(%s::int[], %s::uuid[], %s::text[], %s::bigint[]) AS w(place, run_id, step, scope)
+    FROM {ITERATIONS}
 """
 READ_GENERATION = """
     SELECT a.source, a.is_cascade, a.variables_id, a.step_run_id, s.status, s.iteration
@@ -264,14 +265,20 @@ def prefetch(asked: Iterable[tuple[StoredState, Sequence[tuple[str, int]], Seque
     counted = [(state, *pair) for state, pairs, _ in asked for pair in pairs]
     ways = [(state, way) for state, _, found in asked for way in found]
     if counted:
-        columns = [(place, state.run_id, step, scope) for place, (state, step, scope) in enumerate(counted)]
-        for place, last in db.rows(READ_ITERATIONS, _columns(columns)):
+        rows = [
+            ITERATIONS.row(place=place, run_id=state.run_id, step=step, scope=scope)
+            for place, (state, step, scope) in enumerate(counted)
+        ]
+        for place, last in db.rows(READ_ITERATIONS, ITERATIONS.params(rows)):
             state, step, scope = counted[place]
             state.count(step, scope, last)
     if ways:
-        asked_ways = [(place, state.run_id, *way, bool(way[2])) for place, (state, way) in enumerate(ways)]
+        rows = [
+            JOINS.row(place=place, run_id=state.run_id, step=join, scope=scope, source=source, repeats=bool(source))
+            for place, (state, (join, scope, source)) in enumerate(ways)
+        ]
         seen: dict[int, tuple[int, list[Any]]] = {}
-        for place, last, *arrival in db.rows(READ_JOINS, _columns(asked_ways)):
+        for place, last, *arrival in db.rows(READ_JOINS, JOINS.params(rows)):
             seen.setdefault(place, (last, []))[1].append(arrival)
         for place, (last, arrivals) in seen.items():
             state, way = ways[place]
@@ -311,7 +318,3 @@ def read_variables(keys: Iterable[int]) -> dict[int, Variables]:
     """Read variables by their ids."""
     found = db.rows(READ_VARIABLES, [list(keys)])
     return {key: Variables(key, payload.loads(values), payload.loads(stamps)) for key, values, stamps in found}
-
-
-def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]

@@ -139,6 +139,12 @@ def readable_spec(version_id: int) -> FlowSpec | None:
         return None
 
 
+def slug_of(version_id: int) -> str:
+    """Return the slug of a version's flow, for logs: also of a version that this release cannot read."""
+    spec = readable_spec(version_id)
+    return f"version {version_id}" if spec is None else spec.slug
+
+
 def can_decide(version_id: int) -> bool:
     """Say whether this process has code for whatever a version's conditions ask, wherever its runs are."""
     spec = readable_spec(version_id)

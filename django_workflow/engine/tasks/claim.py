@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import starmap
 from typing import Any
+from uuid import UUID
 
 from django_workflow import db, queue
 from django_workflow.engine.stored import versions
@@ -17,16 +20,69 @@ INLINE_BYTES = 2_000
 SOON = 1.0
 
 
+def claimed(  # noqa: PLR0917  as a statement returns them
+    queue: str,
+    lease_id: int,
+    id: int,
+    run_id: UUID,
+    step_run_id: int,
+    message_id: int | None,
+    index: int,
+    attempt: int,
+    failure_count: int,
+    lost_count: int,
+    item: str | None,
+    is_begun: bool,  # noqa: FBT001
+    is_lost: bool,  # noqa: FBT001
+    lost_lease_id: int | None,
+    step: str,
+    iteration: int,
+    scope: int,
+    variables_id: int | None,
+    version_id: int,
+    age: float,
+    is_input_read: bool,  # noqa: FBT001
+    input: str | None,
+    source_id: int | None,
+    worker_id: int | None,
+    lost_worker_id: int | None,
+) -> ClaimedTask | None:
+    """Return the task of a row that a claim has taken; None where this release cannot read its version."""
+    spec = versions.readable_spec(version_id)
+    if spec is None:
+        return None
+    return ClaimedTask(
+        id, run_id, step_run_id, message_id, lease_id, index, attempt, failure_count, lost_count, item, spec,
+        spec.steps[step], iteration, queue, age, is_begun, is_lost, False, lost_lease_id, input, scope, source_id,
+        variables_id, worker_id=worker_id, lost_worker_id=lost_worker_id, is_input_read=is_input_read,
+    )  # fmt: skip
+
+
+#: Makes a task of a row without the queue and the lease, which are known to whoever takes it.
+OF_ROW = partial(claimed, "", 0)
+#: What is the same in all that takes tasks.
+COLUMNS = {
+    "id": "t.id", "run_id": "t.run_id", "step_run_id": "t.step_run_id", "message_id": "t.message_id",
+    "index": "t.index", "attempt": "t.attempt", "failure_count": "t.failure_count", "lost_count": "t.lost_count",
+    "item": "t.item", "is_begun": "t.begun_at IS NOT NULL", "step": "s.step", "iteration": "s.iteration",
+    "scope": "s.scope", "variables_id": "s.variables_id", "source_id": "s.source_id", "worker_id": "t.worker_id",
+    "age": "extract(epoch FROM clock_timestamp() - t.created_at)::float8",
+}  # fmt: skip
+TAKEN = db.select(
+    OF_ROW, **COLUMNS, is_lost="l.status = 'running'", lost_lease_id="l.lease_id", version_id="l.version_id",
+    is_input_read="l.is_inline", input="l.input", lost_worker_id="l.worker_id",
+)  # fmt: skip
+MESSAGES = db.Columns("w", message_id="bigint", task_id="bigint", begins="bool")
 # second statement of a claim: its snapshot is younger than the read, so every message's task is seen. Its commit
 # waits for no flush: handlers begin meanwhile, and the dispatcher flushes. A large input is left out where the rows are
 # locked: an UPDATE carries what it joins as whole rows, and would read the input once for each task
-TAKE = """
+TAKE = f"""
     WITH locked AS MATERIALIZED (
         SELECT t.id, t.step_run_id, t.status, t.lease_id, t.worker_id, t.begun_at, t.lost_count, w.begins, r.version_id,
                coalesce(pg_column_size(r.input) <= %s, true) AS is_inline,
                CASE WHEN pg_column_size(r.input) <= %s THEN r.input END AS input
         FROM (SELECT set_config('synchronous_commit', 'off', true)) AS s,
-             unnest(%s::bigint[], %s::bigint[], %s::bool[]) AS w(message_id, task_id, begins)
+             {MESSAGES}
         JOIN django_workflow_task t ON t.id = w.task_id AND t.message_id = w.message_id
         JOIN django_workflow_run r ON r.id = t.run_id
         JOIN django_workflow_flowdefinition f ON f.id = r.flow_id
@@ -41,14 +97,8 @@ TAKE = """
     FROM locked l
     JOIN django_workflow_steprun s ON s.id = l.step_run_id
     WHERE t.id = l.id
-    RETURNING t.id, t.run_id, t.step_run_id, t.message_id, t.index, t.attempt, t.failure_count, t.lost_count,
-              t.item, t.begun_at IS NOT NULL, l.status = 'running', l.lease_id, s.step, s.iteration, s.scope,
-              s.variables_id, l.version_id,
-              extract(epoch FROM clock_timestamp() - t.created_at)::float8,
-              l.is_inline, l.input, s.source_id, t.worker_id, l.worker_id
+    RETURNING {TAKEN}
 """
-#: Where the version stands in a row of TAKE.
-VERSION = 16
 READ_UNTAKEN = "SELECT id, status, message_id FROM django_workflow_task WHERE id = ANY(%s::bigint[])"
 
 
@@ -77,11 +127,12 @@ def claim(
     if not messages:
         return []
     lease_id = new_lease_id()
-    message_ids, task_ids = (list(column) for column in zip(*messages, strict=True))
+    message_ids, task_ids = zip(*messages, strict=True)
     if opened is not None:
         opened.append(OpenClaim(lease_id, [task for task in task_ids if task is not None]))
     begins = [place < slots for place in range(len(messages))]
-    params = [INLINE_BYTES, INLINE_BYTES, message_ids, task_ids, begins, queue_name, lease_id, worker_id]
+    sets = MESSAGES.lists(message_id=message_ids, task_id=task_ids, begins=begins)
+    params = [INLINE_BYTES, INLINE_BYTES, *sets, queue_name, lease_id, worker_id]
     try:
         found = db.rows(TAKE, params)
     except Exception as error:
@@ -89,24 +140,20 @@ def claim(
             # nothing was taken, and nobody else has read what this read has hidden
             queue.hide(queue_name, message_ids, [0.0] * len(message_ids))
         raise
-    taken = {row[3] for row in found}
-    _leave(queue_name, [pair for pair in messages if pair[0] not in taken])
-    return tasks_of(_readable(found, lease_id), queue_name, lease_id)
+    tasks = tasks_of(found, queue_name, lease_id)
+    taken = {task.message_id for task in tasks}
+    untaken = [(message, task) for message, task in messages if message not in taken]
+    if len(tasks) < len(found):
+        # those that this release cannot read stay to their lease, which is not counted
+        db.execute(UNMARK_IF_LEASED, [[task for _, task in untaken], lease_id])
+    _leave(queue_name, untaken)
+    return equipped(tasks)
 
 
 UNMARK_IF_LEASED = """
     UPDATE django_workflow_task SET begun_at = NULL
     WHERE id = ANY(%s::bigint[]) AND lease_id = %s AND status = 'running'
 """
-
-
-def _readable(found: list[db.Row], lease_id: int) -> list[db.Row]:
-    """Leave out tasks of versions that this release cannot read; they stay to their lease, which is not counted."""
-    unreadable = {version for version in {row[VERSION] for row in found} if versions.readable_spec(version) is None}
-    if not unreadable:
-        return found
-    db.execute(UNMARK_IF_LEASED, [[row[0] for row in found if row[VERSION] in unreadable], lease_id])
-    return [row for row in found if row[VERSION] not in unreadable]
 
 
 def _leave(queue_name: str, untaken: Sequence[tuple[int, int | None]]) -> None:
@@ -133,25 +180,14 @@ def _leave(queue_name: str, untaken: Sequence[tuple[int, int | None]]) -> None:
 
 
 def tasks_of(found: Iterable[Sequence[Any]], queue_name: str, lease_id: int) -> list[ClaimedTask]:
-    """Turn claimed rows into tasks and read what their handlers take, once per step run."""
-    tasks = sorted((claimed(row, queue_name, lease_id) for row in found), key=lambda task: task.id)
+    """Turn claimed rows into tasks; those of versions that this release cannot read are left out."""
+    made = starmap(partial(claimed, queue_name, lease_id), found)
+    return sorted((task for task in made if task is not None), key=lambda task: task.id)
+
+
+def equipped(tasks: list[ClaimedTask]) -> list[ClaimedTask]:
+    """Read what the handlers of tasks take, once per step run."""
     fill_inputs([task for task in tasks if not task.is_input_read and takes_input(task, params_of(task))])
     fill_variables(tasks)
     fill_dependencies(tasks)
     return tasks
-
-
-def claimed(row: Sequence[Any], queue_name: str, lease_id: int) -> ClaimedTask:
-    """Return the task of a row of TAKE."""
-    (
-        task_id, run_id, step_run_id, message_id, index, attempt, failures, losses, item, is_begun, is_lost,
-        lost_lease_id, step, iteration, scope, variables_id, version_id, age, is_inline, run_input,
-        source_id, worker_id, lost_worker_id,
-    ) = row  # fmt: skip
-    spec = versions.spec_of(version_id)
-    return ClaimedTask(
-        task_id, run_id, step_run_id, message_id, lease_id, index, attempt, failures, losses, item, spec,
-        spec.steps[step], iteration, queue_name, age, is_begun, is_lost, False, lost_lease_id, run_input,
-        scope, source_id, variables_id, worker_id=worker_id, lost_worker_id=lost_worker_id,
-        is_input_read=is_inline,
-    )  # fmt: skip

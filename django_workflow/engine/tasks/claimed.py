@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from django_workflow import db
 from django_workflow.definition.elements import StepSpec
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.routing.facts import OUTERMOST
 from django_workflow.engine.stored.outputs import StepOutput
+
+#: Attempts by what they are known by.
+FENCES = db.Columns("h", id="bigint", lease_id="bigint")
 
 
 @dataclass(slots=True, eq=False)

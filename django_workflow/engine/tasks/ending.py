@@ -12,8 +12,9 @@ from django_workflow.definition.registry import registry
 from django_workflow.definition.retry import NUMBERS, STRATEGIES, RetryPolicy
 from django_workflow.engine.routing.facts import Error, error_of
 from django_workflow.engine.stored.locking import LockedRun
+from django_workflow.engine.tasks.admission import admission, waits_in_message
 from django_workflow.engine.tasks.outcome import ErrorRecord, Outcome
-from django_workflow.statuses import FAILED, HELD, LOST, PAUSED, QUEUED, RELEASED, RUNNING, SKIPPED, SUCCEEDED
+from django_workflow.statuses import FAILED, LOST, PAUSED, QUEUED, RELEASED, SKIPPED, SUCCEEDED
 
 UNLIMITED = 1_000_000
 #: How often a task of another language may lose its worker: its documents know no attempts of that kind.
@@ -71,10 +72,7 @@ class Ending:
                 leave_to_operator(mistake)
                 ending.outcome, ending.status = outcome.as_mistake_of_strategy(mistake), FAILED
                 return ending
-        if run.status == PAUSED:
-            ending.status, ending.hold_reason = HELD, PAUSED
-        elif ending.keeps_lease:
-            ending.status = RUNNING
+        ending.status, ending.hold_reason = admission(run.status, take=lambda: ending.keeps_lease)
         return ending
 
     def is_exhausted(self) -> bool:
@@ -115,8 +113,8 @@ class Ending:
 
     @property
     def keeps_message(self) -> bool:
-        """Whether the task's message serves for the next attempt; a longer delay waits in its row."""
-        return self.status == QUEUED and self.delay <= conf.LEASE.total_seconds()
+        """Whether the task's message serves for the next attempt."""
+        return self.status == QUEUED and waits_in_message(self.delay)
 
     @property
     def error(self) -> Error:

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from django_workflow import db
-from django_workflow.engine.tasks.claimed import ClaimedTask
+from django_workflow.engine.tasks.claimed import FENCES, ClaimedTask
 
 #: What a lease is known by: the task and the random id of its claim.
 Fence = tuple[int, int]
 
 # a claim marks as begun what it has a slot for; in an engine's queue nothing has begun, and its loss is nobody's fault
-HAND_OVER_IF_LEASED = """
+HAND_OVER_IF_LEASED = f"""
     WITH leased AS MATERIALIZED (
         SELECT t.id FROM django_workflow_task t
-        JOIN unnest(%s::bigint[], %s::bigint[]) AS h(id, lease_id) ON t.id = h.id AND t.lease_id = h.lease_id
+        JOIN {FENCES} ON t.id = h.id AND t.lease_id = h.lease_id
         WHERE t.status = 'running' AND t.begun_lease_id IS DISTINCT FROM t.lease_id
         ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED
     )
@@ -29,7 +29,7 @@ HAND_OVER_IF_LEASED = """
 def hand_over(tasks: Sequence[ClaimedTask]) -> None:
     """Take back the begin marks of tasks before they are handed over."""
     if tasks:
-        db.execute(HAND_OVER_IF_LEASED, _columns([task.fence for task in tasks]))
+        db.execute(HAND_OVER_IF_LEASED, FENCES.of(tasks))
         for task in tasks:
             task.is_begun = False
 
@@ -47,10 +47,10 @@ def begin_once(fence: Fence) -> bool:
 
 
 # the begin is taken without a time: who asks for it now comes too late
-WITHDRAW_IF_LEASED = """
+WITHDRAW_IF_LEASED = f"""
     WITH leased AS MATERIALIZED (
         SELECT t.id, t.lease_id FROM django_workflow_task t
-        JOIN unnest(%s::bigint[], %s::bigint[]) AS h(id, lease_id) ON t.id = h.id AND t.lease_id = h.lease_id
+        JOIN {FENCES} ON t.id = h.id AND t.lease_id = h.lease_id
         WHERE t.status = 'running' AND t.begun_lease_id IS DISTINCT FROM t.lease_id
         ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED
     )
@@ -63,12 +63,12 @@ def withdraw(tasks: Sequence[ClaimedTask]) -> set[Fence]:
     """Take the begins of tasks that have not begun, so that they never do; returns the fences for which that holds."""
     if not tasks:
         return set()
-    return {(row[0], row[1]) for row in db.rows(WITHDRAW_IF_LEASED, _columns([task.fence for task in tasks]))}
+    return {(task_id, lease_id) for task_id, lease_id in db.rows(WITHDRAW_IF_LEASED, FENCES.of(tasks))}
 
 
-READ_BEGUN = """
+READ_BEGUN = f"""
     SELECT t.id, t.lease_id, extract(epoch FROM clock_timestamp() - t.begun_at)::float8 FROM django_workflow_task t
-    JOIN unnest(%s::bigint[], %s::bigint[]) AS h(id, lease_id) ON t.id = h.id AND t.lease_id = h.lease_id
+    JOIN {FENCES} ON t.id = h.id AND t.lease_id = h.lease_id
     WHERE t.begun_lease_id = t.lease_id AND t.begun_at IS NOT NULL AND t.status = 'running'
 """
 
@@ -77,15 +77,15 @@ def read_begun(tasks: Sequence[ClaimedTask]) -> dict[Fence, float]:
     """Return for tasks whose handler has begun, by fence, how many seconds ago."""
     if not tasks:
         return {}
-    return {(row[0], row[1]): row[2] for row in db.rows(READ_BEGUN, _columns([task.fence for task in tasks]))}
+    return {(task_id, lease_id): ago for task_id, lease_id, ago in db.rows(READ_BEGUN, FENCES.of(tasks))}
 
 
 # only the holder of a run's lock waits for tasks: progress that meets a lock is told the next time
-WATCH = """
+PROGRESS = db.Columns("h", id="bigint", lease_id="bigint", progress="float8")
+WATCH = f"""
     WITH held AS MATERIALIZED (
         SELECT t.id, t.lease_id, h.progress FROM django_workflow_task t
-        JOIN unnest(%s::bigint[], %s::bigint[], %s::float8[]) AS h(id, lease_id, progress)
-          ON t.id = h.id AND t.lease_id = h.lease_id
+        JOIN {PROGRESS} ON t.id = h.id AND t.lease_id = h.lease_id
         WHERE t.status = 'running'
     ), free AS MATERIALIZED (
         SELECT t.id, held.progress FROM django_workflow_task t
@@ -101,9 +101,9 @@ WATCH = """
 
 def watch(progress: Mapping[Fence, float | None]) -> set[Fence]:
     """Tell how far handlers are, by fence, and return the fences that hold."""
-    ids, leases = _columns(list(progress))
-    return {(row[0], row[1]) for row in db.rows(WATCH, [ids, leases, list(progress.values())])}
-
-
-def _columns(fences: Sequence[Fence]) -> list[list[int]]:
-    return [[fence[0] for fence in fences], [fence[1] for fence in fences]]
+    params = PROGRESS.lists(
+        id=[task_id for task_id, _ in progress],
+        lease_id=[lease_id for _, lease_id in progress],
+        progress=list(progress.values()),
+    )
+    return {(task_id, lease_id) for task_id, lease_id in db.rows(WATCH, params)}

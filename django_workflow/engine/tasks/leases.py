@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django_workflow import db, queue
-from django_workflow.engine.tasks.claimed import ClaimedTask
+from django_workflow.engine.tasks.claimed import FENCES, ClaimedTask
 
 # the guard is the fence: what is no longer leased by this claim does not begin. Only the holder of a
 # run's lock waits for tasks: a begin that waited for one while it holds another could meet a cancel
-BEGIN_IF_LEASED = """
+BEGIN_IF_LEASED = f"""
     WITH leased AS MATERIALIZED (
         SELECT t.id FROM django_workflow_task t
-        JOIN unnest(%s::bigint[], %s::bigint[]) AS b(id, lease_id) ON t.id = b.id AND t.lease_id = b.lease_id
+        JOIN {FENCES} ON t.id = h.id AND t.lease_id = h.lease_id
         WHERE t.status = 'running'
         ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED
     )
@@ -28,7 +28,7 @@ def begin(tasks: Sequence[ClaimedTask]) -> set[int]:
     """Record durably that these tasks' handlers begin; returns the ids whose lease holds and whose row is free."""
     if not tasks:
         return set()
-    found = db.rows(BEGIN_IF_LEASED, [[task.id for task in tasks], [task.lease_id for task in tasks]])
+    found = db.rows(BEGIN_IF_LEASED, FENCES.of(tasks))
     begun = {row[0] for row in found}
     for task in tasks:
         task.is_begun = task.id in begun
@@ -44,19 +44,20 @@ class Pulse:
     skipped: set[int] = field(default_factory=set)
 
 
-LOCK_LEASED = """
+LOCK_LEASED = f"""
     SELECT t.id, t.queue, t.message_id FROM django_workflow_task t
-    JOIN unnest(%s::bigint[], %s::bigint[]) AS h(id, lease_id) ON t.id = h.id AND t.lease_id = h.lease_id
+    JOIN {FENCES} ON t.id = h.id AND t.lease_id = h.lease_id
     WHERE t.status = 'running'
     ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED
 """
-READ_LEASES = """
+READ_LEASES = f"""
     SELECT t.id, t.status, t.lease_id = h.lease_id FROM django_workflow_task t
-    JOIN unnest(%s::bigint[], %s::bigint[]) AS h(id, lease_id) ON t.id = h.id
+    JOIN {FENCES} ON t.id = h.id
 """
-TELL_PROGRESS = """
+PROGRESS = db.Columns("p", id="bigint", progress="float8")
+TELL_PROGRESS = f"""
     UPDATE django_workflow_task t SET progress = p.progress
-    FROM unnest(%s::bigint[], %s::float8[]) AS p(id, progress) WHERE t.id = p.id
+    FROM {PROGRESS} WHERE t.id = p.id
 """
 
 
@@ -70,12 +71,11 @@ def heartbeat(tasks: Sequence[ClaimedTask], lease: float, progress: Mapping[int,
     by_id = {task.id: task for task in tasks if not task.is_local}
     if not by_id:
         return pulse
-    params = [list(by_id), [task.lease_id for task in by_id.values()]]
     with db.atomic():
         db.without_waiting_for_flush()
         messages: dict[str, list[int]] = defaultdict(list)
         # the row's own message: the keeper may have sent another one since the claim
-        for task_id, queue_name, message_id in db.rows(LOCK_LEASED, params):
+        for task_id, queue_name, message_id in db.rows(LOCK_LEASED, FENCES.of(list(by_id.values()))):
             pulse.held.add(task_id)
             if message_id is not None:
                 messages[queue_name].append(message_id)
@@ -83,7 +83,7 @@ def heartbeat(tasks: Sequence[ClaimedTask], lease: float, progress: Mapping[int,
             queue.extend(queue_name, ids, lease)
         told = {key: value for key, value in (progress or {}).items() if key in pulse.held}
         if told:
-            db.execute(TELL_PROGRESS, [list(told), list(told.values())])
+            db.execute(TELL_PROGRESS, PROGRESS.lists(id=list(told), progress=list(told.values())))
     rest = [task for task_id, task in by_id.items() if task_id not in pulse.held]
     if rest:
         _judge_unlocked(rest, pulse)
@@ -92,7 +92,7 @@ def heartbeat(tasks: Sequence[ClaimedTask], lease: float, progress: Mapping[int,
 
 def _judge_unlocked(rest: Sequence[ClaimedTask], pulse: Pulse) -> None:
     """A row skipped because it was locked is not a lost one: read it without a lock."""
-    rows = db.rows(READ_LEASES, [[task.id for task in rest], [task.lease_id for task in rest]])
+    rows = db.rows(READ_LEASES, FENCES.of(rest))
     states = {task_id: (status, is_mine) for task_id, status, is_mine in rows}
     for task in rest:
         status, is_mine = states.get(task.id, ("gone", False))

@@ -8,38 +8,25 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from django_workflow import db, queue, text
-from django_workflow.conf import conf
 from django_workflow.definition.names import is_name, is_queue_name
 from django_workflow.engine.stored.locking import lock_patiently, lock_runs, lock_unsettled, waiting_patiently
+from django_workflow.engine.writing import runs, tasks
 from django_workflow.engine.writing.event_log import EventLog
+from django_workflow.engine.writing.tasks import HeldTask
 from django_workflow.exceptions import NotSupported, UnknownFlow, UnknownQueue
 from django_workflow.notifications import control_of_queue, notifications
 from django_workflow.statuses import PAUSED, RUN_TERMINAL
 
 logger = logging.getLogger("django_workflow")
 
-#: Tasks queued with one statement, and runs paused with one.
+#: Runs paused with one statement.
 CHUNK = 5_000
 
-SET_PAUSED = """
-    UPDATE django_workflow_run SET status = 'paused', paused_at = clock_timestamp(), is_paused_with_flow = %s::bool
-    WHERE id = ANY(%s::uuid[])
-"""
-HOLD_QUEUED_TASKS = """
-    WITH waiting AS MATERIALIZED (
-        SELECT t.id, t.message_id FROM django_workflow_steprun s JOIN django_workflow_task t ON t.step_run_id = s.id
-        WHERE s.run_id = ANY(%s::uuid[]) AND s.status = 'running' AND t.status = 'queued'
-        ORDER BY t.id FOR NO KEY UPDATE OF t
-    )
-    UPDATE django_workflow_task t SET status = 'held', hold_reason = 'paused', message_id = NULL
-    FROM waiting WHERE t.id = waiting.id
-    RETURNING t.queue, waiting.message_id
-"""
 RUNS_AT_WORK = """
     SELECT DISTINCT s.run_id FROM django_workflow_steprun s JOIN django_workflow_task t ON t.step_run_id = s.id
     WHERE s.run_id = ANY(%s::uuid[]) AND s.status = 'running' AND t.status = 'running'
@@ -55,24 +42,19 @@ def pause(run_ids: Sequence[UUID], *, reason: str = "", by: str = "") -> None:
     """
     reason, by = text.remarks(reason, by)
     with db.atomic():
-        runs = lock_unsettled(run_ids)
+        locked = lock_unsettled(run_ids)
         for run_id in run_ids:
-            if runs[run_id].is_local:
+            if locked[run_id].is_local:
                 raise NotSupported(f"Run {run_id} is executed in its caller's process; it cannot be paused.")
-        _hold([run_id for run_id, run in runs.items() if run.status != PAUSED], reason, by)
+        _hold([run_id for run_id, run in locked.items() if run.status != PAUSED], reason, by)
 
 
 def _hold(run_ids: list[UUID], reason: str, by: str, *, with_flow: bool = False) -> None:
     """Pause runs whose locks the caller holds."""
     if not run_ids:
         return
-    db.execute(SET_PAUSED, [with_flow, run_ids])
-    messages: dict[str, list[int]] = defaultdict(list)
-    for name, message_id in db.rows(HOLD_QUEUED_TASKS, [run_ids]):
-        if message_id is not None:
-            messages[name].append(message_id)
-    for name, ids in messages.items():
-        queue.delete(name, ids)
+    runs.pause(run_ids, with_flow=with_flow)
+    tasks.hold_queued(run_ids)
     _record(run_ids, "run.paused", reason, by)
     # their workers hand back what has not begun
     at_work = [row[0] for row in db.rows(RUNS_AT_WORK, [run_ids])]
@@ -83,22 +65,19 @@ IN_PAUSED_FLOW = """
     SELECT f.slug FROM django_workflow_run r JOIN django_workflow_flowdefinition f ON f.id = r.flow_id
     WHERE r.id = ANY(%s::uuid[]) AND r.status = 'paused' AND f.paused_at IS NOT NULL LIMIT 1
 """
-HELD_BY_PAUSE = """
-    SELECT t.id, t.queue, coalesce(greatest(extract(epoch FROM t.due_at - r.paused_at), 0), 0)::float8
+GOES_ON = db.select(
+    HeldTask,
+    id="t.id",
+    queue="t.queue",
+    delay="coalesce(greatest(extract(epoch FROM t.due_at - r.paused_at), 0), 0)::float8",
+)
+HELD_BY_PAUSE = f"""
+    SELECT {GOES_ON}
     FROM django_workflow_run r
     JOIN django_workflow_steprun s ON s.run_id = r.id AND s.status = 'running'
     JOIN django_workflow_task t ON t.step_run_id = s.id
     WHERE r.id = ANY(%s::uuid[]) AND t.status = 'held' AND t.hold_reason = 'paused'
     ORDER BY t.id FOR NO KEY UPDATE OF t
-"""
-SET_RESUMED = """
-    UPDATE django_workflow_run
-    SET status = CASE WHEN started_at IS NULL THEN 'scheduled' ELSE 'running' END,
-        deadline_at = deadline_at + (clock_timestamp() - paused_at), is_paused_with_flow = false,
-        paused_seconds = paused_seconds + CASE WHEN started_at IS NULL THEN 0
-                                               ELSE extract(epoch FROM clock_timestamp() - paused_at) END,
-        paused_at = NULL
-    WHERE id = ANY(%s::uuid[])
 """
 # an arrival on its way keeps the delay that remained
 MOVE_ARRIVALS = """
@@ -106,19 +85,6 @@ MOVE_ARRIVALS = """
     SET due_at = clock_timestamp() + greatest(a.due_at - r.paused_at, make_interval())
     FROM django_workflow_run r
     WHERE r.id = a.run_id AND a.run_id = ANY(%s::uuid[]) AND a.generation IS NULL
-"""
-QUEUE_SENT = f"""
-    UPDATE django_workflow_task t
-    SET status = 'queued', hold_reason = '', message_id = {queue.MESSAGE_AT_PLACE},
-        due_at = CASE WHEN n.delay > 0 THEN clock_timestamp() + make_interval(secs => n.delay) END
-    FROM unnest(%s::bigint[], %s::float8[]) WITH ORDINALITY AS n(id, delay, place)
-    WHERE t.id = n.id AND t.status = 'held'
-    RETURNING t.message_id, n.delay
-"""  # noqa: S608  a constant
-QUEUE_FOR_LATER = """
-    UPDATE django_workflow_task t
-    SET status = 'queued', hold_reason = '', due_at = clock_timestamp() + make_interval(secs => n.delay)
-    FROM unnest(%s::bigint[], %s::float8[]) AS n(id, delay) WHERE t.id = n.id AND t.status = 'held'
 """
 
 
@@ -130,42 +96,21 @@ def resume(run_ids: Sequence[UUID], *, reason: str = "", by: str = "") -> None:
     """
     reason, by = text.remarks(reason, by)
     with db.atomic():
-        runs = lock_unsettled(run_ids)
+        locked = lock_unsettled(run_ids)
         if found := db.rows(IN_PAUSED_FLOW, [list(run_ids)]):
             raise NotSupported(f"The flow {found[0][0]!r} is paused, and with it its runs; resume the flow.")
-        _release([run_id for run_id, run in runs.items() if run.status == PAUSED], reason, by)
+        _release([run_id for run_id, run in locked.items() if run.status == PAUSED], reason, by)
 
 
 def _release(run_ids: list[UUID], reason: str, by: str) -> None:
     """Resume runs whose locks the caller holds."""
     if not run_ids:
         return
-    held: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    for task_id, name, delay in db.rows(HELD_BY_PAUSE, [run_ids]):
-        held[name].append((task_id, delay))
-    for name, tasks in held.items():
-        _queue_again(name, tasks)
+    queues = tasks.queue_held([HeldTask(*row) for row in db.rows(HELD_BY_PAUSE, [run_ids])])
     db.execute(MOVE_ARRIVALS, [run_ids])
-    db.execute(SET_RESUMED, [run_ids])
+    runs.resume(run_ids)
     _record(run_ids, "run.resumed", reason, by)
-    db.notify_after_commit(notifications(queues=held, runs=run_ids))
-
-
-def _queue_again(name: str, tasks: list[tuple[int, float]]) -> None:
-    """Queue held tasks of one queue; a delay above a lease waits in the row, a shorter one in the message."""
-    lease = conf.LEASE.total_seconds()
-    now = [item for item in tasks if item[1] <= 0]
-    soon = [item for item in tasks if 0 < item[1] <= lease]
-    later = [item for item in tasks if item[1] > lease]
-    for chunk in _chunks(now):
-        ids, delays = _columns(chunk)
-        db.execute(*queue.sending(QUEUE_SENT, [ids, delays], name, ids))
-    for chunk in _chunks(soon):
-        ids, delays = _columns(chunk)
-        messages = db.rows(*queue.sending(QUEUE_SENT, [ids, delays], name, ids, lease))
-        queue.hide(name, *_columns(messages))
-    for chunk in _chunks(later):
-        db.execute(QUEUE_FOR_LATER, _columns(chunk))
+    db.notify_after_commit(notifications(queues=queues, runs=run_ids))
 
 
 def _record(run_ids: Sequence[UUID], kind: str, reason: str, by: str) -> None:
@@ -173,15 +118,6 @@ def _record(run_ids: Sequence[UUID], kind: str, reason: str, by: str) -> None:
     for run_id in run_ids:
         events.run(run_id, kind, {key: value for key, value in (("reason", reason), ("by", by)) if value})
     events.write()
-
-
-def _chunks(items: list[tuple[int, float]]) -> Iterator[list[tuple[int, float]]]:
-    for start in range(0, len(items), CHUNK):
-        yield items[start : start + CHUNK]
-
-
-def _columns(pairs: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*pairs, strict=True)]
 
 
 LOCK_FLOW = "SELECT id, paused_at IS NOT NULL FROM django_workflow_flowdefinition WHERE slug = %s FOR NO KEY UPDATE"
@@ -249,8 +185,8 @@ def resume_flow(slug: str, *, reason: str = "", by: str = "") -> None:
     with db.atomic():
         flow_id = _lock_flow(slug)
         db.execute(RESUME_FLOW, [flow_id])
-        runs = lock_patiently([row[0] for row in db.rows(RUNS_PAUSED_WITH_FLOW, [flow_id])])
-        _release([run_id for run_id, run in runs.items() if run.status == PAUSED], reason, by)
+        locked = lock_patiently([row[0] for row in db.rows(RUNS_PAUSED_WITH_FLOW, [flow_id])])
+        _release([run_id for run_id, run in locked.items() if run.status == PAUSED], reason, by)
 
 
 def _lock_flow(slug: str) -> int:

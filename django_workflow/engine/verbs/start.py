@@ -16,15 +16,15 @@ from django_workflow.conf import conf
 from django_workflow.definition.schemas import schema
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.routing.decide import decide
-from django_workflow.engine.routing.facts import Decision, RunFacts
+from django_workflow.engine.routing.facts import Decision
 from django_workflow.engine.stored import versions
 from django_workflow.engine.stored.locking import LockedRun, facts_of
 from django_workflow.engine.stored.state import FreshState
+from django_workflow.engine.writing import runs
 from django_workflow.engine.writing.advance import Advance
 from django_workflow.engine.writing.event_log import EventLog
 from django_workflow.exceptions import InvalidArgument, NotSupported, PayloadError
 from django_workflow.ids import uuid7
-from django_workflow.notifications import notifications
 from django_workflow.statuses import RUNNING, SCHEDULED
 
 #: Longest idempotency key, and longest name and value of a label, in characters.
@@ -72,33 +72,9 @@ def checked_labels(labels: Mapping[str, str] | None) -> Mapping[str, str]:
     return checked
 
 
-# Whoever inserts second waits for the first one's end and then finds its run below. A version that this process
-# remembers and the database does not have (it was restored or emptied) is null here, which is refused.
-INSERT_RUNS = """
-    INSERT INTO django_workflow_run
-        (id, flow_id, version_id, status, is_local, open_steps, task_count, input, error, idempotency_key, labels,
-         title, started_by, variables_id, output, created_at, due_at, deadline_at, started_at, ended_at)
-    SELECT n.id, %s, (SELECT id FROM django_workflow_flowversion WHERE id = %s::bigint), n.status, n.is_local,
-           n.open_steps, n.task_count, n.input::jsonb, n.error::jsonb, n.key,
-           n.labels::jsonb, n.title, n.by, n.variables, n.output::jsonb,
-           n.now, n.due_at, greatest(n.due_at, n.now) + make_interval(secs => %s::float8),
-           CASE WHEN n.status <> 'scheduled' THEN n.now END,
-           CASE WHEN n.status NOT IN ('scheduled', 'running') THEN n.now END
-    FROM (
-        SELECT *, CASE WHEN at IS NOT NULL THEN at
-                       WHEN delay IS NOT NULL THEN now + make_interval(secs => delay) END AS due_at
-        FROM (SELECT statement_timestamp() AS now) clock,
-             unnest(%s::uuid[], %s::text[], %s::bool[], %s::int[], %s::int[], %s::text[], %s::text[], %s::text[],
-                    %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::float8[], %s::timestamptz[])
-             WITH ORDINALITY
-             AS u(id, status, is_local, open_steps, task_count, input, error, key, labels, title, by, variables, output,
-                  delay, at, place)
-    ) n
-    ORDER BY n.key, n.place
-    ON CONFLICT DO NOTHING
-"""
-FIND_EXISTING = """
-    SELECT w.place, r.id, r.flow_id FROM unnest(%s::int[], %s::text[], %s::uuid[]) AS w(place, key, id)
+REFUSED = db.Columns("w", place="int", key="text", id="uuid")
+FIND_EXISTING = f"""
+    SELECT w.place, r.id, r.flow_id FROM {REFUSED}
     JOIN django_workflow_run r ON r.id = w.id OR (r.flow_id = %s AND r.idempotency_key = w.key)
 """
 
@@ -125,15 +101,14 @@ def start(spec: FlowSpec, requests: Sequence[StartRequest]) -> list[UUID]:
 
 def _start(spec: FlowSpec, requests: Sequence[StartRequest]) -> list[UUID]:
     flow_id, version_id = versions.version_of(spec)
-    runs = [_NewRun.of(spec, version_id, request) for request in requests]
+    new = [_NewRun.of(spec, version_id, request) for request in requests]
     advance = Advance(EventLog(are_first=True))
-    with db.together():
-        ids, made = _insert(runs, spec, flow_id)
+    with db.batch():
+        ids, made = _insert(new, spec, flow_id)
         for run in made:
             run.activate(advance, spec)
-        advance.write()
         # the runs' own notification is left to their first change: nobody can watch what was not there
-        db.notify_after_commit(notifications(queues=advance.queues))
+        advance.finish(())
     return ids
 
 
@@ -144,7 +119,6 @@ class _NewRun:
     row: LockedRun
     request: StartRequest
     input: str
-    facts: RunFacts
     decision: Decision | None
 
     @classmethod
@@ -154,26 +128,23 @@ class _NewRun:
         stored = payload.loads(written) if spec.reads_input or spec.input_schema is not None else None
         check_input(spec, stored)
         row = LockedRun(request.run_id or uuid7(), RUNNING, version_id, 0, 0, request.is_local)
-        facts = entry_facts(row, spec, stored)
         if request.delay is not None or request.at is not None:
             row.status = SCHEDULED
-            return cls(row, request, written, facts, None)
-        decision = decide(spec, facts, is_start=True)
-        row.status = decision.status or RUNNING
-        row.open_steps, row.task_count = decision.open_steps, decision.task_count
-        row.variables_id, row.failing = decision.final_variables, decision.failing
-        return cls(row, request, written, facts, decision)
+            return cls(row, request, written, None)
+        decision = decide(spec, facts_of(row, spec, FreshState(), stored), is_start=True)
+        row.begin(decision)
+        return cls(row, request, written, decision)
 
-    def columns(self) -> tuple[Any, ...]:
+    def new_row(self) -> tuple[Any, ...]:
         row, request = self.row, self.request
         error = (self.decision.error or self.decision.failing) if self.decision else None
         output = self.decision.output if self.decision else None
-        return (
-            row.id, row.status, row.is_local, row.open_steps, row.task_count, self.input,
-            json.dumps(error) if error else None, request.idempotency_key, json.dumps(dict(request.labels)),
-            request.title, request.by, row.variables_id,
-            None if output is None else payload.dump_output(output, step="output"), request.delay,
-            None if request.at is None else times.with_zone(request.at),
+        return runs.NEW_RUNS.row(
+            id=row.id, status=row.status, is_local=row.is_local, open_steps=row.open_steps, task_count=row.task_count,
+            input=self.input, error=json.dumps(error) if error else None, key=request.idempotency_key,
+            labels=json.dumps(dict(request.labels)), title=request.title, by=request.by, variables=row.variables_id,
+            output=None if output is None else payload.dump_output(output, step="output"), delay=request.delay,
+            at=None if request.at is None else times.with_zone(request.at),
         )  # fmt: skip
 
     def activate(self, advance: Advance, spec: FlowSpec) -> None:
@@ -197,35 +168,27 @@ def check_input(spec: FlowSpec, value: Any) -> None:
         )
 
 
-def entry_facts(run: LockedRun, spec: FlowSpec, run_input: Any) -> RunFacts:
-    """Return what is known of a run that begins."""
-    facts = facts_of(run, spec, FreshState(), None)
-    facts.input = run_input
-    return facts
-
-
-def _insert(runs: Sequence[_NewRun], spec: FlowSpec, flow_id: int) -> tuple[list[UUID], list[_NewRun]]:
+def _insert(new: Sequence[_NewRun], spec: FlowSpec, flow_id: int) -> tuple[list[UUID], list[_NewRun]]:
     """Insert runs; return the id for each, of an earlier run where it was refused, and those that were made."""
     duration = spec.max_duration or conf.MAX_DURATION.total_seconds()
-    columns = [list(column) for column in zip(*(run.columns() for run in runs), strict=True)]
-    params = [flow_id, runs[0].row.version_id, duration, *columns]
-    ids = [run.row.id for run in runs]
-    if all(run.request.run_id is None and run.request.idempotency_key is None for run in runs):
-        db.execute(INSERT_RUNS, params)  # fresh ids cannot be refused
-        return ids, list(runs)
-    inserted = {row[0] for row in db.rows(INSERT_RUNS + " RETURNING id", params)}
+    ids = [run.row.id for run in new]
+    rows, common = [run.new_row() for run in new], {"flow_id": flow_id, "version_id": new[0].row.version_id}
+    if all(run.request.run_id is None and run.request.idempotency_key is None for run in new):
+        runs.insert(rows, **common, duration=duration)
+        return ids, list(new)
+    inserted = runs.insert_missing(rows, **common, duration=duration)
     made: list[_NewRun] = []
     refused: list[int] = []
-    for place, run in enumerate(runs):
+    for place, run in enumerate(new):
         if run.row.id in inserted:
             inserted.remove(run.row.id)  # the same id twice in one call is made once
             made.append(run)
         else:
             refused.append(place)
     if refused:
-        keys = [runs[place].request.idempotency_key for place in refused]
-        found = db.rows(FIND_EXISTING, [refused, keys, [ids[place] for place in refused], flow_id])
-        for place, run_id, found_flow in found:
+        keys = [new[place].request.idempotency_key for place in refused]
+        wanted = REFUSED.lists(place=refused, key=keys, id=[ids[place] for place in refused])
+        for place, run_id, found_flow in db.rows(FIND_EXISTING, [*wanted, flow_id]):
             if found_flow != flow_id:
                 raise NotSupported(f"Run {run_id} exists and is not of flow {spec.slug!r}; choose another run_id.")
             ids[place] = run_id

@@ -9,16 +9,14 @@ from uuid import UUID
 from django_workflow import arguments, db, payload, text
 from django_workflow.conf import conf
 from django_workflow.definition.spec import FlowSpec
-from django_workflow.engine.routing.decide import decide
-from django_workflow.engine.routing.facts import RunFacts, StepEnd
+from django_workflow.engine.routing.facts import StepEnd
 from django_workflow.engine.stored import versions
-from django_workflow.engine.stored.locking import LockedRun, facts_of, lock_patiently
+from django_workflow.engine.stored.locking import LockedRun, lock_patiently
 from django_workflow.engine.stored.outputs import WHOLE_STEP, read_inputs
 from django_workflow.engine.stored.state import StoredState
-from django_workflow.engine.writing import cancel_open
+from django_workflow.engine.writing import cancel_open, tasks
 from django_workflow.engine.writing.advance import Advance
 from django_workflow.exceptions import AlreadySettled, NotSupported, RunNotFound, UnregisteredHandler
-from django_workflow.notifications import notifications
 from django_workflow.statuses import RUN_TERMINAL, SKIPPED, STEP_TERMINAL, SUCCEEDED, WAITING
 
 #: Why a step was skipped that an operator skipped.
@@ -49,7 +47,7 @@ def skip_step(run_id: UUID, step: str, *, reason: str = "", by: str = "", step_r
     reached; `AlreadySettled`. A step that an operator has skipped already stays as it is.
     """
     reason, by = text.remarks(reason, by)
-    with db.together():
+    with db.batch():
         target = _find(run_id, step, step_run_id)
         if target.status in STEP_TERMINAL:
             if (target.status, target.reason) == (SKIPPED, OPERATOR):
@@ -76,7 +74,7 @@ def complete_step(
     """
     reason, by = text.remarks(reason, by)
     output = payload.dump_output(value, step=step)
-    with db.together():
+    with db.batch():
         target = _find(run_id, step, step_run_id)
         if target.status in STEP_TERMINAL:
             if may_repeat and db.rows(HAS_GIVEN, [target.id, output])[0][0]:
@@ -130,12 +128,6 @@ SETTLE_STEP_RUN = """
         ended_at = statement_timestamp()
     WHERE id = %s AND status IN ('waiting', 'running')
 """
-INSERT_GIVEN = """
-    INSERT INTO django_workflow_task
-        (run_id, step_run_id, index, status, origin, queue, output, created_at, begun_at, ended_at)
-    SELECT %s::uuid, %s::bigint, %s::int, 'succeeded', 'override', %s::text, %s::jsonb, t.now, t.now, t.now
-    FROM statement_timestamp() AS t(now)
-"""
 
 
 def _end(target: _Target, status: str, output: str | None, reason: str, by: str) -> None:
@@ -145,18 +137,24 @@ def _end(target: _Target, status: str, output: str | None, reason: str, by: str)
     why = OPERATOR if status == SKIPPED else ""
     advance = Advance()
     advance.cancelled |= cancel_open.cancel_tasks([target.id])
-    db.execute(SETTLE_STEP_RUN, [status, why, target.id])
+    db.add(SETTLE_STEP_RUN, [status, why, target.id])
     if output is not None:
         queue_name = target.spec.steps[step].queue or conf.DEFAULT_QUEUE
-        db.execute(INSERT_GIVEN, [run.id, target.id, WHOLE_STEP, queue_name, output])
+        tasks.insert_given(run.id, target.id, WHOLE_STEP, queue_name, output)
     told = {"reason": OPERATOR} | {key: item for key, item in (("by", by), ("why", reason)) if item}
     advance.events.operator(run.id, "step.skipped" if status == SKIPPED else "step.completed", step, told)
     end = StepEnd(
         step, status, id=target.id, scope=target.scope, iteration=target.iteration, variables=target.variables_id
     )
-    advance.add(run, target.spec, decide(target.spec, _facts(target, end, output), [end]))
-    advance.write()
-    db.notify_after_commit(notifications(queues=advance.queues, runs=[run.id], cancelled=advance.cancelled))
+    advance.decide(
+        run,
+        spec=target.spec,
+        state=StoredState(run.id, target.spec, [end], {target.id: output} if output is not None else None),
+        input=payload.loads(read_inputs([run.id])[run.id]) if target.spec.reads_input else None,
+        also_open=target.status == WAITING,  # a join that waits is not among the open ones
+        ends=[end],
+    )
+    advance.finish([run.id])
 
 
 def _check_code(spec: FlowSpec) -> None:
@@ -164,12 +162,3 @@ def _check_code(spec: FlowSpec) -> None:
     missing = versions.missing_code(spec)
     if missing:
         raise UnregisteredHandler(f"This process has no code for {', '.join(missing)}, which decides what starts next.")
-
-
-def _facts(target: _Target, end: StepEnd, output: str | None) -> RunFacts:
-    run, spec = target.run, target.spec
-    state = StoredState(run.id, spec, [end], {target.id: output} if output is not None else None)
-    facts = facts_of(run, spec, state, read_inputs([run.id])[run.id] if spec.reads_input else None)
-    # a join that waits is not among the open ones
-    facts.open_steps += target.status == WAITING
-    return facts

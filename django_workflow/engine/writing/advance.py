@@ -3,47 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django_workflow import db, payload, queue
+from django_workflow import db, payload
 from django_workflow.conf import conf
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.reporting.report import Telling
-from django_workflow.engine.routing.facts import OUTERMOST, Activation, Decision, Error, NewArrival, Unfired
+from django_workflow.engine.routing.decide import decide
+from django_workflow.engine.routing.facts import (
+    OUTERMOST,
+    Activation,
+    Again,
+    Decision,
+    NewArrival,
+    RunState,
+    StepEnd,
+    Unfired,
+)
 from django_workflow.engine.routing.facts import Variables as VariablesRow
-from django_workflow.engine.stored.locking import LockedRun
+from django_workflow.engine.stored import versions
+from django_workflow.engine.stored.locking import LockedRun, facts_of
+from django_workflow.engine.stored.state import StoredState
+from django_workflow.engine.tasks.admission import admission
 from django_workflow.engine.tasks.handoff import Taker
-from django_workflow.engine.writing import cancel_open
+from django_workflow.engine.writing import runs, tasks
 from django_workflow.engine.writing.event_log import EventLog
-from django_workflow.statuses import FAILED, HELD, PAUSED, QUEUED, RUNNING, SUCCEEDED, WAITING
-
-TASK_TABLE = "django_workflow_task"
-#: Tasks written with one statement.
-CHUNK = 1_000
-
-
-@dataclass(slots=True)
-class NewTask:
-    """A task to be written."""
-
-    id: int
-    run: LockedRun
-    step_run_id: int
-    index: int
-    queue: str
-    status: str
-    hold_reason: str
-    item: str | None
-    delay: float = 0.0
-
-    @property
-    def is_sent(self) -> bool:
-        """Whether its message is sent now; a longer delay waits in its row, and a local run has no messages."""
-        return self.status == QUEUED and not self.run.is_local and self.delay <= conf.LEASE.total_seconds()
+from django_workflow.notifications import notifications
+from django_workflow.statuses import FAILED, RUNNING, SUCCEEDED, WAITING
 
 
 @dataclass
@@ -51,41 +41,64 @@ class Advance:
     """The writes of several decisions, collected and then made set by set.
 
     taker: the worker that claims new tasks at once, as far as it has free slots.
-    queues: names of the queues that received messages, for the notification after the commit.
+    queued: what can be claimed after the commit.
     cancelled: ids of runs whose running handlers must be told to stop.
-    delays: seconds until messages become visible. local: tasks of local runs that can be claimed, as they are made.
     telling: what is told of it after the commit.
     """
 
     events: EventLog = field(default_factory=EventLog)
     telling: Telling = field(default_factory=Telling)
     taker: Taker | None = None
-    queues: set[str] = field(default_factory=set)
+    queued: tasks.Queued = field(default_factory=tasks.Queued)
     cancelled: set[UUID] = field(default_factory=set)
-    delays: list[float] = field(default_factory=list)
-    local: list[int] = field(default_factory=list)
     _variables: list[tuple[Any, ...]] = field(default_factory=list)
     _new_steps: list[tuple[Any, ...]] = field(default_factory=list)
     _woken_steps: list[tuple[Any, ...]] = field(default_factory=list)
     _arrivals: list[tuple[Any, ...]] = field(default_factory=list)
-    _tasks: list[NewTask] = field(default_factory=list)
+    _tasks: list[tasks.NewTask] = field(default_factory=list)
     _runs: list[tuple[Any, ...]] = field(default_factory=list)
     _on_retry: list[tuple[Any, ...]] = field(default_factory=list)
-    _ended: dict[UUID, str] = field(default_factory=dict)
+    _ended: list[runs.RunEnd] = field(default_factory=list)
+
+    def decide(
+        self,
+        run: LockedRun,
+        *,
+        spec: FlowSpec | None = None,
+        state: RunState | None = None,
+        input: Any = None,
+        also_open: int = 0,
+        ends: Sequence[StepEnd] = (),
+        arrivals: Sequence[NewArrival] = (),
+        again: Sequence[Again] = (),
+        is_start: bool = False,
+    ) -> Decision:
+        """Decide what follows from what happened in a locked run, and collect it.
+
+        spec, state: where the caller has them, or others than the stored ones. input: as `facts_of` takes it.
+        also_open: how many of the steps that end are not counted as open, for they waited.
+        ends, arrivals, again, is_start: what happened.
+        """
+        spec = spec or versions.spec_of(run.version_id)
+        facts = facts_of(run, spec, state or StoredState(run.id, spec), input)
+        facts.open_steps += also_open
+        decision = decide(spec, facts, ends, arrivals=arrivals, again=again, is_start=is_start)
+        self.add(run, spec, decision)
+        return decision
 
     def add(self, run: LockedRun, spec: FlowSpec, decision: Decision) -> None:
         """Collect what `decision` asks for; `run` says what its row says now."""
         for row in decision.variables:
             self._add_variables(run, row)
         for waiting in decision.waiting:
-            self._new_steps.append(
-                (waiting.id, run.id, waiting.step, WAITING, 0, "", None, waiting.scope, waiting.iteration, None, None)
-            )
+            step, place = spec.steps[waiting.step], waiting.scope
+            joined = Activation(step, WAITING, id=waiting.id, scope=place, iteration=waiting.iteration)
+            self._add_step_run(run, joined)
         for activation in decision.activations:
             self._activate(run, spec, activation)
         for arrival in decision.arrivals:
             self._arrivals.append(_arrival(run, arrival))
-        self._on_retry += decision.on_retry.items()
+        self._on_retry += [ON_RETRY.row(id=key, on_retry=what) for key, what in decision.on_retry.items()]
         for leftover in decision.leftovers:
             self.events.step(run.id, "step.left_over", leftover.step, _leftover(spec, leftover))
         why = decision.error if decision.status == FAILED else decision.failing
@@ -94,28 +107,37 @@ class Advance:
         if decision.status is not None:
             self._end_run(run, decision)
         elif _changes(run, decision):
-            self._runs.append((run.id, run.status, *_columns_of_run(decision, decision.failing)))
+            self._runs.append(runs.row_of(run, decision))
 
     def write(self) -> None:
         """Make all collected writes; the caller holds the locks of all runs."""
-        _insert(INSERT_VARIABLES, self._variables)
-        _insert(INSERT_STEP_RUNS, self._new_steps)
-        _insert(WAKE_WAITING_STEP_RUNS, self._woken_steps)
-        _insert(INSERT_ARRIVALS, self._arrivals)
-        self._send_and_insert_tasks()
-        _insert(UPDATE_RUNS, self._runs)
-        if self._ended:
-            self.cancelled |= cancel_open.close_runs(self._ended)
+        for sql, columns, rows in (
+            (INSERT_VARIABLES, VARIABLES, self._variables),
+            (INSERT_STEP_RUNS, NEW_STEP_RUNS, self._new_steps),
+            (WAKE_WAITING_STEP_RUNS, WOKEN_STEP_RUNS, self._woken_steps),
+            (INSERT_ARRIVALS, ARRIVALS, self._arrivals),
+        ):
+            if rows:
+                db.add(sql, columns.params(rows))
+        tasks.insert(self._tasks, self.queued, taker=self.taker)
+        runs.update(self._runs)
+        self.cancelled |= runs.after_end(self._ended, self.events, self.telling)
         self.events.write()
         if self._on_retry:
-            # not `execute`: these rows are among those that this has just written
-            db.rows(TELL_RETRIES, [list(column) for column in zip(*self._on_retry, strict=True)])
+            # these rows are among those that this has just added
+            db.then(TELL_RETRIES, ON_RETRY.params(self._on_retry))
         self.telling.after_commit()
+
+    def finish(self, run_ids: Iterable[UUID]) -> None:
+        """Make all collected writes, and after the commit notify workers, and those who watch these runs."""
+        self.write()
+        db.notify_after_commit(notifications(queues=self.queued.queues, runs=run_ids, cancelled=self.cancelled))
 
     def _add_variables(self, run: LockedRun, row: VariablesRow) -> None:
         limit = conf.MAX_OUTPUT_BYTES
         values = payload.dumps(dict(row.values), what="The variables", limit=limit)
-        self._variables.append((row.id, run.id, values, json.dumps(dict(row.stamps))))
+        stamps = json.dumps(dict(row.stamps))
+        self._variables.append(VARIABLES.row(id=row.id, run_id=run.id, values=values, stamps=stamps))
 
     def _activate(self, run: LockedRun, spec: FlowSpec, activation: Activation) -> None:
         step = activation.step
@@ -126,96 +148,55 @@ class Advance:
             self.events.step(run.id, f"step.{kind}", step.name, data)
             return
         self.events.step(run.id, "step.started", step.name, _pass(activation))
-        limit = activation.task_count if activation.max_parallel is None else activation.max_parallel
         queue_name = step.queue or conf.DEFAULT_QUEUE
-        ids = db.draw_ids(TASK_TABLE, activation.task_count)
+        taker, take = self.taker, None
+        if taker is not None and activation.delay <= 0 and run.may_take(queue_name):
+            take = partial(taker.wants, spec, step, queue_name)
+        ids = db.draw_ids(tasks.TASK_TABLE, activation.task_count)
         for index, task_id in enumerate(ids):
             item = None
             if activation.items is not None:
                 item = payload.dumps(activation.items[index], what=f"Item {index} of step {step.name!r}")
-            status, reason = (QUEUED, "") if index < limit else (HELD, "parallel")
-            if status == QUEUED and run.status == PAUSED:
-                status, reason = HELD, PAUSED
-            elif (
-                status == QUEUED
-                and self.taker
-                and activation.delay <= 0
-                and run.may_take(queue_name)
-                and self.taker.wants(spec, step, queue_name)
-            ):
-                status = RUNNING
-                self.taker.take(
+            status, reason = admission(run.status, index=index, max_parallel=activation.max_parallel, take=take)
+            if status == RUNNING and taker is not None:
+                taker.take(
                     spec, step, id=task_id, run_id=run.id, step_run_id=activation.id, index=index, item=item,
                     queue=queue_name, iteration=activation.iteration, scope=activation.scope,
                     source_id=activation.source, variables_id=activation.variables,
                 )  # fmt: skip
             self._tasks.append(
-                NewTask(task_id, run, activation.id, index, queue_name, status, reason, item, activation.delay)
-            )
+                tasks.NewTask(
+                    task_id, run.id, activation.id, index, queue_name, status, reason, item, activation.delay,
+                    run.is_local,
+                )
+            )  # fmt: skip
 
     def _add_step_run(self, run: LockedRun, item: Activation) -> None:
         error = json.dumps(item.error) if item.error else None
-        columns = (item.status, item.task_count, item.reason, error)
         if item.is_woken:
-            self._woken_steps.append((item.id, *columns, item.source, item.variables))
+            self._woken_steps.append(WOKEN_STEP_RUNS.row(
+                id=item.id, status=item.status, tasks=item.task_count, reason=item.reason, error=error,
+                source=item.source, variables=item.variables,
+            ))  # fmt: skip
         else:
-            place = (item.scope, item.iteration, item.source, item.variables)
-            self._new_steps.append((item.id, run.id, item.step.name, *columns, *place))
+            self._new_steps.append(NEW_STEP_RUNS.row(
+                id=item.id, run_id=run.id, step=item.step.name, status=item.status, tasks=item.task_count,
+                reason=item.reason, error=error, scope=item.scope, iteration=item.iteration, source=item.source,
+                variables=item.variables,
+            ))  # fmt: skip
 
     def _end_run(self, run: LockedRun, decision: Decision) -> None:
         assert decision.status is not None
-        if run.status != decision.status:
-            ended = (run.id, decision.status, *_columns_of_run(decision, decision.error))
-            self._runs.append(ended)
-        if decision.open_steps or decision.leftovers or decision.status != SUCCEEDED:
-            self._ended[run.id] = decision.status
-        kind = "completed" if decision.status == SUCCEEDED else decision.status
-        self.events.run(run.id, f"run.{kind}", decision.error)
-        self.telling.ends(run.id, decision.status)
-
-    def _send_and_insert_tasks(self) -> None:
-        silent: list[NewTask] = []
-        queued: dict[tuple[str, float], list[NewTask]] = defaultdict(list)
-        taken: dict[str, list[NewTask]] = defaultdict(list)
-        for task in self._tasks:
-            if task.status == RUNNING:
-                taken[task.queue].append(task)
-            elif task.is_sent:
-                queued[task.queue, task.delay].append(task)
-            else:
-                silent.append(task)
-                if task.status == QUEUED and task.run.is_local:
-                    self.local.append(task.id)
-        self.queues.update(name for name, _ in queued)
-        self.delays += [delay for _, delay in queued if delay > 0]
-        for (name, delay), tasks in queued.items():
-            for chunk in _chunks(tasks):
-                ids = [task.id for task in chunk]
-                db.execute(*queue.sending(INSERT_SENT_TASKS, _columns(chunk), name, ids, delay))
-        for name, tasks in taken.items():
-            assert self.taker is not None
-            params = [self.taker.lease_id, self.taker.worker_id, *_columns(tasks)]
-            ids = [task.id for task in tasks]
-            db.execute(*queue.sending(INSERT_TAKEN_TASKS, params, name, ids, self.taker.lease))
-        for chunk in _chunks(silent):
-            db.execute(INSERT_TASKS, _columns(chunk))
+        if run.status != decision.status:  # else it is inserted as it ended
+            self._runs.append(runs.row_of(run, decision))
+        leaves_open = bool(decision.open_steps or decision.leftovers or decision.status != SUCCEEDED)
+        self._ended.append(runs.RunEnd(run, decision.status, decision.error, leaves_open))
 
 
 def _changes(run: LockedRun, decision: Decision) -> bool:
     """Say whether a run that goes on has another row than before."""
     before = (run.open_steps, run.task_count, run.variables_id, run.failing)
     return before != (decision.open_steps, decision.task_count, decision.final_variables, decision.failing)
-
-
-def _columns_of_run(decision: Decision, error: Error | None) -> tuple[Any, ...]:
-    """Return the columns of a run's row that a decision sets, its status left out."""
-    output = None
-    if decision.output is not None:
-        output = payload.dumps(decision.output, what="The output of the run", limit=conf.MAX_OUTPUT_BYTES)
-    open_steps = decision.open_steps if decision.status is None else 0
-    return (
-        open_steps, decision.task_count, json.dumps(error) if error else None, decision.final_variables, output,
-    )  # fmt: skip
 
 
 def _pass(activation: Activation) -> dict[str, Any] | None:
@@ -227,9 +208,10 @@ def _pass(activation: Activation) -> dict[str, Any] | None:
 
 
 def _arrival(run: LockedRun, item: NewArrival) -> tuple[Any, ...]:
-    return (
-        run.id, item.step, item.source, item.is_cascade, item.scope, item.generation, item.step_run,
-        item.source_run or None, item.variables, item.delay if item.generation is None else None,
+    return ARRIVALS.row(
+        run_id=run.id, step=item.step, source=item.source, is_cascade=item.is_cascade, scope=item.scope,
+        generation=item.generation, step_run=item.step_run, source_run=item.source_run or None,
+        variables=item.variables, delay=item.delay if item.generation is None else None,
     )  # fmt: skip
 
 
@@ -239,13 +221,18 @@ def _leftover(spec: FlowSpec, item: Unfired) -> dict[str, Any]:
     return {"generation": item.generation, "arrived": list(item.sources), "missing": missing}
 
 
-INSERT_VARIABLES = """
+VARIABLES = db.Columns("n", id="bigint", run_id="uuid", values="text", stamps="text")
+INSERT_VARIABLES = f"""
     INSERT INTO django_workflow_variables (id, run_id, values, stamps)
     SELECT n.id, n.run_id, n.values::jsonb, n.stamps::jsonb
-    FROM unnest(%s::bigint[], %s::uuid[], %s::text[], %s::text[]) AS n(id, run_id, values, stamps)
+    FROM {VARIABLES}
 """
+NEW_STEP_RUNS = db.Columns(
+    "n", id="bigint", run_id="uuid", step="text", status="text", tasks="int", reason="text", error="text",
+    scope="bigint", iteration="int", source="bigint", variables="bigint",
+)  # fmt: skip
 # the statement's time, not the clock's: what is written together, as the end of a step and what begins by it, has one
-INSERT_STEP_RUNS = """
+INSERT_STEP_RUNS = f"""
     INSERT INTO django_workflow_steprun
         (id, run_id, step, status, open_tasks, task_count, reason, error, scope, iteration, source_id, variables_id,
          started_at, ended_at)
@@ -254,101 +241,39 @@ INSERT_STEP_RUNS = """
            n.scope, n.iteration, n.source, n.variables,
            CASE WHEN n.status = 'running' THEN statement_timestamp() END,
            CASE WHEN n.status NOT IN ('waiting', 'running') THEN statement_timestamp() END
-    FROM unnest(%s::bigint[], %s::uuid[], %s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::bigint[],
-                %s::int[], %s::bigint[], %s::bigint[])
-         AS n(id, run_id, step, status, tasks, reason, error, scope, iteration, source, variables)
+    FROM {NEW_STEP_RUNS}
 """
-WAKE_WAITING_STEP_RUNS = """
+WOKEN_STEP_RUNS = db.Columns(
+    "n", id="bigint", status="text", tasks="int", reason="text", error="text", source="bigint", variables="bigint"
+)
+WAKE_WAITING_STEP_RUNS = f"""
     UPDATE django_workflow_steprun s
     SET status = n.status, open_tasks = CASE WHEN n.status = 'running' THEN n.tasks ELSE 0 END,
         task_count = n.tasks, reason = n.reason, error = n.error::jsonb, source_id = n.source,
         variables_id = n.variables,
         started_at = CASE WHEN n.status = 'running' THEN statement_timestamp() END,
         ended_at = CASE WHEN n.status <> 'running' THEN statement_timestamp() END
-    FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])
-         AS n(id, status, tasks, reason, error, source, variables)
+    FROM {WOKEN_STEP_RUNS}
     WHERE s.id = n.id AND s.status = 'waiting'
 """
+ARRIVALS = db.Columns(
+    "n", run_id="uuid", step="text", source="text", is_cascade="bool", scope="bigint", generation="int",
+    step_run="bigint", source_run="bigint", variables="bigint", delay="float8",
+)  # fmt: skip
 # a paused run's clock stands still: a delay that begins meanwhile counts from the pause on
-INSERT_ARRIVALS = """
+INSERT_ARRIVALS = f"""
     INSERT INTO django_workflow_arrival
         (run_id, step, source, is_cascade, scope, generation, step_run_id, source_run_id, variables_id, due_at)
     SELECT n.run_id, n.step, n.source, n.is_cascade, n.scope, n.generation, n.step_run, n.source_run, n.variables,
            CASE WHEN n.delay IS NOT NULL THEN
                coalesce((SELECT paused_at FROM django_workflow_run WHERE id = n.run_id), clock_timestamp())
                + make_interval(secs => n.delay) END
-    FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bool[], %s::bigint[], %s::int[], %s::bigint[], %s::bigint[],
-                %s::bigint[], %s::float8[])
-         AS n(run_id, step, source, is_cascade, scope, generation, step_run, source_run, variables, delay)
+    FROM {ARRIVALS}
 """
 
 
-def _insert(statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Write rows with a statement that takes a list of each column."""
-    if rows:
-        db.execute(statement, [list(column) for column in zip(*rows, strict=True)])
-
-
-INSERT_TASKS = """
-    INSERT INTO django_workflow_task (id, run_id, step_run_id, index, status, hold_reason, queue, item, due_at)
-    SELECT n.id, n.run_id, n.step_run_id, n.index, n.status, n.reason, n.queue, n.item::jsonb,
-           CASE WHEN n.delay > 0 THEN
-               CASE WHEN n.status = 'held' THEN
-                        coalesce((SELECT paused_at FROM django_workflow_run WHERE id = n.run_id), clock_timestamp())
-                    ELSE clock_timestamp() END + make_interval(secs => n.delay) END
-    FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[],
-                %s::float8[])
-         AS n(id, run_id, step_run_id, index, status, reason, queue, item, delay)
-"""
-INSERT_SENT_TASKS = f"""
-    INSERT INTO django_workflow_task
-        (id, run_id, step_run_id, index, status, hold_reason, queue, item, due_at, message_id)
-    SELECT n.id, n.run_id, n.step_run_id, n.index, n.status, n.reason, n.queue, n.item::jsonb,
-           CASE WHEN n.delay > 0 THEN clock_timestamp() + make_interval(secs => n.delay) END, {queue.MESSAGE_AT_PLACE}
-    FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[],
-                %s::float8[])
-         WITH ORDINALITY AS n(id, run_id, step_run_id, index, status, reason, queue, item, delay, place)
-"""  # noqa: S608  a constant
-INSERT_TAKEN_TASKS = f"""
-    INSERT INTO django_workflow_task
-        (lease_id, worker_id, attempt, created_at, begun_at, id, run_id, step_run_id, index, status, hold_reason, queue,
-         item, message_id)
-    SELECT %s::bigint, %s::bigint, 1, statement_timestamp(), clock_timestamp(),
-           n.id, n.run_id, n.step_run_id, n.index, n.status, n.reason, n.queue, n.item::jsonb, {queue.MESSAGE_AT_PLACE}
-    FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[],
-                %s::float8[])
-         WITH ORDINALITY AS n(id, run_id, step_run_id, index, status, reason, queue, item, delay, place)
-"""  # noqa: S608  a constant
-
-
-def _columns(tasks: Sequence[NewTask]) -> list[list[Any]]:
-    values = [
-        (
-            task.id, task.run.id, task.step_run_id, task.index, task.status, task.hold_reason, task.queue, task.item,
-            task.delay,
-        )
-        for task in tasks
-    ]  # fmt: skip
-    return [list(column) for column in zip(*values, strict=True)]
-
-
-TELL_RETRIES = """
+ON_RETRY = db.Columns("n", id="bigint", on_retry="text")
+TELL_RETRIES = f"""
     UPDATE django_workflow_steprun s SET on_retry = n.on_retry
-    FROM unnest(%s::bigint[], %s::text[]) AS n(id, on_retry) WHERE s.id = n.id
-    RETURNING s.id
+    FROM {ON_RETRY} WHERE s.id = n.id
 """
-UPDATE_RUNS = """
-    UPDATE django_workflow_run r
-    SET status = n.status, open_steps = n.open_steps, task_count = n.task_count,
-        error = coalesce(n.error::jsonb, r.error), variables_id = n.variables, output = n.output::jsonb,
-        ended_at = CASE WHEN n.status IN ('succeeded', 'failed', 'cancelled', 'timed_out')
-                        THEN statement_timestamp() END
-    FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::text[], %s::bigint[], %s::text[])
-         AS n(id, status, open_steps, task_count, error, variables, output)
-    WHERE r.id = n.id
-"""
-
-
-def _chunks(items: list[NewTask]) -> Iterator[list[NewTask]]:
-    for start in range(0, len(items), CHUNK):
-        yield items[start : start + CHUNK]

@@ -31,24 +31,14 @@ CANCEL_OPEN_STEP_RUNS = """
 STOP_DELAYED_ARRIVALS = """
     UPDATE django_workflow_arrival SET due_at = NULL WHERE run_id = ANY(%s::uuid[]) AND generation IS NULL
 """
-RECORD_CANCELLED_ATTEMPTS = """
+CUT_OFF = db.Columns("n", id="bigint", why="text")
+RECORD_CANCELLED_ATTEMPTS = f"""
     INSERT INTO django_workflow_attempt
         (run_id, task_id, lease_id, worker_id, number, is_counted, begun_at, ended_at, outcome, message)
     SELECT t.run_id, t.id, t.lease_id, t.worker_id, t.attempt, false, t.begun_at, clock_timestamp(), 'cancelled', n.why
     FROM django_workflow_task t
-    JOIN unnest(%s::bigint[], %s::text[]) AS n(id, why) ON t.id = n.id
+    JOIN {CUT_OFF} ON t.id = n.id
 """
-
-
-BEGIN_IF_SCHEDULED = """
-    UPDATE django_workflow_run SET status = 'running', started_at = clock_timestamp()
-    WHERE id = ANY(%s::uuid[]) AND status = 'scheduled'
-"""
-
-
-def begin_scheduled(run_ids: Sequence[UUID]) -> None:
-    """Let scheduled runs begin that are about to fail or time out: no run does before it began."""
-    db.execute(BEGIN_IF_SCHEDULED, [list(run_ids)])
 
 
 def close_runs(ended: Mapping[UUID, str]) -> set[UUID]:
@@ -57,9 +47,11 @@ def close_runs(ended: Mapping[UUID, str]) -> set[UUID]:
     ended: run -> why, for the history of its running attempts.
     The caller holds the runs' locks. Returns the runs in which a handler was running.
     """
+    if not ended:
+        return set()
     running = _cancel(list(ended), [], lambda run_id: f"the run ended {ended[run_id]}")
-    db.execute(CANCEL_OPEN_STEP_RUNS, [list(ended)])
-    db.execute(STOP_DELAYED_ARRIVALS, [list(ended)])
+    db.add(CANCEL_OPEN_STEP_RUNS, [list(ended)])
+    db.add(STOP_DELAYED_ARRIVALS, [list(ended)])
     return running
 
 
@@ -72,13 +64,14 @@ def cancel_tasks(step_run_ids: Sequence[int]) -> set[UUID]:
 
 def _cancel(run_ids: list[UUID], step_run_ids: list[int], why: Callable[[UUID], str]) -> set[UUID]:
     tasks = db.rows(CANCEL_OPEN_TASKS, [run_ids, step_run_ids])
-    running = [(task_id, why(run_id)) for task_id, run_id, _, _, was_running in tasks if was_running]
+    running = [(task_id, run_id) for task_id, run_id, _, _, was_running in tasks if was_running]
     if running:
-        db.execute(RECORD_CANCELLED_ATTEMPTS, [list(column) for column in zip(*running, strict=True)])
+        reasons = [why(run_id) for _, run_id in running]
+        db.add(RECORD_CANCELLED_ATTEMPTS, CUT_OFF.lists(id=[task_id for task_id, _ in running], why=reasons))
     messages: dict[str, list[int]] = defaultdict(list)
     for _, _, queue_name, message_id, _ in tasks:
         if message_id is not None:
             messages[queue_name].append(message_id)
     for queue_name, ids in messages.items():
         queue.delete(queue_name, ids)
-    return {run_id for _, run_id, _, _, was_running in tasks if was_running}
+    return {run_id for _, run_id in running}

@@ -14,26 +14,25 @@ from django_workflow.conf import conf
 RUN, STEP, TASK = "run", "step", "task"
 LEVELS = (RUN, STEP, TASK)
 
+EVENTS = db.Columns("e", run_id="uuid", number="int", type="text", step="text", task_id="bigint", data="text")
 # the number is read in this statement: under the run's lock nobody else numbers its events, and the
 # run's row is not written for it. A transaction may have got its id long before the run's lock: its
 # events take the higher id of those before them, so that whoever reads by (xid, id) reads them later
-INSERT_EVENTS = """
+INSERT_EVENTS = f"""
     INSERT INTO django_workflow_event (run_id, number, xid, type, step, task_id, data)
-    SELECT e.run_id, e.ordinal + coalesce(last.number, 0), greatest(pg_current_xact_id()::text::bigint, last.xid),
+    SELECT e.run_id, e.number + coalesce(last.number, 0), greatest(pg_current_xact_id()::text::bigint, last.xid),
            e.type, e.step, e.task_id, e.data::jsonb
-    FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::bigint[], %s::text[])
-         WITH ORDINALITY AS e(run_id, ordinal, type, step, task_id, data, place)
+    FROM {EVENTS.numbered}
     LEFT JOIN LATERAL (
         SELECT number, xid FROM django_workflow_event x WHERE x.run_id = e.run_id ORDER BY number DESC LIMIT 1
     ) last ON true
     ORDER BY e.place
 """
 # of runs that are made by the same statement
-INSERT_FIRST_EVENTS = """
+INSERT_FIRST_EVENTS = f"""
     INSERT INTO django_workflow_event (run_id, number, type, step, task_id, data)
     SELECT e.run_id, e.number, e.type, e.step, e.task_id, e.data::jsonb
-    FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::bigint[], %s::text[])
-         WITH ORDINALITY AS e(run_id, number, type, step, task_id, data, place)
+    FROM {EVENTS.numbered}
     ORDER BY e.place
 """
 
@@ -76,11 +75,11 @@ class EventLog:
         if not self.entries:
             return
         counts: Counter[UUID] = Counter()
-        ordinals = []
-        for entry in self.entries:
-            counts[entry[0]] += 1
-            ordinals.append(counts[entry[0]])
-        runs, kinds, steps, tasks, data = (list(column) for column in zip(*self.entries, strict=True))
+        numbers = []
+        run_ids, kinds, steps, tasks, data = zip(*self.entries, strict=True)
+        for run_id in run_ids:
+            counts[run_id] += 1
+            numbers.append(counts[run_id])
         sql = INSERT_FIRST_EVENTS if self.are_first else INSERT_EVENTS
-        db.execute(sql, [runs, ordinals, kinds, steps, tasks, data])
+        db.add(sql, EVENTS.lists(run_id=run_ids, number=numbers, type=kinds, step=steps, task_id=tasks, data=data))
         self.entries.clear()

@@ -2,52 +2,40 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Mapping
 
-from django_workflow import db, queue
-from django_workflow.statuses import HELD, PAUSED, QUEUED
+from django_workflow import db
+from django_workflow.engine.stored.locking import LockedRun
+from django_workflow.engine.tasks.admission import HOLD_FOR_RESUME, admission
+from django_workflow.engine.writing import tasks
+from django_workflow.engine.writing.tasks import HeldTask
 
-HELD_TASKS = """
-    SELECT h.id, t.id, t.queue FROM unnest(%s::bigint[], %s::int[]) AS h(id, places)
+FREED = db.Columns("h", id="bigint", places="int")
+HELD_TASKS = f"""
+    SELECT h.id, t.id, t.queue FROM {FREED}
     CROSS JOIN LATERAL (
         SELECT id, queue FROM django_workflow_task
         WHERE step_run_id = h.id AND status = 'held' AND hold_reason = 'parallel' ORDER BY index LIMIT h.places
     ) t
 """
-SET_HELD = """
-    UPDATE django_workflow_task t SET status = %s, hold_reason = %s
-    WHERE t.id = ANY(%s::bigint[]) AND t.status = 'held'
-"""
-QUEUE_SENT = """
-    UPDATE django_workflow_task t SET status = 'queued', hold_reason = '', message_id = sent.message_id
-    FROM sent WHERE t.id = sent.task_id AND t.status = 'held'
-"""
 
 
-def release_held(freed: dict[int, tuple[int, str, bool]]) -> set[str]:
+def release_held(freed: Mapping[int, tuple[int, LockedRun]]) -> set[str]:
     """Let the next items of maps with `max_parallel` take the places that became free.
 
-    freed: step run -> free places, its run's status, and whether the run is local.
+    freed: step run -> how many places, and its run.
     Returns the queues that received messages. In a paused run the items stay held, as paused.
     """
     if not freed:
         return set()
-    found = db.rows(HELD_TASKS, [list(freed), [places for places, _, _ in freed.values()]])
     paused: list[int] = []
-    local: list[int] = []
-    to_send: dict[str, list[int]] = defaultdict(list)
-    for step_run_id, task_id, queue_name in found:
-        _, run_status, is_local = freed[step_run_id]
-        if run_status == PAUSED:
+    free: list[HeldTask] = []
+    params = FREED.lists(id=list(freed), places=[places for places, _ in freed.values()])
+    for step_run_id, task_id, name in db.rows(HELD_TASKS, params):
+        run = freed[step_run_id][1]
+        if admission(run.status) == HOLD_FOR_RESUME:
             paused.append(task_id)
-        elif is_local:
-            local.append(task_id)
         else:
-            to_send[queue_name].append(task_id)
-    if paused:
-        db.execute(SET_HELD, [HELD, PAUSED, paused])
-    if local:
-        db.execute(SET_HELD, [QUEUED, "", local])
-    for queue_name, ids in to_send.items():
-        db.execute(*queue.sending(QUEUE_SENT, [], queue_name, ids))
-    return set(to_send)
+            free.append(HeldTask(task_id, name, is_local=run.is_local))
+    tasks.hold_on(paused)
+    return tasks.queue_held(free)

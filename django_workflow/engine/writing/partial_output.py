@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.routing.decide import output_of_cut_off
 from django_workflow.engine.routing.facts import RunFacts
 from django_workflow.engine.stored import versions
+from django_workflow.engine.stored.locking import LockedRun
 from django_workflow.engine.stored.outputs import read_inputs
 from django_workflow.engine.stored.state import StoredState
 
@@ -19,34 +20,28 @@ RUNNING_BRANCHES = """
     SELECT DISTINCT variables_id FROM django_workflow_steprun
     WHERE run_id = %s AND status = 'running' AND variables_id IS NOT NULL ORDER BY variables_id
 """
-STORE = """
-    UPDATE django_workflow_run r SET output = n.output::jsonb
-    FROM unnest(%s::uuid[], %s::text[]) AS n(id, output) WHERE r.id = n.id
-"""
 
 
-def store_outputs(ended: Sequence[tuple[UUID, int, int | None]]) -> None:
-    """Store what runs that have just been ended declare as output, as far as it can be evaluated.
+def outputs(runs: Iterable[LockedRun]) -> dict[UUID, str]:
+    """Return what runs that are about to be ended declare as output, as JSON text, as far as it can be evaluated.
 
-    ended: of each run its id, its version, and the variables of the branches that had ended; the caller holds their
-    locks, and their step runs are still as they were.
+    The caller holds their locks, and their step runs are still as they were.
     """
-    found: list[tuple[UUID, str]] = []
-    for run_id, version_id, variables in ended:
-        spec = versions.spec_of(version_id)
+    found: dict[UUID, str] = {}
+    for run in runs:
+        spec = versions.spec_of(run.version_id)
         if spec.dialect.gives_partial_output and spec.output:
-            output = _output(run_id, spec, variables)
+            output = _output(run, spec)
             if output is not None:
-                found.append((run_id, payload.dumps(output, what="The output of the run")))
-    if found:
-        db.execute(STORE, [list(column) for column in zip(*found, strict=True)])
+                found[run.id] = payload.dumps(output, what="The output of the run")
+    return found
 
 
-def _output(run_id: UUID, spec: FlowSpec, variables: int | None) -> Any:
+def _output(run: LockedRun, spec: FlowSpec) -> Any:
     facts = RunFacts(
-        input=payload.loads(read_inputs([run_id]).get(run_id)),
-        state=StoredState(run_id, spec),
-        variables=variables,
+        input=payload.loads(read_inputs([run.id]).get(run.id)),
+        state=StoredState(run.id, spec),
+        variables=run.variables_id,
         max_output=conf.MAX_OUTPUT_BYTES,
     )
-    return output_of_cut_off(spec, facts, [row[0] for row in db.rows(RUNNING_BRANCHES, [run_id])])
+    return output_of_cut_off(spec, facts, [row[0] for row in db.rows(RUNNING_BRANCHES, [run.id])])

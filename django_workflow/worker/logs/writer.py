@@ -25,14 +25,16 @@ BATCH = 1_000
 #: Lines kept while the database is away; more are dropped.
 MOST = 20_000
 
-INSERT_LINES = """
+LINES = db.Columns(
+    "n", run_id="uuid", task_id="bigint", attempt="int", level="int2", created="float8", logger="text", message="text"
+)
+INSERT_LINES = f"""
     INSERT INTO django_workflow_tasklog (run_id, task_id, attempt, level, created_at, logger, message)
-    SELECT n.run_id, n.task_id, n.attempt, n.level, clock_timestamp() - make_interval(secs => n.age),
+    SELECT n.run_id, n.task_id, n.attempt, n.level, clock_timestamp() - make_interval(secs => n.created),
            n.logger, n.message
-    FROM unnest(%s::uuid[], %s::bigint[], %s::int[], %s::int2[], %s::float8[], %s::text[], %s::text[])
-         WITH ORDINALITY AS n(run_id, task_id, attempt, level, age, logger, message, place)
+    FROM {LINES.numbered}
     ORDER BY n.place
-"""
+"""  # noqa: S608  a constant
 
 
 def store(lines: Sequence[LogLine]) -> None:
@@ -44,7 +46,7 @@ def store(lines: Sequence[LogLine]) -> None:
         db.connection().ensure_connection()  # which takes a while at first, by which the lines would seem younger
         now = time.time()
         aged = [line._replace(created=max(0.0, now - line.created)) for line in lines]
-        db.execute(INSERT_LINES, [list(column) for column in zip(*aged, strict=True)])
+        db.execute(INSERT_LINES, LINES.of(aged))
         db.notify_after_commit([(db.RUN_CHANNEL, str(run)) for run in dict.fromkeys(line.run_id for line in lines)])
 
 

@@ -27,7 +27,7 @@ from django.test import Client  # noqa: E402
 from websockets.asyncio.client import unix_connect  # noqa: E402
 from websockets.sync.client import unix_connect as unix_connect_here  # noqa: E402
 
-from django_workflow.db import statements  # noqa: E402
+from django_workflow.db import batches  # noqa: E402
 from django_workflow.models import Run  # noqa: E402
 from django_workflow.permissions import PERMISSIONS  # noqa: E402
 from django_workflow.runs import RunHandle  # noqa: E402
@@ -141,13 +141,13 @@ def latency(count: int, path: str) -> list[float]:
     run, cookie = newest_run(), log_in()
     handle = RunHandle(Run.objects.get(pk=run).pk)
     committed: list[float] = []
-    notify = statements.notify
+    notify = batches.notify
 
     def note_and_notify(notifications: list[tuple[str, str]]) -> None:
         committed.append(time.monotonic())  # what is told of has just been committed
         notify(notifications)
 
-    statements.notify = note_and_notify
+    batches.notify = note_and_notify
     uri, headers = f"ws://localhost/ws/workflow/runs/{run}/", {"Cookie": cookie}
     values = []
     with unix_connect_here(path, uri, origin=ORIGIN, additional_headers=headers) as socket:
