@@ -146,7 +146,7 @@ class RunHandle:
         asked, with every reason.
         """
         request = RetryRequest(mode, from_step, input, version, reason, by)
-        return RunHandle(retrying.retry(self.id, request))
+        return RunHandle(retrying.retry(self.id, request).id)
 
     def skip_step(self, step: str, reason: str = "", by: str = "", *, step_run_id: int | None = None) -> RunHandle:
         """End a step that waits or runs as skipped; what follows it runs without its output.
