@@ -23,7 +23,6 @@ class DeadLetterOperation(Several[Task]):
     noun = "dead letter"
 
     def missing(self, count: int) -> str:
-        """Say that they need nothing."""
         return f"{count} are no dead letters, or are no more"
 
     def dead(self) -> TaskQuerySet:
@@ -34,7 +33,6 @@ class DeadLetterOperation(Several[Task]):
         return tasks
 
     def select(self, user: Any, ids: Sequence[int]) -> Selection[Task]:
-        """Tell chosen dead letters apart."""
         tasks = self.dead().select_related("run__flow", "step_run").defer("run__input", "run__output", "item", "output")
         selection = Selection[Task]()
         for task in tasks.filter(pk__in=ids).order_by("pk"):
@@ -56,20 +54,16 @@ class RetryDeadLetters(DeadLetterOperation):
 
     @property
     def menu(self) -> str:
-        """How a list of dead letters calls it."""
         return "Retry the runs of selected dead letters"
 
     def dead(self) -> TaskQuerySet:
-        """Leave out those of runs that were retried."""
         return super().dead().filter(run__retries__isnull=True)
 
     def touched(self, target: Selection[Task], words: Words) -> Preview:
-        """Return how many runs are retried."""
         count = len({task.run_id for task in target.fit})
         return Preview(lines((count, _n("run will be retried", "runs will be retried", count))))
 
     def perform_on(self, selection: Selection[Task], words: Words, by: str) -> Done:
-        """Retry each run once."""
         found: dict[Any, Any] = {task.run_id: task.run for task in selection.fit}
         for run in {run.version_id: run for run in found.values()}.values():
             check_readable(run)
@@ -86,12 +80,10 @@ class Dismiss(DeadLetterOperation):
     is_dangerous = needs_reason = True
 
     def touched(self, target: Selection[Task], words: Words) -> Preview:
-        """Return how many are dismissed."""
         count = len(target.fit)
         return Preview(lines((count, _n("dead letter will be dismissed", "dead letters will be dismissed", count))))
 
     def perform_on(self, selection: Selection[Task], words: Words, by: str) -> Done:
-        """Dismiss them."""
         count = runs.dismiss_dead_letters([task.pk for task in selection.fit], words.reason, by)
         text = f"{count} dead letters were dismissed." if count != 1 else "1 dead letter was dismissed."
         return Done(text, selection.fit, "Dismissed")

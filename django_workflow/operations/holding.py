@@ -36,15 +36,12 @@ class Holding(Operation[Row, Words]):
         """Say that a row is paused already, or is not paused."""
 
     def subject(self, target: Row) -> str:
-        """Return what a row is called."""
         return f"{self.noun} {self.named(target)}"
 
     def unfit(self, target: Row) -> Unfit | None:
-        """Return why a row needs no change."""
         return Unfit(self.stands()) if (target.paused_at is not None) == self.pauses else None
 
     def perform(self, target: Row, words: Words, by: str) -> Done:
-        """Do it, unless it has been done already."""
         kind = self.noun.capitalize()
         if not self.fits(target):
             return Done(f"{kind} {self.named(target)} is {'already' if self.pauses else 'not'} paused.")
@@ -94,7 +91,6 @@ class PauseFlow(_OfFlow):
     act = staticmethod(pause_flow)
 
     def touched(self, target: FlowDefinition, words: Words) -> Preview:
-        """Return how many runs are held."""
         count = _count(target, status__in=("scheduled", "running"), is_local=False)
         return Preview(lines((count, _n("run will be held", "runs will be held", count))))
 
@@ -107,7 +103,6 @@ class ResumeFlow(_OfFlow):
     act = staticmethod(resume_flow)
 
     def touched(self, target: FlowDefinition, words: Words) -> Preview:
-        """Return how many runs are resumed, and how many stay paused."""
         count = _count(target, status="paused", is_paused_with_flow=True)
         alone = _count(target, status="paused", is_paused_with_flow=False)
         stay = _n("run was paused on its own and stays paused", "runs were paused on their own and stay paused", alone)
@@ -127,7 +122,6 @@ class PauseQueue(_OfQueue):
     act = staticmethod(pause_queue)
 
     def waiting(self, count: int) -> str:
-        """Say that they stay."""
         return _n("waiting task will not be taken", "waiting tasks will not be taken", count)
 
 
@@ -139,7 +133,6 @@ class ResumeQueue(_OfQueue):
     act = staticmethod(resume_queue)
 
     def waiting(self, count: int) -> str:
-        """Say that they go on."""
         return _n("waiting task can be taken again", "waiting tasks can be taken again", count)
 
 

@@ -65,7 +65,6 @@ class Retry(RunOperation[RetryWords]):
         return self.unfit(target)
 
     def offers(self, run: Run) -> list[Offer]:
-        """Return what can run again."""
         everything = {"mode": ALL_STEPS}
         if run.status == SUCCEEDED:
             return [Offer(self.name, "Run again", everything)]
@@ -76,17 +75,14 @@ class Retry(RunOperation[RetryWords]):
         return Offer(self.name, "Run again from here", {"from_step": step})
 
     def called(self, words: RetryWords) -> str:
-        """Return what will run."""
         if words.from_step:
             return _("Run again from %(step)s") % {"step": words.from_step}
         return _("Run all again") if words.mode == ALL_STEPS else _("Retry failed")
 
     def confirmation(self, target: Run, words: RetryWords) -> str:
-        """Return what will run."""
         return self.called(words)
 
     def lines(self, run_ids: Sequence[UUID]) -> list[Line]:
-        """Return which tasks of several runs are executed."""
         failed = Task.objects.using(conf.DATABASE).filter(
             step_run__run__in=run_ids, step_run__status="failed", status="failed"
         )
@@ -94,7 +90,6 @@ class Retry(RunOperation[RetryWords]):
         return lines((count, _n("failed task will run again", "failed tasks will run again", count)))
 
     def preview(self, target: Run, words: RetryWords) -> Preview:
-        """Return what becomes of each step."""
         if not is_readable(target.version):
             return Preview(refusal=NotSupported(UNREADABLE))
         rehearsal = rehearse(target.pk, words.request())
@@ -116,11 +111,9 @@ class Retry(RunOperation[RetryWords]):
         )
 
     def act(self, run: Run, words: RetryWords, by: str) -> None:
-        """Retry it."""
         self.perform(run, words, by)
 
     def perform(self, target: Run, words: RetryWords, by: str) -> Done:
-        """Retry it, unless somebody did since this was asked."""
         check_readable(target)
         try:
             made = retry(target.pk, words.request(by))

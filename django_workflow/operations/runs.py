@@ -39,7 +39,6 @@ class Pause(RunOperation[Words]):
         return unfit
 
     def lines(self, run_ids: Sequence[UUID]) -> list[Line]:
-        """Return which tasks are held, and which finish."""
         counts = open_tasks.count(run_ids)
         queued, running = counts[QUEUED], counts[RUNNING]
         return lines(
@@ -48,7 +47,6 @@ class Pause(RunOperation[Words]):
         )
 
     def act(self, run: Run, words: Words, by: str) -> None:
-        """Pause it."""
         RunHandle(run.pk).pause(words.reason, by)
 
 
@@ -69,12 +67,10 @@ class Resume(RunOperation[Words]):
         return unfit
 
     def lines(self, run_ids: Sequence[UUID]) -> list[Line]:
-        """Return which tasks are queued again."""
         held = open_tasks.count(run_ids)[HELD]
         return lines((held, _n("held task will be queued again", "held tasks will be queued again", held)))
 
     def act(self, run: Run, words: Words, by: str) -> None:
-        """Resume it."""
         RunHandle(run.pk).resume(words.reason, by)
 
 
@@ -91,18 +87,15 @@ class Cancel(RunOperation[Words]):
     is_dangerous = True
 
     def lines(self, run_ids: Sequence[UUID]) -> list[Line]:
-        """Return which tasks are cancelled, and which are told to stop."""
         return open_tasks.ended(open_tasks.count(run_ids))
 
     def notes(self, run: Run) -> Sequence[str]:
-        """Return which steps will never start."""
         begun = StepRun.objects.using(conf.DATABASE).filter(run=run).exclude(status=WAITING)
         reached = set(begun.order_by().values_list("step", flat=True).distinct())
         never = [name for name in readable_spec(run.version).steps if name not in reached]
         return [_("These steps will never start: %(steps)s.") % {"steps": ", ".join(never)}] if never else []
 
     def act(self, run: Run, words: Words, by: str) -> None:
-        """Cancel it."""
         RunHandle(run.pk).cancel(words.reason, by)
 
 

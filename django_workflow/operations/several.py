@@ -57,7 +57,6 @@ class Several(Operation[Selection[Row], Words]):
         """Say that ids are of nothing that somebody sees."""
 
     def sentence(self, target: Selection[Row]) -> str:
-        """Say what will be done with how many, and what not."""
         parts = [f"{len(target.fit)} of {target.count} will be {self.past}"]
         parts += [f"{count} {why}" for why, count in sorted(target.unfit.items())]
         if target.forbidden:
@@ -67,7 +66,6 @@ class Several(Operation[Selection[Row], Words]):
         return "; ".join(parts) + "."
 
     def unfit(self, target: Selection[Row]) -> Unfit | None:
-        """Return what will be done with how many, where that is with none."""
         return None if target.fit else Unfit(self.sentence(target))
 
     @property
@@ -80,15 +78,12 @@ class Several(Operation[Selection[Row], Words]):
         return f"1 {self.noun}" if count == 1 else f"{count:,} {self.noun}s"
 
     def subject(self, target: Selection[Row]) -> str:
-        """Return how many were chosen."""
         return self.counted(target.count)
 
     def done_to(self, target: Selection[Row]) -> str:
-        """Return to how many it will be done."""
         return self.counted(len(target.fit))
 
     def perform(self, target: Selection[Row], words: Words, by: str) -> Done:
-        """Do it to those that it fits; raises `WorkflowError` where these are none."""
         if not target.fit:
             raise NotSupported(self.sentence(target))
         return self.perform_on(target, words, by)
@@ -110,11 +105,9 @@ class SeveralRuns(Several[Run]):
         self.is_dangerous, self.needs_reason = operation.is_dangerous, operation.needs_reason
 
     def missing(self, count: int) -> str:
-        """Say that there are no such runs."""
         return f"{count} do not exist" if count > 1 else "1 does not exist"
 
     def select(self, user: Any, ids: Sequence[UUID]) -> Selection[Run]:
-        """Tell chosen runs apart."""
         runs = Run.objects.using(conf.DATABASE).select_related("flow").defer("input", "output", "error", "flow__draft")
         found = {run.pk: run for run in runs.filter(pk__in=ids)}
         allowed: dict[tuple[int, str], bool] = {}
@@ -139,7 +132,6 @@ class SeveralRuns(Several[Run]):
         return selection
 
     def touched(self, target: Selection[Run], words: Words) -> Preview:
-        """Return what becomes of the tasks of the runs that it fits."""
         return Preview(self.operation.lines([run.pk for run in target.fit]))
 
     def perform_on(self, selection: Selection[Run], words: Words, by: str) -> Done:

@@ -35,11 +35,9 @@ class Start(Operation[Startable, StartWords]):
     words = StartWords
 
     def unfit(self, target: Startable) -> Unfit | None:
-        """Nothing is against it; a definition that cannot be used is found by the start itself."""
         return None
 
     def perform(self, target: Startable, words: StartWords, by: str) -> Done:
-        """Start it, unless it was started before."""
         runs = Run.objects.using(conf.DATABASE).filter(flow__slug=target.slug)
         before = runs.filter(pk=words.run_id).first() if words.run_id else None
         chosen = words.run_id or uuid7()

@@ -40,15 +40,12 @@ class StepOperation(Operation[StepOfRun, Said]):
     is_dangerous = True
 
     def flow_of(self, target: StepOfRun) -> FlowDefinition:
-        """Return the run's flow."""
         return target.run.flow
 
     def unfit(self, target: StepOfRun) -> Unfit | None:
-        """Return why nothing of the run can be ended."""
         return None if target.run.status in RUN_UNSETTLED else unfit_status(target.run)
 
     def touched(self, target: StepOfRun, words: Said) -> Preview:
-        """Return what becomes of the step's tasks, and what follows."""
         version = target.run.version
         if not is_readable(version):
             return Preview(refusal=NotSupported(UNREADABLE))
@@ -71,7 +68,6 @@ class StepOperation(Operation[StepOfRun, Said]):
         """End the step."""
 
     def perform(self, target: StepOfRun, words: Said, by: str) -> Done:
-        """End the step."""
         check_readable(target.run)
         self.act(target, words, by)
         text = f"Step {target.step} of Run {target.run} was {self.past}."
@@ -103,7 +99,6 @@ class SkipStep(StepOperation[Words]):
     summary = "End a step that waits or runs as skipped; the run goes on without it."
 
     def act(self, target: StepOfRun, words: Words, by: str) -> None:
-        """Skip it."""
         skip_step(target.run.pk, target.step, reason=words.reason, by=by, step_run_id=target.step_run_id)
 
 
@@ -124,7 +119,6 @@ class CompleteStep(StepOperation[Completion]):
     words = Completion
 
     def confirmation(self, target: StepOfRun, words: Completion) -> str:
-        """Return what its button says."""
         return f"Mark {self.done_to(target)} done"
 
     def act(self, target: StepOfRun, words: Completion, by: str) -> None:
