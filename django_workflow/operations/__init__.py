@@ -6,10 +6,21 @@ it a form, the admin an action, the shell arguments. A new one is a class here, 
 
 from __future__ import annotations
 
-from django_workflow.operations.dead_letters import DEAD_LETTERS
-from django_workflow.operations.holding import FLOWS, QUEUES
-from django_workflow.operations.runs import RUNS
-from django_workflow.operations.start import START
-from django_workflow.operations.steps import STEPS
+from typing import Any, Final
 
-__all__ = ["DEAD_LETTERS", "FLOWS", "QUEUES", "RUNS", "START", "STEPS"]
+from django_workflow.operations.dead_letters import DeadLetterOperation, Dismiss, RetryDeadLetters
+from django_workflow.operations.holding import Holding, PauseFlow, PauseQueue, ResumeFlow, ResumeQueue
+from django_workflow.operations.retry import Retry
+from django_workflow.operations.runs import Cancel, Pause, Resume, RunOperation
+from django_workflow.operations.start import Start
+from django_workflow.operations.steps import CompleteStep, SkipStep, StepOperation
+
+START: Final = Start()
+RETRY: Final = Retry()
+
+# by name, in the order in which people read of them
+RUNS: Final[dict[str, RunOperation[Any]]] = {item.name: item for item in (Pause(), Resume(), Cancel(), RETRY)}
+STEPS: Final[dict[str, StepOperation[Any]]] = {item.name: item for item in (SkipStep(), CompleteStep())}
+FLOWS: Final[dict[str, Holding[Any]]] = {item.name: item for item in (PauseFlow(), ResumeFlow())}
+QUEUES: Final[dict[str, Holding[Any]]] = {item.name: item for item in (PauseQueue(), ResumeQueue())}
+DEAD_LETTERS: Final[dict[str, DeadLetterOperation]] = {item.name: item for item in (RetryDeadLetters(), Dismiss())}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from django.utils.translation import ngettext as _n
 
@@ -11,7 +11,7 @@ from django_workflow import permissions, runs
 from django_workflow.conf import conf
 from django_workflow.models import Task
 from django_workflow.models.querysets import TaskQuerySet
-from django_workflow.operations.operation import Done, Preview, Words, by_name, lines
+from django_workflow.operations.operation import Done, Preview, Words, lines
 from django_workflow.operations.several import Selection, Several
 from django_workflow.read.versions import check_readable
 
@@ -87,6 +87,3 @@ class Dismiss(DeadLetterOperation):
         count = runs.dismiss_dead_letters([task.pk for task in selection.fit], words.reason, by)
         text = f"{count} dead letters were dismissed." if count != 1 else "1 dead letter was dismissed."
         return Done(text, selection.fit, "Dismissed")
-
-
-DEAD_LETTERS: Final[dict[str, DeadLetterOperation]] = by_name(RetryDeadLetters(), Dismiss())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext as _n
@@ -13,7 +13,7 @@ from django_workflow import permissions, queue
 from django_workflow.conf import conf
 from django_workflow.engine.verbs.pause import pause_flow, pause_queue, resume_flow, resume_queue
 from django_workflow.models import FlowDefinition, Queue, Run
-from django_workflow.operations.operation import MOST, Done, Operation, Preview, Unfit, Words, by_name, lines
+from django_workflow.operations.operation import MOST, Done, Operation, Preview, Unfit, Words, lines
 
 Row = TypeVar("Row", FlowDefinition, Queue)
 
@@ -71,16 +71,16 @@ class _OfQueue(Holding[Queue]):
     def stands(self) -> str:
         return _("This queue is already paused.") if self.pauses else _("This queue is not paused.")
 
-    @abstractmethod
-    def waiting(self, count: int) -> str:
-        """Say what becomes of waiting tasks."""
-
     def touched(self, target: Queue, words: Words) -> Preview:
         waiting, total, _age = queue.depth(target.name)
         # hidden ones are claimed, or due later
         others = total - waiting
-        told = _n("task is in progress or delayed", "tasks are in progress or delayed", others)
-        return Preview(lines((waiting, self.waiting(waiting)), (others, told)))
+        if self.pauses:
+            told = _n("waiting task will not be taken", "waiting tasks will not be taken", waiting)
+        else:
+            told = _n("waiting task can be taken again", "waiting tasks can be taken again", waiting)
+        stay = _n("task is in progress or delayed", "tasks are in progress or delayed", others)
+        return Preview(lines((waiting, told), (others, stay)))
 
 
 class PauseFlow(_OfFlow):
@@ -121,9 +121,6 @@ class PauseQueue(_OfQueue):
     meaning = "No worker takes tasks from this queue, whatever run they belong to, until it is resumed."
     act = staticmethod(pause_queue)
 
-    def waiting(self, count: int) -> str:
-        return _n("waiting task will not be taken", "waiting tasks will not be taken", count)
-
 
 class ResumeQueue(_OfQueue):
     """Let workers take tasks from a queue again."""
@@ -131,10 +128,3 @@ class ResumeQueue(_OfQueue):
     name, label, past, pauses = "resume", "Resume", "resumed", False
     meaning = "Workers take tasks from this queue again."
     act = staticmethod(resume_queue)
-
-    def waiting(self, count: int) -> str:
-        return _n("waiting task can be taken again", "waiting tasks can be taken again", count)
-
-
-FLOWS: Final[dict[str, Holding[FlowDefinition]]] = by_name(PauseFlow(), ResumeFlow())
-QUEUES: Final[dict[str, Holding[Queue]]] = by_name(PauseQueue(), ResumeQueue())

@@ -169,11 +169,6 @@ class Operation(ABC, Generic[Target, Said]):
         """Do it; raises `WorkflowError` where it is refused."""
 
 
-def by_name(*operations: Any) -> dict[str, Any]:
-    """Return operations by their names, in the order in which people are offered them."""
-    return {operation.name: operation for operation in operations}
-
-
 def passes(error: DatabaseError) -> bool:
     """Say whether what the database could not finish just now can be done when it is tried again."""
     return db.is_retryable(error) and not db.is_of_connection(error)

@@ -19,7 +19,7 @@ from django_workflow.engine.retrying.retry import retry
 from django_workflow.exceptions import NotSupported, PayloadError, WorkflowError
 from django_workflow.models import Run, Task
 from django_workflow.operations.operation import Done, Line, Preview, Unfit, Words, lines
-from django_workflow.operations.run_operation import Offer, RunOperation
+from django_workflow.operations.runs import Offer, RunOperation
 from django_workflow.read.versions import UNREADABLE, check_readable, is_readable
 from django_workflow.statuses import RUN_TERMINAL, SUCCEEDED
 
@@ -110,22 +110,14 @@ class Retry(RunOperation[RetryWords]):
             maps=[step.name for step in target.version.compiled.steps.values() if step.kind == MAP],
         )
 
-    def act(self, run: Run, words: RetryWords, by: str) -> None:
-        self.perform(run, words, by)
-
-    def perform(self, target: Run, words: RetryWords, by: str) -> Done:
-        check_readable(target)
+    def act(self, run: Run, words: RetryWords, by: str) -> Done:
+        check_readable(run)
         try:
-            made = retry(target.pk, words.request(by))
+            made = retry(run.pk, words.request(by))
         except PayloadError as error:
             raise words.without_input(error) from error
         if not made.is_new:
-            before = f"Run {target} has already been retried"
+            before = f"Run {run} has already been retried"
             return Done(f"{before}.", run_id=made.id, linked=(f"{before}, by ", "this run", "."))
-        before = f"Run {target} is retried by "
-        return Done(
-            f"{before}run {made.id}.", [target], f"Retried as run {made.id}", made.id, (before, "a new run", ".")
-        )
-
-
-RETRY: Final = Retry()
+        before = f"Run {run} is retried by "
+        return Done(f"{before}run {made.id}.", [run], f"Retried as run {made.id}", made.id, (before, "a new run", "."))

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from django_workflow.conf import conf
 from django_workflow.exceptions import NotSupported, WorkflowError
 from django_workflow.models import FlowDefinition, Run
 from django_workflow.operations.operation import Done, Operation, Preview, Unfit, Words, passes
-from django_workflow.operations.run_operation import RunOperation
+from django_workflow.operations.runs import RunOperation
 
 Row = TypeVar("Row")
 
@@ -110,13 +111,10 @@ class SeveralRuns(Several[Run]):
     def select(self, user: Any, ids: Sequence[UUID]) -> Selection[Run]:
         runs = Run.objects.using(conf.DATABASE).select_related("flow").defer("input", "output", "error", "flow__draft")
         found = {run.pk: run for run in runs.filter(pk__in=ids)}
-        allowed: dict[tuple[int, str], bool] = {}
 
+        @cache
         def may(flow: FlowDefinition, permission: str) -> bool:
-            key = (flow.pk, permission)
-            if key not in allowed:
-                allowed[key] = permissions.may(user, permission, flow)
-            return allowed[key]
+            return permissions.may(user, permission, flow)
 
         selection = Selection[Run]()
         for run_id in dict.fromkeys(ids):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django_workflow import permissions
@@ -22,6 +23,7 @@ class StartWords(Words):
     input: Any = None
     idempotency_key: str | None = None
     run_id: UUID | None = None
+    delay: timedelta | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     title: str = ""
 
@@ -43,14 +45,11 @@ class Start(Operation[Startable, StartWords]):
         chosen = words.run_id or uuid7()
         if before is None:
             handle = target.start(
-                words.input, idempotency_key=words.idempotency_key, run_id=chosen, labels=words.labels,
-                title=words.title, by=by,
+                words.input, idempotency_key=words.idempotency_key, run_id=chosen, delay=words.delay,
+                labels=words.labels, title=words.title, by=by,
             )  # fmt: skip
             if handle.id == chosen:
                 text = (f"A run of {target.slug}", " was started.")
                 return Done("".join(text), [handle.run], "Started", handle.id, ("", *text))
             chosen = handle.id
         return Done("This run was started before.", run_id=chosen, linked=("", "This run", " was started before."))
-
-
-START: Final = Start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from django.db.models import Case, When
 
@@ -13,9 +13,8 @@ from django_workflow.conf import conf
 from django_workflow.engine.verbs.steps import complete_step, skip_step
 from django_workflow.exceptions import NotSupported
 from django_workflow.models import FlowDefinition, Run, StepRun
-from django_workflow.operations import open_tasks
-from django_workflow.operations.operation import Done, Operation, Preview, Said, Unfit, Words, by_name
-from django_workflow.operations.run_operation import unfit_status
+from django_workflow.operations.operation import Done, Operation, Preview, Said, Unfit, Words
+from django_workflow.operations.runs import ended_tasks, open_tasks, unfit_status
 from django_workflow.read.versions import UNREADABLE, check_readable, is_readable
 from django_workflow.statuses import RUN_UNSETTLED, RUNNING, STEP_TERMINAL, WAITING
 
@@ -61,7 +60,7 @@ class StepOperation(Operation[StepOfRun, Said]):
         notes = [f"{word}: {', '.join(followers)}." if followers else "No step follows it."]
         if found.iteration > 1 or found.scope:
             notes.insert(0, f"It is pass {found.iteration:,} of the step{' in its scope' if found.scope else ''}.")
-        return Preview(open_tasks.ended(open_tasks.count([target.run.pk], found.pk)), notes)
+        return Preview(ended_tasks(open_tasks([target.run.pk], found.pk)), notes)
 
     @abstractmethod
     def act(self, target: StepOfRun, words: Said, by: str) -> None:
@@ -127,6 +126,3 @@ class CompleteStep(StepOperation[Completion]):
             target.run.pk, target.step, words.value, reason=words.reason, by=by, step_run_id=target.step_run_id,
             may_repeat=words.sees_payload,
         )  # fmt: skip
-
-
-STEPS: Final[dict[str, StepOperation[Any]]] = by_name(SkipStep(), CompleteStep())

@@ -11,10 +11,9 @@ from django.urls import reverse
 
 from django_workflow import permissions
 from django_workflow.models import Run
-from django_workflow.operations import FLOWS, QUEUES, RUNS, START, STEPS
+from django_workflow.operations import FLOWS, QUEUES, RETRY, RUNS, START, STEPS
 from django_workflow.operations.operation import Operation
-from django_workflow.operations.retry import RETRY
-from django_workflow.operations.run_operation import Offer, RunOperation
+from django_workflow.operations.runs import Offer, RunOperation
 from django_workflow.operations.steps import StepOfRun
 from django_workflow.statuses import PAUSED, RUN_TERMINAL, STEP_TERMINAL
 

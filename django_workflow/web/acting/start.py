@@ -17,7 +17,8 @@ from django_workflow.definition.spec import FlowSpec
 from django_workflow.exceptions import DefinitionError, PayloadError, UnknownFlow, WorkflowError
 from django_workflow.ids import uuid7
 from django_workflow.models import FlowDefinition, Run
-from django_workflow.operations.start import START, StartWords
+from django_workflow.operations import START
+from django_workflow.operations.start import StartWords
 from django_workflow.payload import readable
 from django_workflow.startable import Startable
 from django_workflow.web.access import page

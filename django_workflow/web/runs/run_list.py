@@ -15,7 +15,7 @@ from django.views.decorators.http import require_safe
 from django_workflow import permissions
 from django_workflow.conf import conf
 from django_workflow.models import FlowDefinition, Queue, Run
-from django_workflow.operations.run_operation import RunOperation
+from django_workflow.operations.runs import RunOperation
 from django_workflow.read import durations
 from django_workflow.statuses import RUN_STATUSES
 from django_workflow.templatetags.django_workflow import words

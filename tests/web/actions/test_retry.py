@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from django_workflow import retry, testing
 from django_workflow.models import FlowVersion, Run, Task
-from django_workflow.operations.retry import RETRY as RETRYING
+from django_workflow.operations import RETRY as RETRYING
 from django_workflow.operations.retry import RetryWords
 from django_workflow.permissions import RETRY, VIEW
 from tests.web.actions.acting import EVIL, ONCE, confirm, failed_run, text_of, told, url_of
