@@ -208,7 +208,7 @@ def test_options_that_make_no_sense_are_refused(simple, db, options, error, told
         {"labels": {"a": 1}},
         {"labels": {"a" * 300: "b"}},
         {"title": 7},
-        {"by": object()},
+        {"by": ["ann"]},
     ],
     ids=str,
 )
