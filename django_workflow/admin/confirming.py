@@ -63,7 +63,6 @@ def confirm(
     context = {
         **model_admin.admin_site.each_context(request),
         **question.context(),
-        "title": question.title,
         "opts": model_admin.opts,
         "media": model_admin.media,
         "action": request.POST.get("action", ""),

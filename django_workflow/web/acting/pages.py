@@ -23,7 +23,7 @@ from django_workflow import permissions
 from django_workflow.conf import conf
 from django_workflow.models import FlowDefinition, Queue, Run
 from django_workflow.operations import DEAD_LETTERS, FLOWS, QUEUES, RUNS, STEPS
-from django_workflow.operations.operation import Operation, Preview, Words
+from django_workflow.operations.operation import Operation, Words
 from django_workflow.operations.several import Several, SeveralRuns
 from django_workflow.operations.steps import StepOfRun
 from django_workflow.web.access import page, require, run_or_404
@@ -55,7 +55,6 @@ class Question:
     subject_url: str = ""
     form: ReasonForm = field(init=False)
     words: Words = field(init=False)
-    preview: Preview = field(init=False)
 
     def __post_init__(self) -> None:
         request, kind = self.request, FORMS[self.operation.words]
@@ -80,32 +79,20 @@ class Question:
         """Do it."""
         return perform.perform(self.request, self.operation, self.target, self.words)
 
-    @property
-    def subject(self) -> str:
-        """What it is done to."""
-        return self.operation.subject(self.target)
-
-    @property
-    def title(self) -> str:
-        """What is done to what."""
-        return f"{self.operation.called(self.words)}: {self.subject}"
-
-    @property
-    def sentence(self) -> str:
-        """To how many of several it will be done, and to which not."""
-        return self.operation.sentence(self.target)
-
-    @property
-    def confirmation(self) -> str:
-        """What the button says."""
-        return self.operation.confirmation(self.target, self.words)
-
     def context(self) -> dict[str, Any]:
-        """Return what a template shows, with what it will touch."""
-        self.preview = self.operation.preview(self.target, self.words)
-        problem = perform.worded(self.preview.refusal) if self.preview.refusal else ""
-        asked_at = self.request.POST.get("asked_at") or perform.page_time()
-        return {"question": self, "preview": self.preview, "problem": problem, "asked_at": asked_at}
+        """Return what a template shows: the words of the question, and what it will touch."""
+        operation, target, words = self.operation, self.target, self.words
+        preview, subject = operation.preview(target, words), operation.subject(target)
+        return {
+            "question": self,
+            "title": f"{operation.called(words)}: {subject}",
+            "subject": subject,
+            "sentence": operation.sentence(target),
+            "preview": preview,
+            "problem": perform.worded(preview.refusal) if preview.refusal else "",
+            "confirmation": operation.confirmation(target, words),
+            "asked_at": self.request.POST.get("asked_at") or perform.page_time(),
+        }
 
 
 def is_confirmed(request: HttpRequest) -> bool:
