@@ -2,85 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from django_workflow.builder import FlowBuilder, execute_dynamic
-    from django_workflow.definition.outcomes import Fail, RetryAfter, Skip
-    from django_workflow.definition.registry import condition, handler
-    from django_workflow.definition.retry import Retry
-    from django_workflow.definition.written.options import StoredStep
-    from django_workflow.definition.written.transitions import Otherwise, To, When
-    from django_workflow.engine.removal.erasing import Erased
-    from django_workflow.engine.retrying.dead_letters import DeadLetter, dead_letters
-    from django_workflow.engine.verbs.pause import pause_flow, pause_queue, resume_flow, resume_queue
-    from django_workflow.events.following import Following
-    from django_workflow.events.messages import (
-        Received,
-        anotify_only,
-        arecent_messages,
-        asend_with_notify,
-        listen,
-        notify_only,
-        recent_messages,
-        send_with_notify,
-        unlisten,
-    )
-    from django_workflow.events.stored import follow
-    from django_workflow.exceptions import (
-        AlreadySettled,
-        DefinitionError,
-        ExpressionError,
-        InvalidArgument,
-        NotSupported,
-        PayloadError,
-        RunBusy,
-        RunFailed,
-        RunNotFound,
-        TypeViolation,
-        UnknownFlow,
-        UnknownQueue,
-        UnregisteredHandler,
-        WaitTimeout,
-        WorkflowError,
-    )
-    from django_workflow.flow import Flow
-    from django_workflow.read.overview import RunStatus, list_runs
-    from django_workflow.runs import (
-        RunHandle,
-        RunResult,
-        acancel,
-        acomplete_step,
-        adead_letters,
-        adismiss_dead_letters,
-        aerase,
-        aget_run_status,
-        alist_runs,
-        apause,
-        apause_flow,
-        apause_queue,
-        aresume,
-        aresume_flow,
-        aresume_queue,
-        aretry,
-        aretry_dead_letters,
-        askip_step,
-        await_,
-        cancel,
-        complete_step,
-        dismiss_dead_letters,
-        erase,
-        get_run_status,
-        pause,
-        resume,
-        retry,
-        retry_dead_letters,
-        skip_step,
-        wait,
-    )
-    from django_workflow.signals import run_ended, run_failed
-    from django_workflow.worker.jobs.context import Context
+from typing import Any
 
 #: Where each public word lives. Imported when first used: models need Django's apps to be ready.
 _WORDS = {
@@ -95,118 +19,52 @@ _WORDS = {
     "read.overview": "RunStatus list_runs",
     "engine.verbs.pause": "pause_flow pause_queue resume_flow resume_queue",
     "events.following": "Following",
-    "events.messages": (
-        "Received anotify_only arecent_messages asend_with_notify listen notify_only recent_messages "
-        "send_with_notify unlisten"
-    ),
+    "events.messages": "Received listen notify_only recent_messages send_with_notify unlisten",
     "events.stored": "follow",
     "exceptions": (
         "AlreadySettled DefinitionError ExpressionError InvalidArgument NotSupported PayloadError RunBusy RunFailed "
         "RunNotFound TypeViolation UnknownFlow UnknownQueue UnregisteredHandler WaitTimeout WorkflowError"
     ),
     "flow": "Flow",
-    "runs": (
-        "RunHandle RunResult aget_run_status alist_runs get_run_status "
-        "acancel apause apause_flow apause_queue aresume aresume_flow aresume_queue "
-        "await_ cancel pause resume wait "
-        "acomplete_step adead_letters adismiss_dead_letters aerase aretry aretry_dead_letters askip_step "
-        "complete_step dismiss_dead_letters erase retry retry_dead_letters skip_step"
-    ),
+    "runs": "RunHandle RunResult dismiss_dead_letters get_run_status retry_dead_letters",
     "signals": "run_ended run_failed",
     "worker.jobs.context": "Context",
 }
+#: Methods of `RunHandle` that are functions of a run, too; each has an async twin.
+_OF_RUNS = "cancel complete_step erase pause resume retry skip_step wait"
+#: Further functions that have one.
+_WITH_TWINS = (
+    "dead_letters dismiss_dead_letters get_run_status list_runs notify_only pause_flow pause_queue recent_messages "
+    "resume_flow resume_queue retry_dead_letters send_with_notify"
+)
 _HOMES = {word: module for module, words in _WORDS.items() for word in words.split()}
+_TWINS = {f"a{word}": word for word in f"{_OF_RUNS} {_WITH_TWINS}".split()}
+_TWINS["await_"] = _TWINS.pop("await")  # which is Python's own
 
-__all__ = [
-    "AlreadySettled",
-    "Context",
-    "DeadLetter",
-    "DefinitionError",
-    "Erased",
-    "ExpressionError",
-    "Fail",
-    "Flow",
-    "FlowBuilder",
-    "Following",
-    "InvalidArgument",
-    "NotSupported",
-    "Otherwise",
-    "PayloadError",
-    "Received",
-    "Retry",
-    "RetryAfter",
-    "RunBusy",
-    "RunFailed",
-    "RunHandle",
-    "RunNotFound",
-    "RunResult",
-    "RunStatus",
-    "Skip",
-    "StoredStep",
-    "To",
-    "TypeViolation",
-    "UnknownFlow",
-    "UnknownQueue",
-    "UnregisteredHandler",
-    "WaitTimeout",
-    "When",
-    "WorkflowError",
-    "acancel",
-    "acomplete_step",
-    "adead_letters",
-    "adismiss_dead_letters",
-    "aerase",
-    "aget_run_status",
-    "alist_runs",
-    "anotify_only",
-    "apause",
-    "apause_flow",
-    "apause_queue",
-    "arecent_messages",
-    "aresume",
-    "aresume_flow",
-    "aresume_queue",
-    "aretry",
-    "aretry_dead_letters",
-    "asend_with_notify",
-    "askip_step",
-    "await_",
-    "cancel",
-    "complete_step",
-    "condition",
-    "dead_letters",
-    "dismiss_dead_letters",
-    "erase",
-    "execute_dynamic",
-    "follow",
-    "get_run_status",
-    "handler",
-    "list_runs",
-    "listen",
-    "notify_only",
-    "pause",
-    "pause_flow",
-    "pause_queue",
-    "recent_messages",
-    "resume",
-    "resume_flow",
-    "resume_queue",
-    "retry",
-    "retry_dead_letters",
-    "run_ended",
-    "run_failed",
-    "send_with_notify",
-    "skip_step",
-    "unlisten",
-    "wait",
-]
+# type checkers and editors read __init__.pyi, which tests/typing/stub.py writes
+__all__ = sorted([*_HOMES, *_OF_RUNS.split(), *_TWINS])  # noqa: PLE0605  a list of texts
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return _function(name)
+
+
+@cache
+def _function(name: str) -> Any:
+    """Return a function that is made from another one."""
+    if name in _TWINS:
+        made = import_module(f"{__name__}.twins").twin(__getattr__(_TWINS[name]))
+    else:
+        runs = import_module(f"{__name__}.runs")
+        made = runs.of_run(getattr(runs.RunHandle, name))
+    made.__name__ = made.__qualname__ = name
+    made.__module__ = __name__
+    return made
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return list(__all__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from django.utils.module_loading import import_string
@@ -83,8 +82,3 @@ def visible_runs(user: User | Any) -> RunQuerySet:
     runs: RunQuerySet = Run.objects.using(conf.DATABASE)
     flows = visible_flows(user)
     return runs if flows is None else runs.filter(flow__in=[flow.pk for flow in flows])
-
-
-def all_may(user: User | Any, permission: str, flows: Iterable[FlowDefinition]) -> bool:
-    """Say whether a user has a permission on every one of `flows`."""
-    return may(user, permission) and all(may(user, permission, flow) for flow in flows)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 from django_workflow import arguments
@@ -14,18 +16,19 @@ from django_workflow.engine.removal import erasing
 from django_workflow.engine.removal.erasing import Erased
 from django_workflow.engine.retrying import dead_letters as letters
 from django_workflow.engine.retrying import retry as retrying
-from django_workflow.engine.retrying.dead_letters import dead_letters
 from django_workflow.engine.retrying.request import KEPT, RetryRequest
 from django_workflow.engine.verbs import cancel as cancelling
 from django_workflow.engine.verbs import pause as pausing
 from django_workflow.engine.verbs import steps
-from django_workflow.engine.verbs.pause import pause_flow, pause_queue, resume_flow, resume_queue
 from django_workflow.exceptions import RunFailed, RunNotFound
 from django_workflow.models import Run
 from django_workflow.read import overview, results, waiting
-from django_workflow.read.overview import RunStatus, list_runs
+from django_workflow.read.overview import RunStatus
 from django_workflow.statuses import SUCCEEDED
 from django_workflow.twins import twin
+
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,14 @@ class RunHandle:
             raise RunNotFound(f"There is no run {self.id}.", run_id=self.id)
         return self
 
+    arefresh = twin(refresh)
+
     def result(self) -> RunResult:
         """Return what the run has come to so far."""
         run = self.refresh().run
         return RunResult(run_id=self.id, run=run, **results.of(run))
+
+    aresult = twin(result)
 
     def wait(self, timeout: timedelta | float | None = None) -> RunResult:
         """Wait until the run settles and return its result.
@@ -111,20 +118,28 @@ class RunHandle:
         waiting.until_settled(self.id, arguments.patience(timeout, "timeout="))
         return self.result()
 
+    await_ = twin(wait)
+
     def cancel(self, reason: str = "", by: str = "") -> RunHandle:
         """End the run as cancelled; running handlers are told to stop, their results are not applied."""
         cancelling.cancel([self.id], reason=reason, by=by)
         return self.refresh()
+
+    acancel = twin(cancel)
 
     def pause(self, reason: str = "", by: str = "") -> RunHandle:
         """Hold the run: nothing of it is claimed any more, what runs finishes, its clock stands still."""
         pausing.pause([self.id], reason=reason, by=by)
         return self.refresh()
 
+    apause = twin(pause)
+
     def resume(self, reason: str = "", by: str = "") -> RunHandle:
         """Let the paused run go on, with the delays that remained."""
         pausing.resume([self.id], reason=reason, by=by)
         return self.refresh()
+
+    aresume = twin(resume)
 
     def retry(
         self,
@@ -146,7 +161,9 @@ class RunHandle:
         asked, with every reason.
         """
         request = RetryRequest(mode, from_step, input, version, reason, by)
-        return RunHandle(retrying.retry(self.id, request))
+        return RunHandle(retrying.retry(self.id, request).id)
+
+    aretry = twin(retry)
 
     def skip_step(self, step: str, reason: str = "", by: str = "", *, step_run_id: int | None = None) -> RunHandle:
         """End a step that waits or runs as skipped; what follows it runs without its output.
@@ -156,6 +173,8 @@ class RunHandle:
         """
         steps.skip_step(self.id, step, reason=reason, by=by, step_run_id=step_run_id)
         return self.refresh()
+
+    askip_step = twin(skip_step)
 
     def complete_step(
         self, step: str, value: Any = None, reason: str = "", by: str = "", *, step_run_id: int | None = None
@@ -167,6 +186,8 @@ class RunHandle:
         steps.complete_step(self.id, step, value, reason=reason, by=by, step_run_id=step_run_id)
         return self.refresh()
 
+    acomplete_step = twin(complete_step)
+
     def erase(self, *, payloads_only: bool = False, reason: str = "", by: str = "") -> Erased:
         """Erase the settled run, its retries and the runs it is a retry of, or only what was said in them.
 
@@ -175,15 +196,6 @@ class RunHandle:
         """
         return erasing.erase([self.id], payloads_only=payloads_only, reason=reason, by=by)
 
-    arefresh = twin(refresh)
-    apause = twin(pause)
-    aresume = twin(resume)
-    aresult = twin(result)
-    await_ = twin(wait)
-    acancel = twin(cancel)
-    aretry = twin(retry)
-    askip_step = twin(skip_step)
-    acomplete_step = twin(complete_step)
     aerase = twin(erase)
 
 
@@ -199,50 +211,21 @@ def handle(run: AnyRun) -> RunHandle:
     return RunHandle(arguments.uuid(run, "A run is given as its handle, row or id: it"))
 
 
-def cancel(run: AnyRun, reason: str = "", by: str = "") -> RunHandle:
-    """End a run as cancelled; see `RunHandle.cancel`."""
-    return handle(run).cancel(reason, by)
+def of_run(
+    method: Callable[Concatenate[RunHandle, Params], Result],
+) -> Callable[Concatenate[AnyRun, Params], Result]:
+    """Return the function that does what a method of `RunHandle` does, with a run given as handle, row or id."""
 
+    @wraps(method)
+    def call(run: AnyRun, *args: Params.args, **kwargs: Params.kwargs) -> Result:
+        return method(handle(run), *args, **kwargs)
 
-def pause(run: AnyRun, reason: str = "", by: str = "") -> RunHandle:
-    """Hold a run; see `RunHandle.pause`."""
-    return handle(run).pause(reason, by)
-
-
-def resume(run: AnyRun, reason: str = "", by: str = "") -> RunHandle:
-    """Let a paused run go on; see `RunHandle.resume`."""
-    return handle(run).resume(reason, by)
-
-
-def retry(
-    run: AnyRun,
-    mode: str = "failed",
-    *,
-    from_step: str | None = None,
-    input: Any = KEPT,
-    version: int | str | None = None,
-    reason: str = "",
-    by: str = "",
-) -> RunHandle:
-    """Make a new run from a settled one; see `RunHandle.retry`."""
-    return handle(run).retry(mode, from_step=from_step, input=input, version=version, reason=reason, by=by)
-
-
-def skip_step(run: AnyRun, step: str, reason: str = "", by: str = "", *, step_run_id: int | None = None) -> RunHandle:
-    """End a step as skipped; see `RunHandle.skip_step`."""
-    return handle(run).skip_step(step, reason, by, step_run_id=step_run_id)
-
-
-def complete_step(
-    run: AnyRun, step: str, value: Any = None, reason: str = "", by: str = "", *, step_run_id: int | None = None
-) -> RunHandle:
-    """End a step as succeeded; see `RunHandle.complete_step`."""
-    return handle(run).complete_step(step, value, reason, by, step_run_id=step_run_id)
-
-
-def erase(run: AnyRun, *, payloads_only: bool = False, reason: str = "", by: str = "") -> Erased:
-    """Erase a run, or only its payloads; see `RunHandle.erase`."""
-    return handle(run).erase(payloads_only=payloads_only, reason=reason, by=by)
+    signature = inspect.signature(method)
+    _, *others = signature.parameters.values()
+    run = inspect.Parameter("run", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation="AnyRun")
+    call.__signature__ = signature.replace(parameters=[run, *others])  # type: ignore[attr-defined]
+    call.__doc__ = f"{(method.__doc__ or '').splitlines()[0]} See `RunHandle.{method.__name__}`."
+    return call
 
 
 def retry_dead_letters(task_ids: Sequence[int], by: str = "", reason: str = "") -> list[RunHandle]:
@@ -262,27 +245,3 @@ def dismiss_dead_letters(task_ids: Sequence[int], reason: str, by: str = "") -> 
 def get_run_status(run: AnyRun) -> RunStatus:
     """Read how far a run is, cheaply enough to be asked often; raises `RunNotFound`."""
     return overview.run_status(handle(run).id)
-
-
-def wait(run: AnyRun, timeout: timedelta | float | None = None) -> RunResult:
-    """Wait until a run settles; see `RunHandle.wait`."""
-    return handle(run).wait(timeout)
-
-
-acancel = twin(cancel)
-apause = twin(pause)
-aresume = twin(resume)
-apause_flow = twin(pause_flow)
-aresume_flow = twin(resume_flow)
-apause_queue = twin(pause_queue)
-aresume_queue = twin(resume_queue)
-aretry = twin(retry)
-askip_step = twin(skip_step)
-acomplete_step = twin(complete_step)
-aerase = twin(erase)
-adead_letters = twin(dead_letters)
-aretry_dead_letters = twin(retry_dead_letters)
-adismiss_dead_letters = twin(dismiss_dead_letters)
-aget_run_status = twin(get_run_status)
-alist_runs = twin(list_runs)
-await_ = twin(wait)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from django_workflow import arguments, times
@@ -17,9 +17,6 @@ from django_workflow.ids import uuid7
 from django_workflow.runs import RunHandle, RunResult
 from django_workflow.twins import twin
 from django_workflow.worker.local import execute_run, local_lease
-
-if TYPE_CHECKING:
-    pass
 
 
 class Startable:

@@ -49,6 +49,7 @@ RUN_STATUSES: Final = (SCHEDULED, RUNNING, PAUSED, SUCCEEDED, FAILED, CANCELLED,
 STEP_RUN_STATUSES: Final = (WAITING, RUNNING, SUCCEEDED, FAILED, SKIPPED, CANCELLED)
 TASK_STATUSES: Final = (QUEUED, HELD, RUNNING, SUSPENDED, SUCCEEDED, FAILED, SKIPPED, CANCELLED)
 ATTEMPT_OUTCOMES: Final = (SUCCEEDED, FAILED, TIMED_OUT, LOST, RELEASED, CANCELLED)
+RUN_UNSETTLED: Final = frozenset(RUN_STATUSES) - RUN_TERMINAL
 #: Why a task was born settled: its output was carried over from the run that is retried, or an operator gave it.
 TASK_ORIGINS: Final = ("carried", "override")
 #: Why a step was skipped: by the flow, by an operator, or by its handler, whose words stand beside.
@@ -66,4 +67,9 @@ HOLD_REASONS: Final = (PAUSED, PARALLEL)
 
 def choices(values: tuple[str, ...]) -> list[tuple[str, str]]:
     """Return Django choices for status `values`, labelled in plain words."""
-    return [(value, value.replace("_", " ")) for value in values]
+    return [(value, in_words(value)) for value in values]
+
+
+def in_words(value: str) -> str:
+    """Return a status, or another name of the engine's, as people say it."""
+    return value.replace("_", " ")

@@ -7,17 +7,7 @@ from django.contrib.auth.models import AnonymousUser, Group, Permission, User
 
 from django_workflow import permissions
 from django_workflow.models import FlowDefinition, Run
-from django_workflow.permissions import (
-    CANCEL,
-    PAUSE,
-    PERMISSIONS,
-    ROLES,
-    VIEW,
-    all_may,
-    may,
-    visible_flows,
-    visible_runs,
-)
+from django_workflow.permissions import CANCEL, PAUSE, PERMISSIONS, ROLES, VIEW, may, visible_flows, visible_runs
 
 
 @pytest.fixture
@@ -143,13 +133,3 @@ def test_visible_flows_and_runs(user_with, flows, rule):
     assert visible_flows(user) == [flows[0]]
     assert visible_flows(user, CANCEL) == [flows[0]]  # what is not seen is not acted on
     assert {run.flow_id for run in visible_runs(user)} == {flows[0].pk}
-
-
-def test_all_may_needs_each(user_with, flows, rule):
-    user = user_with(VIEW, CANCEL)
-    assert all_may(user, CANCEL, flows)
-    assert all_may(user, CANCEL, [])
-    assert not all_may(user_with(VIEW), CANCEL, [])
-    rule(lambda user, permission, flow: flow.slug == flows[0].slug)
-    assert all_may(user, CANCEL, flows[:1])
-    assert not all_may(user, CANCEL, flows)

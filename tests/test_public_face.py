@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import django_workflow
-from django_workflow import exceptions
+from django_workflow import RunHandle, exceptions
 
 
 @pytest.mark.parametrize("word", django_workflow.__all__)
@@ -21,7 +21,18 @@ def test_every_public_word_can_be_had_and_says_what_it_is(word):
 def test_words_are_sorted_and_listed():
     assert list(django_workflow.__all__) == sorted(django_workflow.__all__)
     assert dir(django_workflow) == sorted(django_workflow.__all__)
-    assert set(django_workflow.__all__) == set(django_workflow._HOMES)
+
+
+def test_a_verb_of_a_run_is_a_method_a_function_and_the_twin_of_each():
+    """It is written as the engine's verb, as a method of the handle, and as a word of the package."""
+    methods = {name for name, item in vars(RunHandle).items() if inspect.isfunction(item) and not name.startswith("_")}
+    twins = {name for name in methods if inspect.iscoroutinefunction(getattr(RunHandle, name))}
+    assert twins == {f"a{name}" if name != "wait" else "await_" for name in methods - twins}
+    for name in methods & set(django_workflow.__all__) - {"result", "refresh"}:
+        function, method = getattr(django_workflow, name), getattr(RunHandle, name)
+        assert (function.__module__, function.__qualname__) == ("django_workflow", name)
+        assert getattr(django_workflow, name) is function
+        assert [*inspect.signature(function).parameters] == ["run", *[*inspect.signature(method).parameters][1:]]
 
 
 def test_unknown_word_is_an_attribute_error():

@@ -18,11 +18,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from django_workflow import permissions
-from django_workflow.admin.confirming import spread
+from django_workflow.admin.confirming import is_allowed, spread
 from django_workflow.conf import conf
 from django_workflow.models import Event, FlowDefinition, Run
 from django_workflow.templatetags.django_workflow import pretty, status
-from django_workflow.web.acting.verbs import Button
+from django_workflow.web.acting.buttons import Button
 from django_workflow.web.run.events import SENTENCES
 from django_workflow.web.run.graph import Graph
 
@@ -150,6 +150,12 @@ class ReadOnlyAdmin(admin.ModelAdmin):
     def payload_field(self, name: str, shows: bool) -> Callable[[Any], Any]:  # noqa: FBT001
         """Return the field that shows a payload, or that it is hidden."""
         return _payload_field(name, self.payload[name], shows)
+
+    def get_actions(self, request: HttpRequest, *location: Any) -> Any:
+        """Return the actions that the user may do; since Django 6.1 a form may have actions, too."""
+        found: dict[str, Any] = super().get_actions(request, *location)
+        found.pop("delete_selected", None)
+        return {name: item for name, item in found.items() if is_allowed(request.user, item[0])}
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Refuse an action that the user has not: Django would only say that none was chosen."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 
 from django_workflow import permissions
 from django_workflow.admin import filters
@@ -21,23 +21,11 @@ from django_workflow.admin.base import (
     live_url,
     run_link,
 )
-from django_workflow.admin.confirming import confirm_letters
+from django_workflow.admin.confirming import action
 from django_workflow.models import Attempt, DeadLetter
+from django_workflow.operations import DEAD_LETTERS
 from django_workflow.templatetags.django_workflow import moment
-from django_workflow.web.acting import verbs
-from django_workflow.web.acting.verbs import Button
-
-
-@admin.action(permissions=["retry_run"], description="Retry the runs of selected dead letters")
-def retry_letters(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-    """Retry the runs of chosen dead letters."""
-    return confirm_letters(model_admin, request, queryset, verbs.LETTER_VERBS[verbs.RETRY])
-
-
-@admin.action(permissions=["retry_run"], description="Dismiss selected dead letters")
-def dismiss_letters(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-    """Dismiss chosen dead letters."""
-    return confirm_letters(model_admin, request, queryset, verbs.LETTER_VERBS[verbs.DISMISS])
+from django_workflow.web.acting.buttons import Button
 
 
 class LettersPaginator(BoundedPaginator):
@@ -60,7 +48,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     ordering = ("-step_run__run__id", "id")
     list_display = ("step", "place", "run_name", "error_class", "counted", "failed", "queue_name")
     list_filter = (filters.FlowFilter,)
-    actions: Sequence[Any] | None = [retry_letters, dismiss_letters]
+    actions: Sequence[Any] | None = [action(item, "letters") for item in DEAD_LETTERS.values()]
     payload = {"item": json_payload}
     shown = ("step", "place", "run_name", "error_class", "counted", "failed", "queue_name", "attempts_link", "item")
 
@@ -70,25 +58,14 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         rows: Any = super().get_queryset(request)
         return rows.dead().annotate(last_error=Subquery(last))
 
-    def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
-        """Return the actions whose permission the user has."""
-        # since Django 6.1 a form may have actions, too; earlier ones know those of the list only
-        found = super().get_actions(request, *([action_location] if action_location is not None else []))
-        found.pop("delete_selected", None)
-        return found
-
-    def has_retry_run_permission(self, request: HttpRequest) -> bool:
-        """Say whether the user may retry and dismiss."""
-        return permissions.may(request.user, permissions.RETRY)
-
     def tools(self, request: HttpRequest, obj: DeadLetter) -> list[Button]:
         """Return what the user may do with the letter."""
-        flow = obj.step_run.run.flow
-        if not live_url("board") or not permissions.may(request.user, permissions.RETRY, flow):
+        if not live_url("board"):
             return []
         return [
-            Button(verb.name, verb.label, f"{live_url('letters_action', verb.name)}?ids={obj.pk}", verb.is_dangerous)
-            for verb in verbs.LETTER_VERBS.values()
+            Button(item.name, item.label, f"{live_url('letters_action', item.name)}?ids={obj.pk}", item.is_dangerous)
+            for item in DEAD_LETTERS.values()
+            if permissions.may(request.user, item.permission, obj.step_run.run.flow)
         ]
 
     def live_url(self, obj: DeadLetter) -> str:

@@ -21,12 +21,11 @@ from django_workflow.admin.base import (
 )
 from django_workflow.conf import conf
 from django_workflow.models import FlowDefinition, FlowVersion
+from django_workflow.read.versions import readable_spec
 from django_workflow.statuses import PAUSED
 from django_workflow.templatetags.django_workflow import moment
-from django_workflow.web.acting import verbs
-from django_workflow.web.acting.verbs import Button
+from django_workflow.web.acting.buttons import Button, flow_buttons
 from django_workflow.web.run.graph import Graph, draw_definition
-from django_workflow.web.versions import readable_spec
 
 #: What a page with a picture is shown with.
 STYLES = {"all": ["django_workflow/graph.css"]}
@@ -66,7 +65,7 @@ class FlowAdmin(ReadOnlyAdmin):
 
     def tools(self, request: HttpRequest, obj: FlowDefinition) -> list[Button]:
         """Return what the user may do with the flow."""
-        found = verbs.flow_buttons(request.user, obj) if live_url("board") else []
+        found = flow_buttons(request.user, obj) if live_url("board") else []
         return [*found, *documents.download_buttons("flowdefinition", obj.pk)]
 
     def get_urls(self) -> list[URLPattern | URLResolver]:  # type: ignore[override]

@@ -24,8 +24,8 @@ from django_workflow.definition.problems import Problem, problems_of
 from django_workflow.definition.validation.topology import advice
 from django_workflow.exceptions import DefinitionError, NotSupported, WorkflowError
 from django_workflow.models import FlowDefinition, FlowVersion
-from django_workflow.web.acting.verbs import Button
-from django_workflow.web.versions import is_readable
+from django_workflow.read.versions import is_readable
+from django_workflow.web.acting.buttons import Button
 
 #: Django's own permissions of flows: storing a new one, and replacing the draft of one that is there.
 ADD: Final = "add_flowdefinition"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.html import format_html
 
-from django_workflow import permissions
 from django_workflow.admin import filters
 from django_workflow.admin.base import (
     ReadOnlyAdmin,
@@ -22,26 +21,13 @@ from django_workflow.admin.base import (
     live_url,
     pill,
 )
-from django_workflow.admin.confirming import confirm_runs
+from django_workflow.admin.confirming import action
 from django_workflow.models import FlowDefinition, Run
+from django_workflow.operations.several import SeveralRuns
 from django_workflow.read import durations
 from django_workflow.read.durations import Spans
 from django_workflow.templatetags.django_workflow import elapsed, moment
-from django_workflow.web.acting import verbs
-from django_workflow.web.acting.verbs import Button, Verb
-
-Action = Callable[[Any, HttpRequest, QuerySet[Any]], HttpResponse | None]
-
-
-def bulk(verb: Verb) -> Action:
-    """Return the admin action that does something with the runs that are chosen, after a page that asks."""
-
-    @admin.action(permissions=[verb.permission], description=f"{verb.label} selected runs")
-    def act(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        return confirm_runs(model_admin, request, queryset, verb)
-
-    act.__name__ = f"{verb.name}_runs"
-    return act
+from django_workflow.web.acting.buttons import Button, buttons, run_operations
 
 
 @admin.register(Run)
@@ -55,7 +41,7 @@ class RunAdmin(ReadOnlyAdmin):
     list_filter = (filters.StatusFilter, filters.FlowFilter, filters.StartedFilter)
     search_fields = ("id",)
     search_hint = "The beginning of an id, an idempotency key, or a label as name=value"
-    actions: Sequence[Any] | None = [bulk(verb) for verb in verbs.BULK_VERBS.values()]
+    actions: Sequence[Any] | None = [action(SeveralRuns(item), "runs") for item in run_operations()]
     payload = {"input": json_payload, "output": json_payload, "error": error_payload}
     shown = (
         *("id", "flow_name", "number", "state", "title", "labels_text", "idempotency_key", "started_by"),
@@ -86,7 +72,7 @@ class RunAdmin(ReadOnlyAdmin):
 
     def tools(self, request: HttpRequest, obj: Run) -> list[Button]:
         """Return what the user may do with the run."""
-        return verbs.buttons(request.user, obj) if live_url("board") else []
+        return buttons(request.user, obj) if live_url("board") else []
 
     def live_url(self, obj: Run) -> str:
         """Return the address of the run's live page."""
@@ -184,22 +170,3 @@ class RunAdmin(ReadOnlyAdmin):
     def retry_link(self, run: Run) -> Any:
         """Return a link to the run that this one retries."""
         return link(change_url("run", run.retry_of_id), str(run.retry_of_id)) if run.retry_of_id else "–"
-
-    def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
-        """Return the actions whose permission the user has."""
-        # since Django 6.1 a form may have actions, too; earlier ones know those of the list only
-        found = super().get_actions(request, *([action_location] if action_location is not None else []))
-        found.pop("delete_selected", None)
-        return found
-
-    def has_pause_run_permission(self, request: HttpRequest) -> bool:
-        """Say whether the user may pause and resume."""
-        return permissions.may(request.user, permissions.PAUSE)
-
-    def has_cancel_run_permission(self, request: HttpRequest) -> bool:
-        """Say whether the user may cancel."""
-        return permissions.may(request.user, permissions.CANCEL)
-
-    def has_retry_run_permission(self, request: HttpRequest) -> bool:
-        """Say whether the user may retry."""
-        return permissions.may(request.user, permissions.RETRY)

@@ -13,8 +13,7 @@ from django_workflow.admin.base import ReadOnlyAdmin, live_url, pill
 from django_workflow.models import Queue, Worker
 from django_workflow.statuses import PAUSED
 from django_workflow.templatetags.django_workflow import moment
-from django_workflow.web.acting import verbs
-from django_workflow.web.acting.verbs import Button
+from django_workflow.web.acting.buttons import Button, queue_buttons
 
 
 @admin.register(Queue)
@@ -28,7 +27,7 @@ class QueueAdmin(ReadOnlyAdmin):
 
     def tools(self, request: HttpRequest, obj: Queue) -> list[Button]:
         """Return what the user may do with the queue."""
-        return verbs.queue_buttons(request.user, obj) if live_url("board") else []
+        return queue_buttons(request.user, obj) if live_url("board") else []
 
     def live_url(self, obj: Queue) -> str:
         """Return the address of the page of queues."""

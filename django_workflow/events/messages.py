@@ -29,7 +29,6 @@ from django_workflow.events.following import (
 )
 from django_workflow.events.renumbering import MESSAGES, translated
 from django_workflow.exceptions import InvalidArgument
-from django_workflow.twins import twin
 
 logger = logging.getLogger("django_workflow.events")
 
@@ -150,11 +149,6 @@ def recent_messages(channel: str, limit: int = 100) -> list[Received]:
         cursor = (xid, number) if is_ripe else cursor
         received.append(Received(number, channel, payload.loads(written), sent_at, cursor))
     return received
-
-
-asend_with_notify = twin(send_with_notify)
-anotify_only = twin(notify_only)
-arecent_messages = twin(recent_messages)
 
 
 # what was committed before this moment although an older transaction is still open is not to be delivered

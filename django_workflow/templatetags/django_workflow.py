@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from django_workflow import times
 from django_workflow.payload import readable
+from django_workflow.statuses import in_words
 from django_workflow.web.drawing import signs
 
 register = template.Library()
@@ -20,7 +21,7 @@ register = template.Library()
 @register.filter
 def words(value: str) -> str:
     """Return a status, or another name of the engine's, as people say it."""
-    return value.replace("_", " ")
+    return in_words(value)
 
 
 @register.simple_tag

@@ -11,7 +11,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from django_workflow import PayloadError, UnknownFlow, db, queue, testing
+from django_workflow import InvalidArgument, PayloadError, UnknownFlow, db, queue, testing
 from django_workflow.definition.registry import registry
 from django_workflow.models import Event, FlowVersion, Run, StepRun, Task
 from tests.waiting import eventually
@@ -194,6 +194,27 @@ def test_options_that_make_no_sense_are_refused(simple, db, options, error, told
         simple.start(**options)
     with pytest.raises(error, match=told):
         simple.start_many([1], **options)
+    assert not Run.objects.exists()
+
+
+@pytest.mark.parametrize("verb", ["start", "execute"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"idempotency_key": "k" * 300},
+        {"idempotency_key": ""},
+        {"idempotency_key": "\x00"},
+        {"run_id": "no id"},
+        {"labels": {"a": 1}},
+        {"labels": {"a" * 300: "b"}},
+        {"title": 7},
+        {"by": ["ann"]},
+    ],
+    ids=str,
+)
+def test_execute_refuses_what_start_refuses(simple, db, verb, options):
+    with pytest.raises(InvalidArgument):
+        getattr(simple, verb)(**options)
     assert not Run.objects.exists()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from django_workflow import Flow, FlowBuilder, Otherwise, Retry, StoredStep, To, When
+from django_workflow import Flow, FlowBuilder, Otherwise, Retry, RunHandle, StoredStep, To, When, acancel, cancel, retry
 
 orders = Flow("orders", timeout=30)  # error: arg-type
 Flow("orders", titel="Orders")  # error: call-arg
@@ -99,3 +99,12 @@ FlowBuilder.add_steps("stored", [{"name": "fetch", "timeout": 5}])  # error: typ
 FlowBuilder.add_steps("stored", [{"name": "fetch", "tiemout": timedelta(seconds=5)}])  # error: typeddict-unknown-key
 FlowBuilder.create_flow("stored", steps=[{"handler": "fetch"}])  # error: typeddict-item
 FlowBuilder.create_flow("stored", steps=[StoredStep(name="fetch", on_exhausted="skpi")])  # error: typeddict-item
+
+
+async def act(handle: RunHandle) -> None:
+    cancel(handle, raeson="wrong")  # error: call-arg
+    retry(handle, "all", "pay")  # error: call-arg
+    await acancel(handle, reason=7)  # error: arg-type
+    await handle.apause(7)  # error: arg-type
+    await handle.aretry(from_stpe="pay")  # error: call-arg
+    await orders.astart(titel="Again")  # error: call-arg

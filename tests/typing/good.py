@@ -19,6 +19,11 @@ from django_workflow import (
     StoredStep,
     To,
     When,
+    acancel,
+    await_,
+    cancel,
+    dead_letters,
+    retry,
 )
 
 orders = Flow("orders", title="Orders", max_duration=timedelta(hours=1), retry=Retry(max_attempts=5), queue="orders")
@@ -99,6 +104,18 @@ line: str = pack("one", 0)
 backoff = Retry(strategy=lambda failures: timedelta(seconds=failures))
 handle: RunHandle = orders.start({"items": []}, delay=timedelta(minutes=1), labels={"shop": "north"})
 result: RunResult = orders.execute({"items": []}, timeout=timedelta(seconds=5))
+
+again: RunHandle = retry(handle, "all", input={"items": []}, version="latest", by="ada")
+RunHandle.cancel(again, reason="wrong").retry(from_step="pay")
+numbers: list[int] = [letter.task_id for letter in dead_letters(flow="orders", limit=5)]
+
+
+async def ask_again() -> RunResult:
+    started = await orders.astart({"items": []}, title="Again")
+    await started.apause(reason="wait", by="ada")
+    await acancel(run=str(started.id), reason="wrong")
+    return await await_(cancel(run=started), timeout=5)
+
 
 FlowBuilder.create_flow("measures", timeout=timedelta(seconds=5))
 FlowBuilder.add_step("measures", "fetch", handler="measures.fetch", retry=Retry(max_attempts=2), next=["report"])

@@ -14,6 +14,7 @@ import pytest
 from django_workflow.definition.declare import FlowDeclaration
 from django_workflow.definition.validation.steps import COMMON_OPTIONS, MAP_OPTIONS
 from django_workflow.definition.written import options
+from tests.typing import stub
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -69,6 +70,10 @@ def test_each_mistake_is_found_in_its_line(told):
 def test_what_is_told_names_the_option_and_its_type(told):
     assert 'Argument "timeout" to "step" of "FlowDeclaration" has incompatible type "int"' in told["text"]
     assert "Literal['fail', 'skip', 'skip_cascade'] | None" in told["text"]
+
+
+def test_the_stub_says_what_the_package_offers():
+    assert stub.statements(stub.STUB.read_text()) == stub.statements(stub.rendered())
 
 
 def test_the_options_that_editors_offer_are_those_that_are_checked():

@@ -39,7 +39,7 @@ from django_workflow.models import (
     Task,
     Worker,
 )
-from django_workflow.web.acting import verbs
+from django_workflow.operations import DEAD_LETTERS, FLOWS, QUEUES, RUNS, STEPS
 from tests.live.conftest import _threads_end  # noqa: F401
 from tests.live.sockets import Socket
 from tests.live.viewers import session_of
@@ -81,7 +81,7 @@ class Line:
         return "/".join([self.name, *(str(item) for item in found[-1:] if item in verbs_by_name)])
 
 
-verbs_by_name = {*verbs.RUN_VERBS, *verbs.QUEUE_VERBS, *verbs.FLOW_VERBS, *verbs.LETTER_VERBS}
+verbs_by_name = {*RUNS, *STEPS, *QUEUES, *FLOWS, *DEAD_LETTERS}
 ACTORS = ("operator", "superuser")
 REASON = {"confirm": "yes", "reason": "because"}
 
@@ -248,8 +248,8 @@ def test_every_live_page_is_in_the_table():
     assert {pattern.name for pattern in live_urls.urlpatterns} == {line.name for line in LIVE_PAGES}
     acted = {line.key for line in LIVE_PAGES if "/" in line.key}
     tables = {
-        "run_action": verbs.RUN_VERBS, "runs_action": verbs.BULK_VERBS, "flow_action": verbs.FLOW_VERBS,
-        "queue_action": verbs.QUEUE_VERBS, "letters_action": verbs.LETTER_VERBS,
+        "run_action": {**RUNS, **STEPS}, "runs_action": RUNS, "flow_action": FLOWS,
+        "queue_action": QUEUES, "letters_action": DEAD_LETTERS,
     }  # fmt: skip
     assert acted == {f"{name}/{verb}" for name, table in tables.items() for verb in table}
 

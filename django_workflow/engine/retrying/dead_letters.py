@@ -101,7 +101,7 @@ def retry_dead_letters(task_ids: Sequence[int], *, reason: str = "", by: str = "
         lock_patiently(run_ids)
         known: dict[UUID, UUID] = dict(db.rows(LATEST_RETRIES, [run_ids]))
         request = RetryRequest(reason=reason, by=by)
-        return [known.get(run_id) or retry(run_id, request) for run_id in run_ids]
+        return [known.get(run_id) or retry(run_id, request).id for run_id in run_ids]
 
 
 DISMISS = """

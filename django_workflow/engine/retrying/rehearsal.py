@@ -14,7 +14,7 @@ from django_workflow.definition.registry import registry
 from django_workflow.engine.retrying.old_run import RetryVersion, RunToRetry, read_run, version_for
 from django_workflow.engine.retrying.planning import Past, Plan
 from django_workflow.engine.retrying.request import LATEST, RetryRequest
-from django_workflow.engine.retrying.retry import UNSETTLED_RETRY, Retrying
+from django_workflow.engine.retrying.retry import EXISTING_RETRY, Retrying
 from django_workflow.engine.retrying.snapshot import Snapshot
 from django_workflow.engine.stored import overrides
 from django_workflow.exceptions import NotSupported, PayloadError, RunNotFound, UnknownFlow, WorkflowError
@@ -89,7 +89,7 @@ def rehearse(run_id: UUID, request: RetryRequest) -> Rehearsal:
         version = _version(old, request.version)
     except WorkflowError as error:
         return Rehearsal(old.version, refusal=error)
-    unsettled = db.rows(UNSETTLED_RETRY, [run_id])
+    unsettled = db.rows(EXISTING_RETRY, [run_id, None])
     if unsettled:
         return Rehearsal(version.number, existing=unsettled[0][0])
     try:

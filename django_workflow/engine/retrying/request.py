@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from django_workflow import text
@@ -28,6 +29,7 @@ class RetryRequest:
 
     hides_input: whoever asks may not see the run's input, nor learn it by trying: another one counts as edited, also
     where it is the same.
+    since: a retry that was made since then is the one that is asked for, as is one that has not settled.
     """
 
     mode: str = FAILED_STEPS
@@ -37,6 +39,7 @@ class RetryRequest:
     reason: str = ""
     by: str = ""
     hides_input: bool = False
+    since: datetime | None = None
 
     def __post_init__(self) -> None:
         # frozen: what people say is made storable before anybody reads it

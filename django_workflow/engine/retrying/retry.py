@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django_workflow import db, payload
@@ -51,16 +51,25 @@ from django_workflow.ids import uuid7
 from django_workflow.statuses import FAILED, RUN_TERMINAL, RUNNING, SUCCEEDED
 from django_workflow.text import shown
 
-UNSETTLED_RETRY = """
+EXISTING_RETRY = """
     SELECT id FROM django_workflow_run
-    WHERE retry_of_id = %s AND status IN ('scheduled', 'running', 'paused') ORDER BY id DESC LIMIT 1
+    WHERE retry_of_id = %s AND (status IN ('scheduled', 'running', 'paused') OR created_at >= %s::timestamptz)
+    ORDER BY id DESC LIMIT 1
 """
 
 
-def retry(run_id: UUID, request: RetryRequest) -> UUID:
-    """Make a new run from a settled one, in the caller's transaction, and return its id.
+class Retried(NamedTuple):
+    """The retry of a run, and whether this call made it."""
 
-    Where a retry of that run is not settled yet, that one is returned.
+    id: UUID
+    is_new: bool
+
+
+def retry(run_id: UUID, request: RetryRequest) -> Retried:
+    """Make a new run from a settled one, in the caller's transaction.
+
+    Where a retry of that run is not settled yet, or was made since the time that the request names, that one is
+    returned.
     Raises `RunNotFound`; `NotSupported` for a run that is not settled, and with all reasons why results
     cannot be carried over as asked; `UnregisteredHandler` where this process has no code to decide what
     starts; `PayloadError` for an input that cannot be stored or does not fit the version's schema.
@@ -73,9 +82,8 @@ def retry(run_id: UUID, request: RetryRequest) -> UUID:
         locked = lock_patiently([run_id]).get(run_id)
         if locked is None:
             raise RunNotFound(f"There is no run {run_id}.", run_id=run_id)
-        if found := db.rows(UNSETTLED_RETRY, [run_id]):
-            existing: UUID = found[0][0]
-            return existing
+        if found := db.rows(EXISTING_RETRY, [run_id, request.since]):
+            return Retried(found[0][0], is_new=False)
         if locked.status not in RUN_TERMINAL:
             raise NotSupported(
                 f"Run {run_id} is {locked.status}; only a settled run can be retried. Wait for its end, or cancel it.",
@@ -83,7 +91,7 @@ def retry(run_id: UUID, request: RetryRequest) -> UUID:
             )  # fmt: skip
         if db.rows(IS_ERASED, [run_id]):
             raise NotSupported(f"The payloads of run {run_id} were erased; start a new run.", run_id=run_id)
-        return Retrying(old, locked.status, request, version).make()
+        return Retried(Retrying(old, locked.status, request, version).make(), is_new=True)
 
 
 class Retrying:

@@ -1,6 +1,6 @@
 """The subcommands of `manage.py workflow`."""
 
-from django_workflow.management.workflow.control import Cancel, Complete, Pause, Resume, Retry, Skip
+from django_workflow.management.workflow.control import subcommands
 from django_workflow.management.workflow.dead_letters import Dead
 from django_workflow.management.workflow.following import Events, Logs
 from django_workflow.management.workflow.runs import List, Show
@@ -13,12 +13,7 @@ SUBCOMMANDS: tuple[Subcommand, ...] = (
     List(),
     Show(),
     Start(),
-    Pause(),
-    Resume(),
-    Cancel(),
-    Retry(),
-    Skip(),
-    Complete(),
+    *subcommands(),
     Dead(),
     Events(),
     Logs(),

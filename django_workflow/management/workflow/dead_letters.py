@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import CommandError
 
@@ -25,7 +25,7 @@ class Dead(Subcommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "action", nargs="?", choices=("list", "retry", "dismiss"), default="list", metavar="ACTION",
+            "action", nargs="?", choices=tuple(ACTIONS), default="list", metavar="ACTION",
             help="list (default); retry: their runs, each once; dismiss: nothing more is needed.",
         )  # fmt: skip
         parser.add_argument("ids", nargs="*", type=arguments.positive, metavar="ID", help="Ids of tasks, as listed.")
@@ -40,12 +40,7 @@ class Dead(Subcommand):
             lookup.known_flow(options.flow)
         if options.queue:
             lookup.known_queue(options.queue)
-        if options.action == "list":
-            return _list(console, options)
-        _check_choice(options)
-        if options.action == "dismiss":
-            return _dismiss(console, options)
-        return _retry(console, options)
+        return ACTIONS[options.action](console, options)
 
 
 def _list(console: Console, options: Any) -> int:
@@ -93,6 +88,7 @@ def _check_choice(options: Any) -> None:
 
 def _retry(console: Console, options: Any) -> int:
     """Retry in batches: letters of runs that were retried are listed no more."""
+    _check_choice(options)
     by = arguments.author(options.by)
     retried: list[str] = []
     while ids := options.ids or _ids(options):
@@ -108,6 +104,7 @@ def _retry(console: Console, options: Any) -> int:
 
 
 def _dismiss(console: Console, options: Any) -> int:
+    _check_choice(options)
     if not options.reason.strip():
         raise CommandError("Say why, for whoever asks later: --reason TEXT")
     by = arguments.author(options.by)
@@ -125,3 +122,6 @@ def _dismiss(console: Console, options: Any) -> int:
 
 def _ids(options: Any) -> list[int]:
     return [letter.task_id for letter in dead_letters(options.flow, options.queue, BATCH)]
+
+
+ACTIONS: Final = {"list": _list, "retry": _retry, "dismiss": _dismiss}

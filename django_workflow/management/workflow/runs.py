@@ -23,11 +23,11 @@ from django_workflow.read import durations
 from django_workflow.read.durations import Standing
 from django_workflow.read.needed_code import missing_in
 from django_workflow.read.overview import list_runs
+from django_workflow.read.versions import readable_spec
 from django_workflow.runs import RunHandle
 from django_workflow.web.run import wait_reasons
 from django_workflow.web.run.facts import Facts
 from django_workflow.web.run.reads import ItemPage, read_around, read_course, read_missing, read_steps, read_tasks
-from django_workflow.web.versions import readable_spec
 
 UNSETTLED = tuple(status for status in statuses.RUN_STATUSES if status not in statuses.RUN_TERMINAL)
 #: What `show` tells at most of a run that has very much of it, newest first.

@@ -15,6 +15,8 @@ from django_workflow.management.workflow import arguments, lookup, runs, tables
 from django_workflow.management.workflow.console import Console
 from django_workflow.management.workflow.subcommand import DONE, REFUSED, STILL_RUNNING, Subcommand
 from django_workflow.management.workflow.workers_and_queues import live_workers
+from django_workflow.operations import START
+from django_workflow.operations.start import StartWords
 from django_workflow.read.waiting import prospect_of
 from django_workflow.runs import RunHandle, get_run_status
 from django_workflow.worker.exit_codes import INTERRUPTED
@@ -51,16 +53,18 @@ class Start(Subcommand):
         flow = lookup.find_flow(options.flow)
         value = arguments.json_file(options.input_file) if options.input_file is not None else options.input
         try:
-            handle = flow.start(
-                value,
+            words = StartWords(
+                input=value,
                 idempotency_key=options.key,
                 labels=arguments.one_of_each(options.label or ()),
                 title=options.title,
                 delay=options.delay,
-                by=arguments.author(options.by),
             )
+            done = START.perform(flow, words, arguments.author(options.by))
         except ValueError as error:
             raise CommandError(f"{error}.") from error
+        assert done.run_id is not None
+        handle = RunHandle(done.run_id)
         if options.wait is None:
             run = lookup.find_run(str(handle.id))
             console.document(runs.as_data(run))

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from datetime import datetime
+from typing import Any, ClassVar, Final
 
 from django import forms
 from django.core.exceptions import ValidationError
 
 from django_workflow import payload
 from django_workflow.conf import conf
-from django_workflow.engine.retrying.request import ALL_STEPS, FAILED_STEPS, KEPT, LATEST, RetryRequest
+from django_workflow.engine.retrying.request import ALL_STEPS, FAILED_STEPS, KEPT, LATEST
 from django_workflow.engine.verbs.start import MAX_KEY
 from django_workflow.exceptions import PayloadError
 from django_workflow.models import FlowVersion, Run
+from django_workflow.operations.operation import Operation, Words
+from django_workflow.operations.retry import RetryWords
+from django_workflow.operations.steps import Completion
 from django_workflow.payload import readable
-from django_workflow.web.address import number
-from django_workflow.web.versions import readable_spec
+from django_workflow.read.versions import readable_spec
 
 #: Longest reason, in characters.
 MAX_REASON = 2_000
@@ -70,7 +73,7 @@ def optional(field: forms.Field) -> forms.Field:
 
 
 class ReasonForm(forms.Form):
-    """Why something is done."""
+    """What is said with an operation: why it is done."""
 
     reason = optional(
         forms.CharField(
@@ -78,6 +81,18 @@ class ReasonForm(forms.Form):
             help_text="Is stored with what you do, for whoever asks later.",
         )
     )  # fmt: skip
+
+    #: What an address may say.
+    in_address: ClassVar[tuple[str, ...]] = ("reason",)
+
+    def __init__(
+        self, data: Any = None, *, operation: Operation[Any, Any], target: Any, sees_payload: bool, **options: Any
+    ) -> None:
+        super().__init__(data, **options)
+        self.operation, self.target, self.sees_payload = operation, target, sees_payload
+        if operation.needs_reason:
+            self.fields["reason"].required = True
+            self.fields["reason"].is_optional = False  # type: ignore[attr-defined]
 
     @property
     def options(self) -> list[forms.BoundField]:
@@ -93,46 +108,38 @@ class ReasonForm(forms.Form):
         """Return what was given for a field, or the default where it is not valid."""
         return getattr(self, "cleaned_data", {}).get(name, default)
 
+    def words(self, asked_at: datetime | None = None) -> Words:
+        """Return what is said, as far as it is valid."""
+        return self.operation.words(
+            reason=self.cleaned("reason").strip(), sees_payload=self.sees_payload, asked_at=asked_at, **self.own_words()
+        )
 
-class NeededReasonForm(ReasonForm):
-    """Why something is done that is not done without a reason."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["reason"].required = True
-        self.fields["reason"].is_optional = False  # type: ignore[attr-defined]
-
-
-class StepForm(ReasonForm):
-    """A step that is ended by hand."""
-
-    step = forms.CharField(max_length=128, widget=forms.HiddenInput)
-    activation = forms.CharField(required=False, widget=forms.HiddenInput)
-
-    @property
-    def step_run_id(self) -> int | None:
-        """The activation that is meant, if one is named; 0, which none has, for what is no id."""
-        text = self["activation"].value() or ""
-        return number(text) or 0 if text else None
+    def own_words(self) -> dict[str, Any]:
+        """Return what is said besides the reason."""
+        return {}
 
 
-class CompleteForm(StepForm):
-    """A step that is ended by hand, with its output."""
+class CompleteForm(ReasonForm):
+    """The output with which a step is completed."""
 
     value = JSONInput(
         label="Output", rows=6, help_text="JSON; leave blank for none. Of a map step, the whole list.",
     )  # fmt: skip
 
-    field_order = ("step", "activation", "value", "reason")
+    field_order = ("value", "reason")
 
     def clean_value(self) -> Any:
         """Refuse what cannot be stored here, where it can be mended, and not after the page is gone."""
         value = self.cleaned_data["value"]
         try:
-            payload.dump_output(value, step=self.data.get("step", ""))
+            payload.dump_output(value, step=self.target.step)
         except PayloadError as error:
             raise ValidationError(error.message, code="payload") from error
         return value
+
+    def own_words(self) -> dict[str, Any]:
+        """Return the output."""
+        return {"value": self.cleaned("value", None)}
 
 
 def kept_input(run: Run, *, shows_input: bool) -> str:
@@ -154,11 +161,13 @@ class RetryForm(ReasonForm):
     input = JSONInput(empty=KEPT, label="Input", rows=8)
 
     field_order = ("mode", "from_step", "version", "input", "reason")
+    in_address = ("mode", "from_step", "version")
 
-    def __init__(self, *args: Any, run: Run, shows_input: bool, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.run = run
-        self.shows_input = shows_input
+    def __init__(self, data: Any = None, *, target: Run, sees_payload: bool, **options: Any) -> None:
+        run, shows_input, text = target, sees_payload, kept_input(target, shows_input=sees_payload)
+        # a form that is bound to an address tells what is wrong with that
+        data = {**dict.fromkeys(self.in_address, ""), **options["initial"], "input": text} if data is None else data
+        super().__init__(data, target=target, sees_payload=sees_payload, **options)
         numbers = FlowVersion.objects.using(conf.DATABASE).filter(flow_id=run.flow_id).values_list("number", flat=True)
         others = [number for number in numbers.order_by("-number")[:50] if number != run.version.number]
         self.fields["version"].choices = [  # type: ignore[attr-defined]
@@ -167,7 +176,6 @@ class RetryForm(ReasonForm):
         self.fields["from_step"].choices = [  # type: ignore[attr-defined]
             ("", "–"), *((name, name) for name in readable_spec(run.version).steps),
         ]  # fmt: skip
-        text = kept_input(run, shows_input=shows_input)
         self.fields["input"].initial = text
         if not shows_input:
             told = "The input is hidden: you may not view payloads. Leave blank to keep it."
@@ -195,7 +203,7 @@ class RetryForm(ReasonForm):
     @property
     def is_input_open(self) -> bool:
         """Whether the input was edited, or is wrong."""
-        return bool(self["input"].errors) or self.request("", "").input is not KEPT
+        return bool(self["input"].errors) or self.own_words()["input"] is not KEPT
 
     def clean(self) -> dict[str, Any]:
         """Refuse a first step where everything is executed."""
@@ -204,22 +212,29 @@ class RetryForm(ReasonForm):
             self.add_error("from_step", "Everything is executed, or what follows a step, not both.")
         return data
 
-    def request(self, reason: str, by: str) -> RetryRequest:
-        """Return what is asked of the engine; the input counts as kept where it is what it was."""
+    def own_words(self) -> dict[str, Any]:
+        """Return how it is retried; the input counts as kept where it is what it was."""
         given = self.cleaned("input", KEPT)
         # who may not see the input may not learn it either, by trying which one counts as kept
-        if given is not KEPT and self.shows_input and _as_text(given) == _as_text(self.run.input):
+        if given is not KEPT and self.sees_payload and _as_text(given) == _as_text(self.target.input):
             given = KEPT
         version = self.cleaned("version") or None
-        return RetryRequest(
-            self.cleaned("mode") or FAILED_STEPS, self.cleaned("from_step") or None, given,
-            int(version) if version and version != LATEST else version, reason, by,
-            hides_input=not self.shows_input,
-        )  # fmt: skip
+        return {
+            "mode": self.cleaned("mode") or FAILED_STEPS,
+            "from_step": self.cleaned("from_step") or None,
+            "input": given,
+            "version": int(version) if version and version != LATEST else version,
+        }
 
 
 def _as_text(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
+
+
+#: The form of each kind of words.
+FORMS: Final[dict[type[Words], type[ReasonForm]]] = {
+    Words: ReasonForm, Completion: CompleteForm, RetryWords: RetryForm,
+}  # fmt: skip
 
 
 class StartForm(forms.Form):
@@ -241,6 +256,10 @@ class StartForm(forms.Form):
         forms.CharField(max_length=MAX_KEY, help_text="A second start with the same key finds the first run.")
     )
     run_id = forms.UUIDField(required=False, widget=forms.HiddenInput)
+
+    def clean_idempotency_key(self) -> str | None:
+        """Return the key; a blank one is none."""
+        return self.cleaned_data["idempotency_key"] or None
 
     def clean_labels(self) -> dict[str, str]:
         """Return the labels by name."""

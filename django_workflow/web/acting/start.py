@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
-from django.utils.html import format_html
 
 from django_workflow import permissions
 from django_workflow.builder import FlowBuilder
@@ -19,6 +17,8 @@ from django_workflow.definition.spec import FlowSpec
 from django_workflow.exceptions import DefinitionError, PayloadError, UnknownFlow, WorkflowError
 from django_workflow.ids import uuid7
 from django_workflow.models import FlowDefinition, Run
+from django_workflow.operations import START
+from django_workflow.operations.start import StartWords
 from django_workflow.payload import readable
 from django_workflow.startable import Startable
 from django_workflow.web.access import page
@@ -32,7 +32,7 @@ from django_workflow.web.acting.pages import flow_or_404, only_form_methods, run
 def start(request: HttpRequest, slug: str) -> HttpResponse:
     """Start a run of a flow."""
     flow = flow_or_404(request, slug)
-    if not permissions.may(request.user, permissions.START, flow):
+    if not permissions.may(request.user, START.permission, flow):
         raise PermissionDenied
     startable = find(slug)
     spec, problem = _current(startable)
@@ -80,36 +80,19 @@ def _start(
     request: HttpRequest, flow: FlowDefinition, startable: Startable, form: forms.StartForm
 ) -> HttpResponse | None:
     """Start the run, or add to the form why not."""
-    data = form.cleaned_data
-    run_id = data["run_id"] or uuid7()
     # the page chose the id, so what is sent a second time finds the first one's run
-    before = Run.objects.using(conf.DATABASE).select_related("flow").filter(pk=run_id).first()
-    if before is not None and before.flow_id != flow.pk:
+    words = StartWords(**form.cleaned_data)
+    if words.run_id and Run.objects.using(conf.DATABASE).filter(pk=words.run_id).exclude(flow=flow).exists():
         form.add_error(None, "This form was used for another flow. Open it again.")
         return None
-    if before is not None:
-        return _told(request, before, flow, is_new=False)
     try:
-        handle = startable.start(
-            data["input"], idempotency_key=data["idempotency_key"] or None, run_id=run_id, labels=data["labels"],
-            title=data["title"], by=request.user.get_username(),
-        )  # fmt: skip
+        done = START.perform(startable, words, request.user.get_username())
     except PayloadError as error:
         form.add_error("input", [f"It does not fit the schema {item}" for item in error.violations] or error.message)
         return None
     except WorkflowError as error:
         form.add_error(None, error.message)
         return None
-    return _told(request, handle.run, flow, is_new=handle.id == run_id)
-
-
-def _told(request: HttpRequest, run: Run, flow: FlowDefinition, *, is_new: bool) -> HttpResponse:
-    """Record and tell what was started, and go there."""
-    url = run_url(run)
-    if is_new:
-        perform.record(request, [run], "Started", "")
-        text = format_html('<a href="{}">A run of {}</a> was started.', url, flow.slug)
-    else:
-        text = format_html('<a href="{}">This run</a> was started before.', url)
-    perform.tell(request, perform.Outcome(messages.SUCCESS if is_new else messages.INFO, text))
-    return HttpResponseRedirect(next_url(request, url))
+    assert done.run_id is not None
+    perform.tell(request, perform.outcome_of(request, done, ""))
+    return HttpResponseRedirect(next_url(request, run_url(done.run_id)))

@@ -19,7 +19,7 @@ from django_workflow.models import FlowDefinition
 from django_workflow.read.durations import RUN_BEGUN, UNSERVED
 from django_workflow.statuses import PAUSED, RUNNING, SCHEDULED
 from django_workflow.web.access import page
-from django_workflow.web.acting import verbs
+from django_workflow.web.acting.buttons import flow_buttons
 from django_workflow.web.overview import throughput, workers_and_queues
 from django_workflow.web.runs import run_counts
 from django_workflow.web.runs.run_list import visible_flows
@@ -128,7 +128,7 @@ def board(request: HttpRequest) -> HttpResponse:
     queues, workers = workers_and_queues.read()
     workers_and_queues.read_depths(queues)
     live = [worker for worker in workers if worker.state == workers_and_queues.LIVE]
-    buttons = [(flow, verbs.flow_buttons(request.user, flow)) for flow in flows if flow.retired_at is None]
+    buttons = [(flow, flow_buttons(request.user, flow)) for flow in flows if flow.retired_at is None]
     context = {
         "page": "board",
         "counts": {name: counts[name] for name in (RUNNING, SCHEDULED, PAUSED)},

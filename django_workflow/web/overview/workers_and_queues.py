@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 
 from django_workflow import db, queue, times
 from django_workflow.web.access import page
-from django_workflow.web.acting import verbs
+from django_workflow.web.acting.buttons import Button, queue_buttons
 from django_workflow.web.runs.run_counts import Count
 
 #: Messages of a queue are counted up to this.
@@ -78,7 +78,7 @@ class QueueState:
     visible: Count = field(default_factory=lambda: Count(0))
     hidden: Count = field(default_factory=lambda: Count(0))
     oldest: float = 0.0
-    buttons: list[verbs.Button] = field(default_factory=list)
+    buttons: list[Button] = field(default_factory=list)
 
     @property
     def total(self) -> Count:
@@ -139,7 +139,7 @@ def queues(request: HttpRequest) -> HttpResponse:
     found, workers_found = read()
     read_depths(found)
     for state in found:
-        state.buttons = verbs.queue_buttons(request.user, state)
+        state.buttons = queue_buttons(request.user, state)
     context = {
         "page": "queues",
         "queues": found,

@@ -15,15 +15,15 @@ from django.views.decorators.http import require_safe
 from django_workflow import permissions
 from django_workflow.engine.stored.outputs import run_output
 from django_workflow.models import Run
+from django_workflow.read.versions import readable_spec
 from django_workflow.statuses import PAUSED, SUCCEEDED
 from django_workflow.web.access import page, run_or_404
-from django_workflow.web.acting import verbs
+from django_workflow.web.acting.buttons import buttons, step_buttons
 from django_workflow.web.address import EVENT_KINDS, Address
 from django_workflow.web.run import events, graph, payloads, step_runs, task_panel, timeline, wait_reasons
 from django_workflow.web.run.facts import Facts, StepFacts
 from django_workflow.web.run.reads import ItemPage, read_around, read_course, read_missing, read_steps, read_tasks
 from django_workflow.web.run.task_counts import tallies
-from django_workflow.web.versions import readable_spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ def run(request: HttpRequest, run_id: UUID) -> HttpResponse:
     )
     left = tallies.seconds_left(run_id)
     context = context_of(found, Address.of_query(request.GET), sight)
-    context["buttons"] = verbs.buttons(request.user, found)
+    context["buttons"] = buttons(request.user, found)
     if panel := context["panel"]:
         status = panel.step.status if panel.step.id is not None else None
-        context["step_buttons"] = verbs.step_buttons(
+        context["step_buttons"] = step_buttons(
             request.user, found, panel.step.step, status,
             activation=panel.step.id, is_plain=context["facts"].spec.is_plain,
         )  # fmt: skip

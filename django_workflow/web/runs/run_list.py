@@ -15,11 +15,12 @@ from django.views.decorators.http import require_safe
 from django_workflow import permissions
 from django_workflow.conf import conf
 from django_workflow.models import FlowDefinition, Queue, Run
+from django_workflow.operations.runs import RunOperation
 from django_workflow.read import durations
 from django_workflow.statuses import RUN_STATUSES
 from django_workflow.templatetags.django_workflow import words
 from django_workflow.web.access import page
-from django_workflow.web.acting import previews, verbs
+from django_workflow.web.acting.buttons import run_operations
 from django_workflow.web.runs import query_string, run_counts, search
 from django_workflow.web.runs.query_string import Filters, address
 from django_workflow.web.runs.search import Found
@@ -142,13 +143,13 @@ def _pager(query: QueryDict, filters: Filters, found: Found) -> Pager:
 
 def fitting(run: Run) -> str:
     """Return the names of what can be done with a run as it stands: a page of runs offers what fits those ticked."""
-    return " ".join(name for name, verb in verbs.BULK_VERBS.items() if previews.fits(verb, run))
+    return " ".join(item.name for item in run_operations() if item.unfit_in_selection(run) is None)
 
 
-def _bulk_verbs(user: Any) -> list[tuple[verbs.Verb, str]]:
+def _bulk_verbs(user: Any) -> list[tuple[RunOperation[Any], str]]:
     """Return what a user may do to several runs, with the addresses of the pages that ask first."""
     return [
-        (verb, reverse("django_workflow:runs_action", args=[name]))
-        for name, verb in verbs.BULK_VERBS.items()
-        if permissions.may(user, verb.permission)
+        (item, reverse("django_workflow:runs_action", args=[item.name]))
+        for item in run_operations()
+        if item.is_allowed(user)
     ]

@@ -7,9 +7,15 @@ import threading
 from django.db import transaction
 
 from django_workflow import db, pause_flow, resume_flow, testing
+from django_workflow.engine.retrying.request import RetryRequest
+from django_workflow.engine.retrying.retry import retry
 from django_workflow.engine.verbs.pause import pause_with_flow
 from django_workflow.models import Run
 from tests.control.retrying.stories import finish, start
+
+
+def now():
+    return db.rows("SELECT clock_timestamp()")[0][0]
 
 
 def test_an_unsettled_retry_is_returned_instead_of_another(diamond, story, db):
@@ -19,6 +25,19 @@ def test_an_unsettled_retry_is_returned_instead_of_another(diamond, story, db):
     assert old.retry(mode="all") == new
     finish(new)
     assert old.retry() != new
+
+
+def test_a_retry_that_was_made_since_the_question_is_its_answer(diamond, story, db):
+    story.broken = {"right"}
+    old = start(diamond)
+    asked = RetryRequest(since=now())
+    first = retry(old.id, asked)
+    testing.run_until_idle()
+    assert Run.objects.get(pk=first.id).status == "failed"
+    assert first.is_new
+    assert retry(old.id, asked) == (first.id, False)
+    again = RetryRequest(since=now())
+    assert retry(old.id, again).is_new
 
 
 def test_a_retry_is_rolled_back_with_its_transaction(diamond, story, workflow_queues):

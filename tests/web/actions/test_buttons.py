@@ -5,14 +5,14 @@ from __future__ import annotations
 from django_workflow import pause_flow, pause_queue, resume_flow, testing
 from django_workflow.models import FlowDefinition, Queue, Run
 from django_workflow.permissions import PAUSE, VIEW
-from django_workflow.web.acting import pages
+from django_workflow.web.acting import buttons
 from tests.web.actions.acting import failed_run
 from tests.web.conftest import user_with
 
 
 class TestButtons:
     def names(self, user, run):
-        return [button.name for button in pages.buttons(user, Run.objects.select_related("flow").get(pk=run.id))]
+        return [button.name for button in buttons.buttons(user, Run.objects.select_related("flow").get(pk=run.id))]
 
     def test_only_what_makes_sense(self, operator, flow):
         run = flow.start({})
@@ -36,34 +36,34 @@ class TestButtons:
     def test_they_lead_to_pages_that_answer(self, client, operator, flow):
         runs = [flow.start({}), failed_run(flow)]
         for run in runs:
-            for button in pages.buttons(operator, run.run):
+            for button in buttons.buttons(operator, run.run):
                 assert client.get(button.url).status_code == 200
 
     def test_they_cost_no_statement(self, operator, flow, django_assert_num_queries):
         run = Run.objects.select_related("flow").get(pk=flow.start({}).id)
         operator.has_perm("django_workflow.view_run")
         with django_assert_num_queries(0):
-            assert pages.buttons(operator, run)
-            assert pages.step_buttons(operator, run, "first", "running")
+            assert buttons.buttons(operator, run)
+            assert buttons.step_buttons(operator, run, "first", "running")
 
     def test_buttons_of_steps(self, operator, viewer, flow):
         run = flow.start({}).run
-        assert [item.name for item in pages.step_buttons(operator, run, "first", "running")] == [
+        assert [item.name for item in buttons.step_buttons(operator, run, "first", "running")] == [
             "skip_step", "complete_step",
         ]  # fmt: skip
-        assert pages.step_buttons(operator, run, "last", None) == []
-        assert pages.step_buttons(viewer, run, "first", "running") == []
+        assert buttons.step_buttons(operator, run, "last", None) == []
+        assert buttons.step_buttons(viewer, run, "first", "running") == []
         settled = failed_run(flow).run
-        assert [item.label for item in pages.step_buttons(operator, settled, "first", "succeeded")] == [
+        assert [item.label for item in buttons.step_buttons(operator, settled, "first", "succeeded")] == [
             "Run again from here"
         ]
 
     def test_buttons_of_flows_and_queues(self, operator, viewer, flow):
         flow.start({})
         row = FlowDefinition.objects.get(slug=flow.slug)
-        assert [item.name for item in pages.flow_buttons(operator, row)] == ["start", "pause"]
-        assert pages.flow_buttons(viewer, row) == []
+        assert [item.name for item in buttons.flow_buttons(operator, row)] == ["start", "pause"]
+        assert buttons.flow_buttons(viewer, row) == []
         pause_queue("default")
         queue = Queue.objects.get(name="default")
-        assert [item.name for item in pages.queue_buttons(operator, queue)] == ["resume"]
-        assert pages.queue_buttons(viewer, queue) == []
+        assert [item.name for item in buttons.queue_buttons(operator, queue)] == ["resume"]
+        assert buttons.queue_buttons(viewer, queue) == []

@@ -9,8 +9,8 @@ from django.db import transaction
 from django.utils.html import escape
 
 from django_workflow.models import Run
+from django_workflow.operations.retry import MISFIT
 from django_workflow.permissions import RETRY, VIEW
-from django_workflow.web.acting import previews
 from tests.web.actions.acting import EVIL, confirm, failed_run, text_of, told, url_of
 from tests.web.conftest import user_with
 
@@ -58,5 +58,5 @@ class TestWithoutViewPayload:
         page = client.get(url_of(run, "retry", version="latest"))
         answer = client.post(url_of(run, "retry"), {"confirm": "yes", "version": "latest"})
         for text in (page.content.decode(), told(answer)[0]):
-            assert previews.MISFIT in text
+            assert MISFIT in text
             assert "alert(1)" not in text

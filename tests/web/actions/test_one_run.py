@@ -10,7 +10,8 @@ from django.urls import reverse
 
 from django_workflow import pause_flow, testing
 from django_workflow.models import Event, Task
-from django_workflow.web.acting import pages, verbs
+from django_workflow.operations import RUNS, STEPS
+from django_workflow.web.acting import pages
 from tests.trouble import trouble
 from tests.web.actions.acting import confirm, text_of, told, url_of
 
@@ -82,7 +83,7 @@ class TestOneRun:
 
     def test_a_get_changes_nothing_and_a_post_without_confirm_neither(self, client, flow):
         run = flow.start({})
-        for name in verbs.RUN_VERBS:
+        for name in (*RUNS, *STEPS):
             client.get(url_of(run, name, step="first", confirm="yes"))
             client.post(url_of(run, name), {"step": "first"})
         assert run.status == "running"
@@ -121,7 +122,7 @@ class TestOneRun:
             raise OperationalError from Timeout()
 
         run = flow.start({})
-        monkeypatch.setitem(pages.perform._ACTS, "cancel", busy)
+        monkeypatch.setattr(RUNS["cancel"], "act", busy)
         answer = client.post(url_of(run, "cancel"), {"confirm": "yes"})
         assert told(answer) == [pages.perform.BUSY]
 

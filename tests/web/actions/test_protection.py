@@ -7,8 +7,8 @@ import re
 from django.urls import reverse
 
 from django_workflow import pause_flow, resume_flow, testing
+from django_workflow.operations import RUNS, STEPS
 from django_workflow.permissions import PAUSE, RETRY, START, VIEW
-from django_workflow.web.acting import verbs
 from tests.web.actions.acting import EVIL, ONCE, confirm, failed_run, url_of
 from tests.web.conftest import user_with
 
@@ -18,7 +18,7 @@ class TestMalice:
         flow = make_flow("evil", title=EVIL, retry=ONCE)
         flow.step(name="only")(lambda input: 1 / 0)
         run = flow.start({EVIL: EVIL}, title=EVIL, labels={EVIL: EVIL}, by=EVIL)
-        pages = [client.get(url_of(run, name, step="only", next=EVIL)) for name in verbs.RUN_VERBS]
+        pages = [client.get(url_of(run, name, step="only", next=EVIL)) for name in (*RUNS, *STEPS)]
         pause_flow(flow.slug, reason=EVIL, by=EVIL)
         pages.append(client.get(reverse("django_workflow:start", args=[flow.slug])))
         pages.append(client.get(reverse("django_workflow:flow_action", args=[flow.slug, "resume"])))
@@ -37,7 +37,7 @@ class TestMalice:
 
     def test_pages_obey_a_strict_policy(self, client, flow):
         run = failed_run(flow)
-        pages = [client.get(url_of(run, name)) for name in verbs.RUN_VERBS]
+        pages = [client.get(url_of(run, name)) for name in (*RUNS, *STEPS)]
         pages.append(client.get(reverse("django_workflow:start", args=[flow.slug])))
         for page in pages:
             body = page.content.decode()
@@ -64,7 +64,7 @@ def test_each_action_has_a_permission_of_its_own(client_of, flow, db):
         (START, set()),
     ):
         client = client_of(user_with(f"only_{permission}", [VIEW, permission]))
-        for name in verbs.RUN_VERBS:
+        for name in (*RUNS, *STEPS):
             expected = 200 if name in names else 403
             assert client.get(url_of(run, name, step="first")).status_code == expected, (permission, name)
         assert client.get(reverse("django_workflow:start", args=[flow.slug])).status_code == (

@@ -13,8 +13,9 @@ from django.urls import reverse
 
 from django_workflow import retry, testing
 from django_workflow.models import FlowVersion, Run, Task
+from django_workflow.operations import RETRY as RETRYING
+from django_workflow.operations.retry import RetryWords
 from django_workflow.permissions import RETRY, VIEW
-from django_workflow.web.acting import pages, previews, verbs
 from tests.web.actions.acting import EVIL, ONCE, confirm, failed_run, text_of, told, url_of
 from tests.web.conftest import user_with
 from tests.web.loops import split_flow
@@ -33,9 +34,7 @@ class TestRetry:
     def test_the_preview_is_what_then_happens(self, client, flow):
         run = failed_run(flow)
         for query in ({}, {"mode": "all"}, {"from_step": "each"}, {"from_step": "last"}):
-            preview = previews.of_run(
-                verbs.RUN_VERBS["retry"], run.run, request=pages.forms.RetryRequest(**query)
-            ).rehearsal
+            preview = RETRYING.preview(run.run, RetryWords(**query)).rehearsal
             new = retry(run, **query)
             testing.run_until_idle()
             carried = Task.objects.of_run(new.id).filter(origin="carried")

@@ -10,7 +10,8 @@ from django.urls import reverse
 
 from django_workflow import testing
 from django_workflow.models import Run
-from django_workflow.web.acting import pages, previews
+from django_workflow.operations.several import SeveralRuns
+from django_workflow.web.acting import pages
 from tests.web.actions.acting import failed_run, text_of, told
 
 
@@ -58,7 +59,7 @@ class TestSelections:
 
     def test_one_that_settles_meanwhile_stops_no_other(self, client, flow, monkeypatch):
         runs = [flow.start({}) for _ in range(3)]
-        select = previews.select
+        select = SeveralRuns.select
 
         def then_settled(*args):
             found = select(*args)
@@ -66,7 +67,7 @@ class TestSelections:
             Run.objects.filter(pk=runs[0].id)
             return found
 
-        monkeypatch.setattr(previews, "select", then_settled)
+        monkeypatch.setattr(SeveralRuns, "select", then_settled)
         answer = client.post(
             reverse("django_workflow:runs_action", args=["pause"]), {**self.ids(*runs), "confirm": "yes"}
         )
