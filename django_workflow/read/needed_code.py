@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from uuid import UUID
 
 from django_workflow import db
@@ -100,12 +99,3 @@ def missing_in(run_id: UUID) -> dict[str, Missing]:
         step: Missing(Code(KINDS[reason], name, slug, step), queue, is_nobodys)
         for step, slug, queue, reason, name, is_nobodys in db.rows(MISSING_IN, [run_id, list(NO_CODE_REASONS)])
     }
-
-
-def in_words(time: timedelta) -> str:
-    """Return a limit of the settings as people say it."""
-    seconds = time.total_seconds()
-    for unit, size in (("h", 3600), ("min", 60)):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:,.0f} {unit}"
-    return f"{seconds:,g} s"

@@ -11,10 +11,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from django_workflow import times
+from django_workflow.display import duration
 from django_workflow.payload import readable
 from django_workflow.web.drawing import signs
 
 register = template.Library()
+register.filter(duration)
 
 
 @register.filter
@@ -93,25 +95,6 @@ def lasted(time: timedelta | None, since: datetime | None = None) -> SafeString 
     if since is not None:
         return elapsed(since)
     return "–" if time is None else format_html('<span class="duration">{}</span>', duration(time))
-
-
-@register.filter
-def duration(value: timedelta | float | None) -> str:
-    """Return a length of time (a timedelta or seconds) in its two largest units."""
-    if value is None:
-        return "–"
-    seconds = max(0.0, value.total_seconds() if isinstance(value, timedelta) else float(value))
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02} s"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes:02} min"
-    return f"{hours // 24} d {hours % 24:02} h"
 
 
 @register.filter

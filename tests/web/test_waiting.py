@@ -167,7 +167,7 @@ def test_running_task_names_its_worker_and_the_age_of_its_heartbeat(handle, work
     assert why(handle, "first") == ""
     assert why_task(handle, "first") == "Runs on worker web-3:4711, last seen just now."
     Worker.objects.update(heartbeat_at=worker.heartbeat_at - timedelta(seconds=90))
-    assert why_task(handle, "first") == "Runs on worker web-3:4711, last seen 1 min 30 s ago."
+    assert why_task(handle, "first") == "Runs on worker web-3:4711, last seen 1 min ago."
 
 
 def test_what_has_ended_waits_for_nothing(handle, worker):

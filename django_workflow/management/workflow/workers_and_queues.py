@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from django_workflow import db, queue
+from django_workflow import db, display, queue
 from django_workflow.conf import conf
 from django_workflow.management.workflow.console import Console
 from django_workflow.management.workflow.subcommand import DONE, Subcommand
-from django_workflow.management.workflow.tables import Cell, Column, duration
+from django_workflow.management.workflow.tables import Cell, Column
 from django_workflow.models import Queue
 
 LIVE, SILENT, STOPPED = "live", "silent", "stopped"
@@ -124,7 +124,7 @@ class Queues(Subcommand):
                 Cell(f"paused {console.when(state['paused_at'])}", "WARNING") if state["paused_at"] else Cell("open"),
                 f"{state['waiting']:,}",
                 f"{state['hidden']:,}",
-                duration(timedelta(seconds=state["oldest_seconds"])) if state["waiting"] else "",
+                display.duration(state["oldest_seconds"]) if state["waiting"] else "",
                 Cell(f"{state['workers']}", "ERROR" if state["waiting"] and not state["workers"] else ""),
             )
             for state in found

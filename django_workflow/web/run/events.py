@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from django_workflow import db, payload
+from django_workflow.display import duration
 from django_workflow.statuses import SKIPPED_BY_HANDLER
-from django_workflow.templatetags.django_workflow import duration, short
+from django_workflow.templatetags.django_workflow import short
 from django_workflow.web.address import Address
 from django_workflow.web.run.facts import Facts
 from django_workflow.web.run.graph import REASONS

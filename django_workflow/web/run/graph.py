@@ -9,12 +9,11 @@ from typing import Any, Final
 
 from django_workflow.definition.names import RETRY
 from django_workflow.definition.spec import MAP, SINGLE, FlowSpec, StepSpec
+from django_workflow.display import cut, duration
 from django_workflow.statuses import FAILED, QUEUED, RUNNING, WAITING
-from django_workflow.templatetags.django_workflow import duration
 from django_workflow.web.address import Address
 from django_workflow.web.drawing import edge_text
 from django_workflow.web.drawing.edge_text import Way
-from django_workflow.web.drawing.fit_text import fitted
 from django_workflow.web.drawing.layout import Box, Line, Picture, layout
 from django_workflow.web.run import spans, wait_reasons
 from django_workflow.web.run.facts import NOT_REACHED, Facts, StepFacts
@@ -214,7 +213,7 @@ class Plan:
         found = []
         if step.when is not None:
             text = f"if {step.when}"
-            found.append(Note(fitted(text, CONDITION_LENGTH), text, FIRST_NOTE))
+            found.append(Note(cut(text, CONDITION_LENGTH), text, FIRST_NOTE))
         for mark in self.marks[step.name]:
             count = f"×{retries:,}" if mark.command == RETRY and retries else ""
             y = FIRST_NOTE + NOTE_HEIGHT * len(found)
@@ -283,8 +282,8 @@ def _defined_node(plan: Plan, step: StepSpec, box: Box) -> Node:
     if led := plan.told_ways(step.name):
         parts.append(f"leads to {', '.join(led)}")
     return Node(
-        name=step.name, title=fitted(title, TITLE_LENGTH), full_title=title, status=DEFINED,
-        sign=MAP if step.kind == MAP else "", failures="", state=fitted(state, STATE_LENGTH),
+        name=step.name, title=cut(title, TITLE_LENGTH), full_title=title, status=DEFINED,
+        sign=MAP if step.kind == MAP else "", failures="", state=cut(state, STATE_LENGTH),
         description="; ".join(parts), href="", x=box.x, y=box.y, is_map=step.kind == MAP, is_selected=False, bar=None,
         notes=plan.notes(step), pills=plan.pills(step.name),
     )  # fmt: skip
@@ -347,12 +346,12 @@ def _node(facts: Facts, plan: Plan, step: StepSpec, counts: Mapping[tuple[str, s
     retries = 0 if leads_to_itself else facts.taken(step.name, step.name)
     return Node(
         name=step.name,
-        title=fitted(title, TITLE_LENGTH),
+        title=cut(title, TITLE_LENGTH),
         full_title=title,
         status=state.shown,
         sign=state.shown,
         failures=failures,
-        state=fitted(words, STATE_LENGTH - len(failures)),
+        state=cut(words, STATE_LENGTH - len(failures)),
         description=_description(facts, plan, state, title, counts) if plan.is_drawn else "",
         href="",
         x=box.x,

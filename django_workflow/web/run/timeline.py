@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from django_workflow.display import duration
 from django_workflow.statuses import CANCELLED, FAILED, LOST, RUNNING, SUCCEEDED, TIMED_OUT
-from django_workflow.templatetags.django_workflow import duration
 from django_workflow.web.address import Address
 from django_workflow.web.drawing.axis import Axis, Tick
 from django_workflow.web.run import spans
