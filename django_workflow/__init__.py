@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from django_workflow.definition.written.options import StoredStep
     from django_workflow.definition.written.transitions import Otherwise, To, When
     from django_workflow.engine.removal.erasing import Erased
-    from django_workflow.engine.retrying.dead_letters import DeadLetter, dead_letters
     from django_workflow.engine.verbs.pause import pause_flow, pause_queue, resume_flow, resume_queue
     from django_workflow.events.following import Following
     from django_workflow.events.messages import (
@@ -46,7 +45,9 @@ if TYPE_CHECKING:
         WorkflowError,
     )
     from django_workflow.flow import Flow
-    from django_workflow.read.overview import RunStatus, list_runs
+    from django_workflow.read.dead_letters import DeadLetter, dead_letters
+    from django_workflow.read.run.progress import RunStatus
+    from django_workflow.read.runs import list_runs
     from django_workflow.runs import (
         RunHandle,
         RunResult,
@@ -90,9 +91,10 @@ _WORDS = {
     "definition.registry": "condition handler",
     "definition.retry": "Retry",
     "definition.written.transitions": "Otherwise To When",
-    "engine.retrying.dead_letters": "DeadLetter dead_letters",
+    "read.dead_letters": "DeadLetter dead_letters",
     "engine.removal.erasing": "Erased",
-    "read.overview": "RunStatus list_runs",
+    "read.run.progress": "RunStatus",
+    "read.runs": "list_runs",
     "engine.verbs.pause": "pause_flow pause_queue resume_flow resume_queue",
     "events.following": "Following",
     "events.messages": (

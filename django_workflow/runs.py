@@ -14,7 +14,6 @@ from django_workflow.engine.removal import erasing
 from django_workflow.engine.removal.erasing import Erased
 from django_workflow.engine.retrying import dead_letters as letters
 from django_workflow.engine.retrying import retry as retrying
-from django_workflow.engine.retrying.dead_letters import dead_letters
 from django_workflow.engine.retrying.request import KEPT, RetryRequest
 from django_workflow.engine.verbs import cancel as cancelling
 from django_workflow.engine.verbs import pause as pausing
@@ -22,8 +21,10 @@ from django_workflow.engine.verbs import steps
 from django_workflow.engine.verbs.pause import pause_flow, pause_queue, resume_flow, resume_queue
 from django_workflow.exceptions import RunFailed, RunNotFound
 from django_workflow.models import Run
-from django_workflow.read import overview, results, waiting
-from django_workflow.read.overview import RunStatus, list_runs
+from django_workflow.read.dead_letters import dead_letters
+from django_workflow.read.run import progress, results, waiting
+from django_workflow.read.run.progress import RunStatus
+from django_workflow.read.runs import list_runs
 from django_workflow.statuses import SUCCEEDED
 from django_workflow.twins import twin
 
@@ -261,7 +262,7 @@ def dismiss_dead_letters(task_ids: Sequence[int], reason: str, by: str = "") -> 
 
 def get_run_status(run: AnyRun) -> RunStatus:
     """Read how far a run is, cheaply enough to be asked often; raises `RunNotFound`."""
-    return overview.run_status(handle(run).id)
+    return progress.run_status(handle(run).id)
 
 
 def wait(run: AnyRun, timeout: timedelta | float | None = None) -> RunResult:

@@ -45,3 +45,13 @@ def local(moment: datetime) -> datetime:
 def is_complete(moment: datetime) -> bool:
     """Say whether a time that somebody gives is one moment: without a zone only where the site has none."""
     return not settings.USE_TZ or timezone.is_aware(moment)
+
+
+def of_json(text: str | None) -> datetime | None:
+    """Return a time of the database that came within JSON."""
+    return None if text is None else of_site(datetime.fromisoformat(text))
+
+
+def of_epoch(seconds: float | None) -> datetime | None:
+    """Return a time of the database that came as seconds since 1970, which JSON has as a number or a text."""
+    return None if seconds is None else from_epoch(float(seconds))

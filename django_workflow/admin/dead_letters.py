@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
 from django_workflow import permissions
@@ -22,7 +22,8 @@ from django_workflow.admin.base import (
     run_link,
 )
 from django_workflow.admin.confirming import confirm_letters
-from django_workflow.models import Attempt, DeadLetter
+from django_workflow.models import DeadLetter
+from django_workflow.read.dead_letters import of_last_attempt
 from django_workflow.templatetags.django_workflow import moment
 from django_workflow.web.acting import verbs
 from django_workflow.web.acting.verbs import Button
@@ -66,9 +67,8 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the tasks that are dead letters, with what their last attempt died of."""
-        last = Attempt.objects.filter(task=OuterRef("pk")).order_by("-number", "-id").values("error_class")[:1]
         rows: Any = super().get_queryset(request)
-        return rows.dead().annotate(last_error=Subquery(last))
+        return rows.dead().annotate(last_error=of_last_attempt("error_class"))
 
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
         """Return the actions whose permission the user has."""

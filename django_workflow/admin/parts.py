@@ -29,10 +29,10 @@ from django_workflow.admin.base import (
 )
 from django_workflow.conf import conf
 from django_workflow.models import Attempt, Erasure, Event, Run, StepRun, Task, Variables
-from django_workflow.read import durations
+from django_workflow.read.run import durations
+from django_workflow.read.run.tasks import counted_attempts
 from django_workflow.statuses import SKIPPED_BY_HANDLER
 from django_workflow.templatetags.django_workflow import elapsed, moment
-from django_workflow.web.run.facts import counted_attempts
 
 
 def variables_payload(value: Variables | None, shows: bool) -> Any:  # noqa: FBT001
@@ -48,7 +48,7 @@ class PartAdmin(ReadOnlyAdmin):
 
     run_path: ClassVar[str] = "run"
     search_fields = ("id",)
-    search_hint = "The id of a run, or its beginning"
+    search_hint = "The id of a run, its beginning or its end"
     list_filter: ClassVar[Any] = (filters.RunFilter,)
 
     def run_of(self, obj: Any) -> Run:
@@ -65,8 +65,7 @@ class PartAdmin(ReadOnlyAdmin):
         """Find the rows of runs by their ids."""
         if not search_term.strip():
             return queryset, False
-        condition = filters.id_range(search_term, f"{self.run_path}__id")
-        return (queryset.none() if condition is None else queryset.filter(condition)), False
+        return filters.of_runs_like(queryset, search_term, self.run_path), False
 
     def live_url(self, obj: Any) -> str:
         """Return the address of the run's live page."""

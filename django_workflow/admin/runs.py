@@ -24,8 +24,8 @@ from django_workflow.admin.base import (
 )
 from django_workflow.admin.confirming import confirm_runs
 from django_workflow.models import FlowDefinition, Run
-from django_workflow.read import durations
-from django_workflow.read.durations import Spans
+from django_workflow.read.run import durations
+from django_workflow.read.run.durations import Spans
 from django_workflow.templatetags.django_workflow import elapsed, moment
 from django_workflow.web.acting import verbs
 from django_workflow.web.acting.verbs import Button, Verb
@@ -54,7 +54,7 @@ class RunAdmin(ReadOnlyAdmin):
     list_display = ("name", "flow_and_version", "state", "created", "waited", "ran", "what_failed", "live")
     list_filter = (filters.StatusFilter, filters.FlowFilter, filters.StartedFilter)
     search_fields = ("id",)
-    search_hint = "The beginning of an id, an idempotency key, or a label as name=value"
+    search_hint = "The beginning or end of an id, an idempotency key, or a label as name=value"
     actions: Sequence[Any] | None = [bulk(verb) for verb in verbs.BULK_VERBS.values()]
     payload = {"input": json_payload, "output": json_payload, "error": error_payload}
     shown = (
@@ -66,7 +66,7 @@ class RunAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find runs by what has an index: an id or its beginning, a key, a label."""
+        """Find runs by an id, its beginning or its end, a key, or a label."""
         term = search_term.strip()
         if not term:
             return queryset, False
@@ -81,8 +81,7 @@ class RunAdmin(ReadOnlyAdmin):
         )
         if found:
             return queryset.filter(pk__in=found), False
-        condition = filters.id_range(term, "pk")
-        return (queryset.none() if condition is None else queryset.filter(condition)), False
+        return filters.of_runs_like(queryset, term, "pk"), False
 
     def tools(self, request: HttpRequest, obj: Run) -> list[Button]:
         """Return what the user may do with the run."""

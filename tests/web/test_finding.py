@@ -14,7 +14,8 @@ from django.test.utils import CaptureQueriesContext
 
 from django_workflow.ids import uuid7
 from django_workflow.models import Attempt, FlowVersion, Run
-from django_workflow.web.runs import query_string, run_counts, search
+from django_workflow.read import counts, find, search
+from django_workflow.web.runs import query_string
 from tests.web.filling import fill
 
 COUNT = 2_000
@@ -158,14 +159,14 @@ def test_a_search_takes_two_statements_at_most(flows):
 
 def test_who_sees_no_flow_finds_nothing_without_asking(flows):
     with CaptureQueriesContext(connection) as captured:
-        assert search.find(query_string.Filters(), []).ids == []
+        assert search.find(search.Filters(), []).ids == []
     assert len(captured) == 0
 
 
 def test_ids_of_other_kinds_have_no_time():
-    assert search.made_at(UUID(int=7)) is None
+    assert find.made_at(UUID(int=7)) is None
     run_id = uuid7()
-    assert search.lowest_at(search.made_at(run_id)) <= run_id.int
+    assert find.lowest_at(find.made_at(run_id)) <= run_id.int
 
 
 def test_a_label_with_signs_of_json_is_only_a_text(flows):
@@ -177,7 +178,7 @@ def test_a_label_with_signs_of_json_is_only_a_text(flows):
 
 class TestCounts:
     def counts(self, flows):
-        return {name: str(count) for name, count in run_counts.count(flows).items()}
+        return {name: str(count) for name, count in counts.count(flows).items()}
 
     def test_few_runs_are_counted_exactly(self, db):
         fill(900)
@@ -195,15 +196,15 @@ class TestCounts:
         assert self.counts([flows["rare"].pk])["succeeded"] == str(rare.filter(status="succeeded").count())
 
     def test_those_of_a_large_flow_stop_at_a_thousand(self, flows, monkeypatch):
-        monkeypatch.setattr(run_counts, "CAP", 100)
+        monkeypatch.setattr(counts, "CAP", 100)
         assert self.counts([flows["shopping"].pk])["succeeded"] == "100+"
 
     def test_what_was_not_seen_to_the_end_is_at_least_so_much(self, flows, monkeypatch):
-        monkeypatch.setattr(run_counts, "WINDOW", 10)
-        counts = run_counts.count([flows["shopping"].pk])
+        monkeypatch.setattr(counts, "WINDOW", 10)
+        found = counts.count([flows["shopping"].pk])
         for name in query_string.RUN_STATUSES:
             real = Run.objects.filter(flow=flows["shopping"], status=name).count()
-            assert counts[name].number == real or (counts[name].is_more and counts[name].number < real), name
+            assert found[name].number == real or (found[name].is_more and found[name].number < real), name
 
     def test_flows_that_are_not_asked_for_do_not_count(self, flows):
         assert self.counts([flows["imports"].pk])["failed"] == str(
@@ -213,11 +214,11 @@ class TestCounts:
     @pytest.mark.parametrize(
         ("count", "text"),
         [
-            (run_counts.Count(0), "0"),
-            (run_counts.Count(1_000, is_more=True), "1,000+"),
-            (run_counts.Count(0, is_more=True), ""),
-            (run_counts.Count(998_237, is_about=True), "≈ 998,000"),
-            (run_counts.Count(1_234_567, is_about=True), "≈ 1,230,000"),
+            (counts.Count(0), "0"),
+            (counts.Count(1_000, is_more=True), "1,000+"),
+            (counts.Count(0, is_more=True), ""),
+            (counts.Count(998_237, is_about=True), "≈ 998,000"),
+            (counts.Count(1_234_567, is_about=True), "≈ 1,230,000"),
         ],
     )
     def test_counts_say_how_sure_they_are(self, count, text):
@@ -226,7 +227,7 @@ class TestCounts:
 
 def test_with_many_runs_the_succeeded_are_estimated(transactional_db):
     fill(COUNT)
-    counts = run_counts.count(None)
-    assert str(counts["succeeded"]).startswith("≈ 1,9")
-    assert str(counts["all"]) == f"≈ {COUNT:,}"
-    assert str(counts["failed"]) == str(Run.objects.filter(status="failed").count())
+    found = counts.count(None)
+    assert str(found["succeeded"]).startswith("≈ 1,9")
+    assert str(found["all"]) == f"≈ {COUNT:,}"
+    assert str(found["failed"]) == str(Run.objects.filter(status="failed").count())

@@ -10,10 +10,11 @@ from django_workflow import RetryAfter, pause, pause_flow, pause_queue, testing
 from django_workflow.conf import conf
 from django_workflow.engine.tasks import claim
 from django_workflow.models import Run, Worker
+from django_workflow.read.run import wait_reasons
+from django_workflow.read.run.facts import read_facts
+from django_workflow.read.run.steps import read_steps
 from django_workflow.web.address import Address
-from django_workflow.web.run import run_page, task_panel, wait_reasons
-from django_workflow.web.run.facts import Facts
-from django_workflow.web.run.reads import ItemPage, read_around, read_steps, read_tasks
+from django_workflow.web.run import run_page, task_panel
 
 
 @pytest.fixture
@@ -27,9 +28,7 @@ def worker(db):
 def facts_of(handle):
     run = Run.objects.select_related("flow", "version").get(pk=handle.id)
     spec = run.version.compiled
-    facts = Facts(run, spec, read_steps(run.pk, spec), read_around(run, spec))
-    read_tasks(facts, ItemPage(), has_payload=True)
-    return facts
+    return read_facts(run, spec, read_steps(run.pk, spec), has_payload=True)
 
 
 def why(handle, step):

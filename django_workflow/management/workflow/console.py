@@ -13,9 +13,10 @@ from django.core.management.base import OutputWrapper
 from django.core.management.color import Style, no_style
 from django.core.serializers.json import DjangoJSONEncoder
 
-from django_workflow import db, display, statuses, times
+from django_workflow import display, statuses, times
 from django_workflow.management.workflow import tables
 from django_workflow.management.workflow.tables import Cell, Column
+from django_workflow.read import clock
 
 #: How a status is coloured: the names of styles of Django's palette.
 STATUS_STYLES = {
@@ -54,8 +55,7 @@ class Console:
     @cached_property
     def now(self) -> datetime:
         """The time by the database's clock, which wrote all the others."""
-        moment: datetime = db.rows("SELECT clock_timestamp()")[0][0]
-        return moment
+        return clock.now()
 
     @property
     def width(self) -> int | None:

@@ -9,14 +9,13 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from django_workflow import payload
-from django_workflow.conf import conf
 from django_workflow.engine.retrying.request import ALL_STEPS, FAILED_STEPS, KEPT, LATEST, RetryRequest
 from django_workflow.engine.verbs.start import MAX_KEY
 from django_workflow.exceptions import PayloadError
-from django_workflow.models import FlowVersion, Run
+from django_workflow.models import Run
 from django_workflow.payload import readable
+from django_workflow.read import versions
 from django_workflow.web.address import number
-from django_workflow.web.versions import readable_spec
 
 #: Longest reason, in characters.
 MAX_REASON = 2_000
@@ -159,13 +158,12 @@ class RetryForm(ReasonForm):
         super().__init__(*args, **kwargs)
         self.run = run
         self.shows_input = shows_input
-        numbers = FlowVersion.objects.using(conf.DATABASE).filter(flow_id=run.flow_id).values_list("number", flat=True)
-        others = [number for number in numbers.order_by("-number")[:50] if number != run.version.number]
+        others = [number for number in versions.numbers(run.flow_id, 50) if number != run.version.number]
         self.fields["version"].choices = [  # type: ignore[attr-defined]
             ("", f"v{run.version.number}, as before"), (LATEST, "the latest"), *((str(n), f"v{n}") for n in others),
         ]  # fmt: skip
         self.fields["from_step"].choices = [  # type: ignore[attr-defined]
-            ("", "–"), *((name, name) for name in readable_spec(run.version).steps),
+            ("", "–"), *((name, name) for name in versions.readable_spec(run.version).steps),
         ]  # fmt: skip
         text = kept_input(run, shows_input=shows_input)
         self.fields["input"].initial = text

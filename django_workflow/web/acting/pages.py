@@ -19,9 +19,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from django_workflow import permissions
-from django_workflow.conf import conf
 from django_workflow.engine.retrying.request import ALL_STEPS
-from django_workflow.models import FlowDefinition, Queue, Run
+from django_workflow.models import FlowDefinition, Run
+from django_workflow.read import find
 from django_workflow.statuses import RUN_TERMINAL
 from django_workflow.web.access import page, require, run_or_404
 from django_workflow.web.acting import forms, perform, previews, verbs
@@ -212,8 +212,7 @@ def act_on_queue(request: HttpRequest, queue: str, name: str) -> HttpResponse:
     """Pause or resume a queue."""
     verb = known(verbs.QUEUE_VERBS, name)
     require(request, verb.permission)
-    # no queue has a NUL in its name, and PostgreSQL takes no text with one
-    row = None if "\0" in queue else Queue.objects.using(conf.DATABASE).filter(name=queue).first()
+    row = find.queue(queue)
     if row is None:
         raise Http404(f"There is no queue {queue!r}.")
     fallback = _reverse("queues")
@@ -269,7 +268,7 @@ def chosen(request: HttpRequest, kind: Callable[[str], Any]) -> list[Any]:
 
 def flow_or_404(request: HttpRequest, slug: str) -> FlowDefinition:
     """Return a flow; one that the user may not see does not exist for them."""
-    flow = FlowDefinition.objects.using(conf.DATABASE).defer("draft").filter(slug=slug).first()
+    flow = find.flow(slug)
     if flow is None or not permissions.may(request.user, permissions.VIEW, flow):
         raise Http404(f"There is no flow {slug!r}.")
     return flow

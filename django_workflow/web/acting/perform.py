@@ -25,11 +25,12 @@ from django_workflow.engine.verbs.pause import pause_flow, pause_queue, resume_f
 from django_workflow.engine.verbs.steps import complete_step
 from django_workflow.exceptions import PayloadError, RunBusy, WorkflowError
 from django_workflow.models import FlowDefinition, Queue, Run, Task
+from django_workflow.read import clock
+from django_workflow.read.versions import check_readable
 from django_workflow.templatetags.django_workflow import words as in_words
 from django_workflow.web.acting import forms, verbs
 from django_workflow.web.acting.previews import MISFIT, REMEDIES, Letters, Selection
 from django_workflow.web.acting.verbs import Verb
-from django_workflow.web.versions import check_readable
 
 CUT_SHORT = "The database could not finish this now. Try again."
 BUSY = "It is being written by somebody else just now. Nothing was changed; try again."
@@ -52,15 +53,9 @@ class Outcome:
         return self.level == messages.WARNING
 
 
-def now() -> datetime:
-    """Return the time of the database, by which rows are stamped."""
-    moment: datetime = db.rows("SELECT clock_timestamp()")[0][0]
-    return moment
-
-
 def page_time() -> str:
     """Return the time at which a page is made, for the form that comes back with it."""
-    return times.with_zone(now()).isoformat()
+    return times.with_zone(clock.now()).isoformat()
 
 
 def tell(request: HttpRequest, outcome: Outcome) -> None:

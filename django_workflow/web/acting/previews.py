@@ -19,6 +19,7 @@ from django_workflow.engine.retrying.rehearsal import Rehearsal, rehearse
 from django_workflow.engine.retrying.request import KEPT, RetryRequest
 from django_workflow.exceptions import Remedy
 from django_workflow.models import FlowDefinition, Queue, Run, StepRun, Task
+from django_workflow.read.versions import UNREADABLE, is_readable, readable_spec
 from django_workflow.statuses import (
     CANCELLED,
     FAILED,
@@ -35,7 +36,6 @@ from django_workflow.statuses import (
 from django_workflow.templatetags.django_workflow import words
 from django_workflow.web.acting import verbs
 from django_workflow.web.acting.verbs import Verb
-from django_workflow.web.versions import UNREADABLE, is_readable, readable_spec
 
 #: What somebody is told who may not see the input.
 MISFIT = "The input as it was does not fit what that version takes."

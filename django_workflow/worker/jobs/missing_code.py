@@ -13,7 +13,7 @@ from django_workflow.engine.tasks import handed_back, outcome
 from django_workflow.engine.tasks.claimed import ClaimedTask
 from django_workflow.engine.tasks.outcome import Outcome
 from django_workflow.exceptions import UnregisteredHandler
-from django_workflow.read.needed_code import CONDITION, EXECUTOR, HANDLER, REASONS, Code
+from django_workflow.read.run.needed_code import CONDITION, EXECUTOR, HANDLER, REASONS, Code
 
 logger = logging.getLogger("django_workflow.worker")
 

@@ -9,6 +9,9 @@ from django_workflow import times
 from django_workflow.conf import conf
 from django_workflow.definition.spec import StepSpec
 from django_workflow.display import ago, duration
+from django_workflow.read.run.facts import Facts, Pause
+from django_workflow.read.run.steps import NOT_REACHED, StepFacts
+from django_workflow.read.run.tasks import TaskFacts
 from django_workflow.statuses import (
     CANCELLED,
     HELD,
@@ -21,7 +24,6 @@ from django_workflow.statuses import (
     TIMED_OUT,
     WAITING,
 )
-from django_workflow.web.run.facts import NOT_REACHED, Facts, Pause, StepFacts, TaskFacts
 
 #: Names in a sentence; more are counted.
 MOST_NAMES = 3

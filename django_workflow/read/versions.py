@@ -1,9 +1,10 @@
-"""Versions of flows that a later release of this package wrote in other words: pages about their runs go on."""
+"""Versions of flows, and those that a later release of this package wrote in other words: reads of their runs go on."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
+from django_workflow.conf import conf
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.exceptions import NotSupported
 from django_workflow.models import FlowVersion, Run
@@ -28,7 +29,29 @@ def check_readable(run: Run) -> None:
 
 
 def _read(version: FlowVersion) -> FlowSpec | None:
+    # the row is here: the engine's own reading of a version, by its id, would cost a statement
     try:
         return version.compiled
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def newest(flow_id: int) -> FlowVersion | None:
+    """Return a flow's newest version, with its flow."""
+    found: FlowVersion | None = _of(flow_id).select_related("flow").order_by("-number").first()
+    return found
+
+
+def numbered(flow_id: int, number: int) -> FlowVersion | None:
+    """Return a flow's version by its number."""
+    found: FlowVersion | None = _of(flow_id).filter(number=number).first()
+    return found
+
+
+def numbers(flow_id: int, most: int) -> list[int]:
+    """Return the numbers of a flow's newest versions, the newest first."""
+    return list(_of(flow_id).order_by("-number").values_list("number", flat=True)[:most])
+
+
+def _of(flow_id: int) -> Any:
+    return FlowVersion.objects.using(conf.DATABASE).filter(flow_id=flow_id)
