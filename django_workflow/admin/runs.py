@@ -23,9 +23,10 @@ from django_workflow.admin.base import (
     pill,
 )
 from django_workflow.admin.confirming import confirm_runs
-from django_workflow.models import FlowDefinition, Run
+from django_workflow.models import Run
+from django_workflow.read import find
 from django_workflow.read.run import durations
-from django_workflow.read.run.durations import Spans
+from django_workflow.read.run.durations import Standing
 from django_workflow.templatetags.django_workflow import elapsed, moment
 from django_workflow.web.acting import verbs
 from django_workflow.web.acting.verbs import Button, Verb
@@ -74,12 +75,7 @@ class RunAdmin(ReadOnlyAdmin):
         if is_label and name:
             # labels that are there are in a partial index
             return queryset.filter(~Q(labels={}), labels__contains={name.strip(): value.strip()}), False
-        # a key is unique in its flow only, and the index begins with the flow
-        flows = list(FlowDefinition.objects.using(queryset.db).values_list("pk", flat=True))
-        found = list(
-            Run.objects.using(queryset.db).filter(flow__in=flows, idempotency_key=term).values_list("pk", flat=True)
-        )
-        if found:
+        if found := find.runs_with_key(term):
             return queryset.filter(pk__in=found), False
         return filters.of_runs_like(queryset, term, "pk"), False
 
@@ -127,17 +123,17 @@ class RunAdmin(ReadOnlyAdmin):
         for run in rows:
             run.standing = found[run.pk]  # type: ignore[attr-defined]
 
-    def spans(self, run: Any) -> Spans:
+    def standing(self, run: Any) -> Standing:
         """Return how long a run waited and ran."""
         if not hasattr(run, "standing"):
             self.prepare([run])
-        found: Spans = run.standing.spans
+        found: Standing = run.standing
         return found
 
     @admin.display(description="started")
     def begun(self, run: Run) -> Any:
         """Return when a worker began it."""
-        return moment(self.spans(run).begun_at)
+        return moment(self.standing(run).spans.begun_at)
 
     @admin.display(description="created")
     def created(self, run: Run) -> Any:
@@ -152,14 +148,14 @@ class RunAdmin(ReadOnlyAdmin):
     @admin.display(description="waited")
     def waited(self, run: Run) -> Any:
         """Return how long it waited, or waits, for a worker."""
-        spans = self.spans(run)
-        return elapsed(spans.waits_from, spans.waits_to)
+        standing = self.standing(run)
+        return elapsed(standing.spans.waits_from, standing.spans.waits_to, standing.read_at)
 
     @admin.display(description="ran")
     def ran(self, run: Run) -> Any:
         """Return how long it ran, or runs, since a worker began it."""
-        spans = self.spans(run)
-        return elapsed(spans.runs_from, spans.runs_to)
+        standing = self.standing(run)
+        return elapsed(standing.spans.runs_from, standing.spans.runs_to, standing.read_at)
 
     @admin.display(description="error")
     def what_failed(self, run: Run) -> str:

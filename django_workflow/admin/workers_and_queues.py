@@ -8,10 +8,9 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from django_workflow import queue
 from django_workflow.admin.base import ReadOnlyAdmin, live_url, pill
 from django_workflow.models import Queue, Worker
-from django_workflow.read import workers
+from django_workflow.read import queues, workers
 from django_workflow.statuses import PAUSED
 from django_workflow.templatetags.django_workflow import moment
 from django_workflow.web.acting import verbs
@@ -58,8 +57,9 @@ class QueueAdmin(ReadOnlyAdmin):
     @admin.display(description="waiting")
     def waiting(self, row: Queue) -> str:
         """Return how many tasks wait in it."""
-        visible, total, _ = queue.depth(row.name)
-        return f"{visible:,} waiting, {total - visible:,} in work or due later"
+        state = queues.QueueState(row.name, row.paused_at, row.paused_by, row.pause_reason)
+        queues.read_depths([state])
+        return f"{state.visible} waiting, {state.hidden} in work or due later"
 
 
 @admin.register(Worker)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import OuterRef, Subquery, Value
+from django.db.models import OuterRef, Subquery, TextField, Value
 from django.db.models.functions import Coalesce
 
 from django_workflow import arguments, text
@@ -40,7 +40,7 @@ class DeadLetter:
 def of_last_attempt(name: str) -> Coalesce:
     """Return the expression for a column of a task's last attempt; "" where it has none."""
     last = Attempt.objects.using(conf.DATABASE).filter(task=OuterRef("pk")).order_by("-number", "-id")
-    return Coalesce(Subquery(last.values(name)[:1]), Value(""))
+    return Coalesce(Subquery(last.values(name)[:1]), Value(""), output_field=TextField())
 
 
 def dead_letters(

@@ -47,6 +47,11 @@ PGMQ_VERSION = """
 TRIGGERS = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'pgtrigger_%%' AND tgrelid::regclass::text LIKE %s"
 
 
+def has_tables() -> bool:
+    """Say whether the database has the tables of workflows."""
+    return bool(db.rows(TABLES)[0][0])
+
+
 def _database() -> Iterator[Finding]:
     version = db.rows("SHOW server_version_num")[0][0]
     yield Finding(OK, f"PostgreSQL {int(version) // 10000} answers on database alias {conf.DATABASE!r}")

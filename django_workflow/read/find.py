@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django_workflow import db, times
 from django_workflow.conf import conf
-from django_workflow.models import FlowDefinition, Queue, Run
+from django_workflow.models import FlowDefinition, Queue, Run, StepRun
 
 #: Digits of an id's beginning, or of its end, that are at least needed to look for it.
 LEAST_DIGITS: Final = 4
@@ -54,6 +54,18 @@ def runs_like(text: str, most: int, *, among: int | None = None) -> list[UUID]:
     return [row[0] for row in db.rows(LIKE, [*range_of(digits), among, len(digits), digits, most])]
 
 
+# a key is unique in its flow only, and the index begins with the flow
+WITH_KEY: Final = """
+    SELECT r.id FROM django_workflow_flowdefinition f, LATERAL (
+        SELECT id FROM django_workflow_run WHERE flow_id = f.id AND idempotency_key = %s::text LIMIT 1) r
+"""
+
+
+def runs_with_key(key: str) -> list[UUID]:
+    """Return ids of runs that were started with an idempotency key: one of each flow at most."""
+    return [] if "\0" in key else [row[0] for row in db.rows(WITH_KEY, [key])]
+
+
 def made_at(run_id: UUID) -> datetime | None:
     """Return the time that an id is made of; None for ids of other kinds."""
     if run_id.version != 7:
@@ -70,6 +82,12 @@ def lowest_at(when: datetime, later: timedelta = timedelta(0)) -> int:
 def run(run_id: UUID) -> Run | None:
     """Return a run with its flow and version."""
     found: Run | None = Run.objects.using(conf.DATABASE).select_related("flow", "version").filter(pk=run_id).first()
+    return found
+
+
+def step_run(key: int) -> StepRun | None:
+    """Return a step run."""
+    found: StepRun | None = StepRun.objects.using(conf.DATABASE).filter(pk=key).first()
     return found
 
 

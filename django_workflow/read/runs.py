@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import F
+from django.db.models import F, Prefetch, prefetch_related_objects
 
 from django_workflow import arguments, db, text, times
 from django_workflow.conf import conf
@@ -18,10 +18,11 @@ from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.verbs.start import checked_labels
 from django_workflow.exceptions import InvalidArgument, UnknownFlow
-from django_workflow.models import FlowDefinition, Run
+from django_workflow.models import FlowDefinition, FlowVersion, Run
 from django_workflow.models.fields import ClockTimestamp
 from django_workflow.models.querysets import RunQuerySet
 from django_workflow.read.run.durations import RUN_BEGUN, UNSERVED
+from django_workflow.read.run.steps import DONE, SIZE
 from django_workflow.statuses import RUN_STATUSES
 
 #: Orders of `list_runs`. Ids are made of time, so they tell the order in which runs were made without a sort.
@@ -110,6 +111,12 @@ def _ordering(order_by: str) -> list[Any]:
     return [column.desc(nulls_last=True) if is_descending else column.asc(nulls_last=True), by_id]
 
 
+def add_versions(runs: Sequence[Run]) -> None:
+    """Read the versions of runs into them: one statement."""
+    # of what is prefetched Django asks the router
+    prefetch_related_objects(runs, Prefetch("version", FlowVersion.objects.using(conf.DATABASE)))
+
+
 def newest() -> RunQuerySet:
     """Return all runs with their flows and versions, newest first."""
     return Run.objects.using(conf.DATABASE).select_related("flow", "version").order_by("-id")
@@ -147,17 +154,14 @@ RUNNING_NOW = """
         ) oldest WHERE {of_flows} LIMIT {most})
     )
     SELECT r.id, r.flow_id, r.title, r.started_at, {begun}, s.total, s.done, s.is_more, s.failed, s.steps, s.at,
-           {unserved}, v.spec::text
+           {unserved}, v.spec::text, clock_timestamp()
     FROM (
         SELECT chosen.id, s.* FROM chosen, LATERAL (
-            SELECT coalesce(sum(greatest(1, task_count)), 0)::bigint AS total,
-                   coalesce(sum(CASE WHEN status IN ('succeeded', 'skipped') THEN greatest(1, task_count)
-                                     WHEN status = 'running' THEN task_count - open_tasks END - failed_count),
-                            0)::bigint AS done,
+            SELECT coalesce(sum({size}), 0)::bigint AS total, coalesce(sum({done}), 0)::bigint AS done,
                    coalesce(sum(failed_count), 0)::bigint AS failed, count(DISTINCT step) AS steps,
                    count(*) > {looked_at} AS is_more,
                    coalesce(string_agg(DISTINCT step, ', ') FILTER (WHERE status = 'running'), '') AS at
-            FROM (SELECT * FROM django_workflow_steprun WHERE run_id = chosen.id LIMIT {looked_at} + 1) looked_at
+            FROM (SELECT * FROM django_workflow_steprun WHERE run_id = chosen.id LIMIT {looked_at} + 1) s
         ) s
         ORDER BY s.done > 0 DESC, chosen.id DESC LIMIT {rows}
     ) s
@@ -204,6 +208,8 @@ class Progress:
     at: str
     #: A queue in which it waits and that no live worker serves.
     unserved: str | None
+    #: The database's time at which this was read.
+    read_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,17 +249,19 @@ def running(flows: Sequence[FlowDefinition], visible: Sequence[int] | None) -> l
         looked_at=ACTIVATIONS,
         begun=RUN_BEGUN.format(run="r"),
         unserved=UNSERVED.format(run="r"),
+        size=SIZE,
+        done=DONE,
     )
     by_key = {flow.pk: flow for flow in flows}
     found = []
     for row in db.rows(sql, params):
-        run_id, flow_id, title, started_at, begun_at, total, done, is_more, failed, steps, at, unserved, spec = row
+        run_id, flow_id, title, started_at, begun_at, total, done, is_more, failed, steps, at, unserved, spec, now = row
         count = _steps_of(spec)
         whole = max(total + count - steps, done) if count is not None else 0
         if flow_id in by_key:
             flow = by_key[flow_id]
             found.append(
-                Progress(run_id, flow, title, started_at, begun_at, done, is_more, whole, failed, at, unserved)
+                Progress(run_id, flow, title, started_at, begun_at, done, is_more, whole, failed, at, unserved, now)
             )
     return found
 

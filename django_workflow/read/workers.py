@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django_workflow import db, times
@@ -49,6 +49,11 @@ class WorkerState:
     age: float
     #: Live, silent or stopped.
     state: str
+
+    @property
+    def read_at(self) -> datetime:
+        """The database's time at which this was read."""
+        return self.heartbeat_at + timedelta(seconds=self.age)
 
     @property
     def settled(self) -> str:

@@ -76,25 +76,25 @@ def iso(value: datetime) -> str:
 
 
 @register.simple_tag
-def elapsed(start: datetime | None, end: datetime | None = None) -> SafeString | str:
-    """Return the time between two moments; without an end it goes on (a script lets it tick)."""
+def elapsed(start: datetime | None, end: datetime | None, now: datetime) -> SafeString | str:
+    """Return the time between two moments; without an end it goes on (a script lets it tick).
+
+    now: the database's time when these were read.
+    """
     if start is None:
         return "–"
-    if end is not None:
-        return format_html('<span class="duration">{}</span>', duration(end - start))
-    return format_html(
-        '<span class="duration" data-since="{}">{}</span>',
-        times.with_zone(start).isoformat(),
-        duration(times.now() - start),
-    )
+    return lasted((now if end is None else end) - start, start if end is None else None)
 
 
 @register.simple_tag
 def lasted(time: timedelta | None, since: datetime | None = None) -> SafeString | str:
     """Return a length of time; one that goes on since a moment ticks by a script."""
-    if since is not None:
-        return elapsed(since)
-    return "–" if time is None else format_html('<span class="duration">{}</span>', duration(time))
+    if time is None:
+        return "–"
+    if since is None:
+        return format_html('<span class="duration">{}</span>', duration(time))
+    moment = times.with_zone(since).isoformat()
+    return format_html('<span class="duration" data-since="{}">{}</span>', moment, duration(time))
 
 
 @register.filter

@@ -14,7 +14,8 @@ from django.test.utils import CaptureQueriesContext
 
 from django_workflow.ids import uuid7
 from django_workflow.models import Attempt, FlowVersion, Run
-from django_workflow.read import counts, find, search
+from django_workflow.read import counts as run_counts
+from django_workflow.read import find, search
 from django_workflow.web.runs import query_string
 from tests.web.filling import fill
 
@@ -178,7 +179,7 @@ def test_a_label_with_signs_of_json_is_only_a_text(flows):
 
 class TestCounts:
     def counts(self, flows):
-        return {name: str(count) for name, count in counts.count(flows).items()}
+        return {name: str(count) for name, count in run_counts.count(flows).items()}
 
     def test_few_runs_are_counted_exactly(self, db):
         fill(900)
@@ -196,12 +197,12 @@ class TestCounts:
         assert self.counts([flows["rare"].pk])["succeeded"] == str(rare.filter(status="succeeded").count())
 
     def test_those_of_a_large_flow_stop_at_a_thousand(self, flows, monkeypatch):
-        monkeypatch.setattr(counts, "CAP", 100)
+        monkeypatch.setattr(run_counts, "CAP", 100)
         assert self.counts([flows["shopping"].pk])["succeeded"] == "100+"
 
     def test_what_was_not_seen_to_the_end_is_at_least_so_much(self, flows, monkeypatch):
-        monkeypatch.setattr(counts, "WINDOW", 10)
-        found = counts.count([flows["shopping"].pk])
+        monkeypatch.setattr(run_counts, "WINDOW", 10)
+        found = run_counts.count([flows["shopping"].pk])
         for name in query_string.RUN_STATUSES:
             real = Run.objects.filter(flow=flows["shopping"], status=name).count()
             assert found[name].number == real or (found[name].is_more and found[name].number < real), name
@@ -214,11 +215,11 @@ class TestCounts:
     @pytest.mark.parametrize(
         ("count", "text"),
         [
-            (counts.Count(0), "0"),
-            (counts.Count(1_000, is_more=True), "1,000+"),
-            (counts.Count(0, is_more=True), ""),
-            (counts.Count(998_237, is_about=True), "≈ 998,000"),
-            (counts.Count(1_234_567, is_about=True), "≈ 1,230,000"),
+            (run_counts.Count(0), "0"),
+            (run_counts.Count(1_000, is_more=True), "1,000+"),
+            (run_counts.Count(0, is_more=True), ""),
+            (run_counts.Count(998_237, is_about=True), "≈ 998,000"),
+            (run_counts.Count(1_234_567, is_about=True), "≈ 1,230,000"),
         ],
     )
     def test_counts_say_how_sure_they_are(self, count, text):
@@ -227,7 +228,7 @@ class TestCounts:
 
 def test_with_many_runs_the_succeeded_are_estimated(transactional_db):
     fill(COUNT)
-    found = counts.count(None)
+    found = run_counts.count(None)
     assert str(found["succeeded"]).startswith("≈ 1,9")
     assert str(found["all"]) == f"≈ {COUNT:,}"
     assert str(found["failed"]) == str(Run.objects.filter(status="failed").count())

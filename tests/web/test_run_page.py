@@ -12,6 +12,7 @@ import pytest
 from django_workflow import Skip, pause, pause_flow, testing
 from django_workflow.models import Run, StepRun, Task, TaskLog
 from django_workflow.statuses import SKIP_REASONS
+from django_workflow.read.run import results
 from django_workflow.web.run import payloads
 from tests.web.ids import raise_ids
 from tests.web.markup import read
@@ -463,8 +464,8 @@ def test_of_many_long_items_no_more_is_read_than_is_shown(flow, see, db, monkeyp
     handle = flow.start()
     testing.run_until_idle()
     read = []
-    rows = payloads.db.rows
-    monkeypatch.setattr(payloads.db, "rows", lambda *args: read.extend(found := rows(*args)) or found)
+    rows = results.db.rows
+    monkeypatch.setattr(results.db, "rows", lambda *args: read.extend(found := rows(*args)) or found)
     data = section(see(handle, "?whole=output"), "data")
     assert sum(len(row[2]) for row in read if row[0] == "each" and len(row) == 4) == 50_000
     assert "27 more items, listed with the step" in data.text

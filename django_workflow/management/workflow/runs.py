@@ -7,18 +7,15 @@ from argparse import ArgumentParser
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.db.models import Prefetch, prefetch_related_objects
-
 from django_workflow import statuses
-from django_workflow.conf import conf
 from django_workflow.management.workflow import arguments, lookup
 from django_workflow.management.workflow.console import Console, status
 from django_workflow.management.workflow.subcommand import DONE, Subcommand
 from django_workflow.management.workflow.tables import Cell, Column
-from django_workflow.models import Event, FlowVersion, Run
+from django_workflow.models import Event, Run
 from django_workflow.read.run import durations
 from django_workflow.read.run.durations import Standing
-from django_workflow.read.runs import list_runs, newest
+from django_workflow.read.runs import add_versions, list_runs, newest
 
 UNSETTLED = tuple(status for status in statuses.RUN_STATUSES if status not in statuses.RUN_TERMINAL)
 
@@ -83,9 +80,8 @@ class List(Subcommand):
             limit=options.limit + 1,
         )
         shown = found[: options.limit]
+        add_versions(shown)
         standings = durations.read(shown)
-        # of what is prefetched Django asks the router
-        prefetch_related_objects(shown, Prefetch("version", FlowVersion.objects.using(conf.DATABASE)))
         console.document([as_data(run) | standing_data(standings[run.pk]) for run in shown])
         if shown:
             console.table(COLUMNS, [_row(console, run, standings[run.pk]) for run in shown])

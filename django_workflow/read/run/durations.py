@@ -7,7 +7,7 @@ tells that moment, for writing it would cost each claim; it is read of the first
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -111,8 +111,8 @@ def clock_end(run: Run) -> datetime | None:
 
 
 READ = f"""
-    SELECT r.id, {RUN_BEGUN.format(run="r")}, {UNSERVED.format(run="r")}
-    FROM django_workflow_run r WHERE r.id = ANY(%s::uuid[])
+    SELECT w.id, clock_timestamp(), {RUN_BEGUN.format(run="r")}, {UNSERVED.format(run="r")}
+    FROM unnest(%s::uuid[]) AS w(id) LEFT JOIN django_workflow_run r ON r.id = w.id
 """  # noqa: S608  a constant
 
 
@@ -130,19 +130,20 @@ def read_begins(steps: Sequence[StepRun]) -> dict[int, datetime | None]:
 class Standing:
     """How a run stands, as lists show it."""
 
+    #: The database's time at which this was read.
+    read_at: datetime
     #: How long it waited and ran.
-    spans: Spans = field(default_factory=Spans)
+    spans: Spans
     #: The queue in which a task of it waits that no live worker serves, or "".
-    unserved: str = ""
+    unserved: str
 
 
 def read(runs: Sequence[Run]) -> dict[UUID, Standing]:
     """Return how some runs stand, by their ids: one statement."""
     if not runs:
         return {}
-    rows = {run_id: rest for run_id, *rest in db.rows(READ, [[run.pk for run in runs]])}
-    found = {}
-    for run in runs:
-        begun_at, unserved = rows.get(run.pk, (None, None))
-        found[run.pk] = Standing(spans_of(run, begun_at), unserved or "")
-    return found
+    by_id = {run.pk: run for run in runs}
+    return {
+        run_id: Standing(read_at, spans_of(by_id[run_id], begun_at), unserved or "")
+        for run_id, read_at, begun_at, unserved in db.rows(READ, [list(by_id)])
+    }

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Final
 from uuid import UUID
 
-from django_workflow import db, payload, times
+from django_workflow import db, payload, queue, times
 from django_workflow.conf import conf
 from django_workflow.definition.spec import DEPENDENCY_OUTCOMES, FlowSpec
 from django_workflow.models import Run
@@ -20,7 +20,7 @@ from django_workflow.read.run.needed_code import Missing, missing_in
 from django_workflow.read.run.steps import NOT_REACHED, StepFacts
 from django_workflow.read.run.tasks import ItemPage, TaskFacts
 from django_workflow.read.workers import IS_LIVE
-from django_workflow.statuses import CANCELLED, PAUSED, RUN_TERMINAL, SUCCEEDED, TIMED_OUT
+from django_workflow.statuses import CANCELLED, PAUSED, QUEUED, RUN_TERMINAL, SUCCEEDED, TIMED_OUT
 
 
 @dataclass(slots=True)
@@ -208,3 +208,15 @@ def read_around(run: Run, spec: FlowSpec) -> Around:
 
 def _pause(since: float | None, by: str | None, reason: str | None) -> Pause:
     return Pause(times.of_epoch(since), by or "", reason or "")
+
+
+#: Messages before a task's own are counted up to here.
+MOST_AHEAD: Final = 1_000
+
+
+def read_ahead(facts: Facts, task: TaskFacts) -> int | None:
+    """Return how many messages stand before a task's own; None for a task that does not wait for a worker."""
+    is_due = task.due_at is None or task.due_at <= facts.now
+    if task.status != QUEUED or not is_due or task.message_id is None or task.queue not in facts.around.served:
+        return None
+    return queue.ahead(task.queue, task.message_id, MOST_AHEAD)

@@ -116,9 +116,19 @@ OF_ALL: Final = (
     "begun", "left_over", "last_ended_at", "newest_id", "statuses", "outer_id", "outer_status", "arrived", "generation",
     "begun_at",
 )  # fmt: skip
+#: How many tasks a step run has, whose row is `s`; how many are over; and how many of these succeeded or were skipped,
+#: but for one that failed or was cancelled: its counters do not tell these from those that its end cancelled.
+SIZE: Final = "greatest(1, s.task_count)"
+OVER: Final = f"CASE WHEN s.status IN ('waiting', 'running') THEN s.task_count - s.open_tasks ELSE {SIZE} END"
+DONE: Final = f"""
+    CASE WHEN s.status IN ('succeeded', 'skipped') THEN {SIZE}
+         WHEN s.status = 'running' THEN s.task_count - s.open_tasks END - s.failed_count
+"""
+#: Whether a step run is a join that was cancelled while it waited: it did nothing, and counts nowhere.
+IS_LEFT: Final = "s.status = 'cancelled' AND s.started_at IS NULL"
 # rows are counted where they are, however many, and never sorted: what comes out is a row for each step. The one to
 # show is the greatest by what it does, when it was made, and its id; in each scope the first has iteration 1.
-# A join that was cancelled while it waited did nothing: in a long loop there are as many of them as passes.
+# In a long loop as many joins are left over as there are passes.
 # OFFSET 0 keeps the order of the joins also where the planner's statistics know of no rows: it would count for each row
 READ_STEPS = f"""
     WITH c AS MATERIALIZED (
@@ -126,13 +136,9 @@ READ_STEPS = f"""
                count(*) FILTER (WHERE iteration = 1 AND NOT is_left) AS scopes, count(source_id) AS led,
                count(*) FILTER (WHERE status = 'running') AS open_passes,
                count(*) FILTER (WHERE status = 'waiting') AS waiting_passes,
-               coalesce(sum(greatest(1, task_count)) FILTER (WHERE NOT is_left), 0) AS sizes,
-               coalesce(sum(CASE WHEN status IN ('waiting', 'running') THEN task_count - open_tasks
-                                 ELSE greatest(1, task_count) END) FILTER (WHERE NOT is_left), 0) AS over,
-               sum(failed_count) AS failures,
-               coalesce(sum(CASE WHEN status IN ('succeeded', 'skipped') THEN greatest(1, task_count)
-                                 WHEN status = 'running' THEN task_count - open_tasks END - failed_count)
-                        FILTER (WHERE NOT is_left), 0) AS succeeded,
+               coalesce(sum({SIZE}) FILTER (WHERE NOT is_left), 0) AS sizes,
+               coalesce(sum({OVER}) FILTER (WHERE NOT is_left), 0) AS over,
+               sum(failed_count) AS failures, coalesce(sum({DONE}) FILTER (WHERE NOT is_left), 0) AS succeeded,
                (array_agg(id) FILTER (WHERE status IN ('failed', 'cancelled') AND task_count > 1))[1:1000] AS cut_ids,
                min(started_at) AS began_at, count(started_at) AS begun,
                count(*) FILTER (WHERE is_left) AS left_over, max(ended_at) AS last_ended_at, max(id) AS newest_id,
@@ -149,8 +155,7 @@ READ_STEPS = f"""
                max(ARRAY[iteration, id]) FILTER (WHERE scope = 0) AS outermost,
                (array_agg(id) FILTER (WHERE status = 'running'))[1:1000] AS open_ids,
                min(ARRAY[date_part('epoch', created_at), id]) FILTER (WHERE status = 'waiting') AS longest
-        FROM (SELECT *, status = 'cancelled' AND started_at IS NULL AS is_left
-              FROM django_workflow_steprun WHERE run_id = %s::uuid) every
+        FROM (SELECT *, {IS_LEFT} AS is_left FROM django_workflow_steprun s WHERE run_id = %s::uuid) s
         GROUP BY step
     )
     SELECT c.step, s.id, s.scope, s.iteration, s.source_id, s.variables_id, s.status, s.task_count, s.open_tasks,

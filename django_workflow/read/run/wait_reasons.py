@@ -9,7 +9,7 @@ from django_workflow import times
 from django_workflow.conf import conf
 from django_workflow.definition.spec import StepSpec
 from django_workflow.display import ago, duration
-from django_workflow.read.run.facts import Facts, Pause
+from django_workflow.read.run.facts import MOST_AHEAD, Facts, Pause
 from django_workflow.read.run.steps import NOT_REACHED, StepFacts
 from django_workflow.read.run.tasks import TaskFacts
 from django_workflow.statuses import (
@@ -221,10 +221,6 @@ def _of_queue(facts: Facts, queue: str, ahead: int | None) -> str:
 def unserved(queue: str) -> str:
     """Say that nobody takes what is queued."""
     return f"No live worker serves queue {queue}."
-
-
-#: Messages before a task's own are counted up to here.
-MOST_AHEAD = 1_000
 
 
 def held(what: str, pause: Pause, now: datetime) -> str:

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from django_workflow import queue
 from django_workflow.conf import conf
 from django_workflow.definition.retry import RetryPolicy
 from django_workflow.definition.spec import MATCH_FIRST, FlowSpec, StepSpec
 from django_workflow.models import Run
 from django_workflow.read.run import history, tasks, wait_reasons
-from django_workflow.read.run.facts import Facts
+from django_workflow.read.run.facts import Facts, read_ahead
 from django_workflow.read.run.history import LogLine
 from django_workflow.read.run.steps import StepFacts, count_by_status
 from django_workflow.read.run.tasks import AttemptFacts, TaskFacts
@@ -82,11 +81,7 @@ def explain(facts: Facts, detail: TaskDetail) -> None:
     task = detail.task
     if task.step not in facts.steps:
         return
-    ahead = None
-    is_due = task.due_at is None or task.due_at <= facts.now
-    if task.status == QUEUED and is_due and task.message_id is not None and task.queue in facts.around.served:
-        ahead = queue.ahead(task.queue, task.message_id, wait_reasons.MOST_AHEAD)
-    detail.why = wait_reasons.of_task(facts, task, ahead)
+    detail.why = wait_reasons.of_task(facts, task, read_ahead(facts, task))
 
 
 def read_logs(detail: TaskDetail, address: Address, *, is_visible: bool) -> Logs:
