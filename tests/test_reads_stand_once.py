@@ -13,7 +13,7 @@ import django_workflow
 PACKAGE = Path(django_workflow.__file__).parent
 INTERFACES = ("web", "admin", "management", "live", "templatetags")
 #: Statements of SQL, as a constant or a part of one.
-SQL = re.compile(r"\b(SELECT\b[\s\S]+\bFROM|SELECT\s+\w+\(|INSERT\s+INTO|UPDATE\s+\S+\s+SET|DELETE\s+FROM)\b")
+SQL = re.compile(r"\b(SELECT\b[\s\S]+\bFROM\b|SELECT\s+\w+\(|INSERT\s+INTO\b|UPDATE\s+\S+\s+SET\b|DELETE\s+FROM\b)")
 #: Functions that send a statement, by the module that has them.
 STATEMENTS = {
     "db": {"rows", "execute", "listen", "together", "batch"},
@@ -35,11 +35,18 @@ def modules():
     return {str(path.relative_to(PACKAGE)): path.read_text() for path in found}
 
 
+def text_of(node):
+    """Return the text of a literal; what a formatted one inserts is a word."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(text_of(part) or "inserted" for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
 def offences(source):
     """Yield what a module asks the database by itself, and where it asks its own clock."""
     for node in ast.walk(ast.parse(source)):
         line = getattr(node, "lineno", 0)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL.search(node.value):
+        if SQL.search(text_of(node)):
             yield f"line {line}: SQL"
         if not isinstance(node, ast.Attribute):
             continue

@@ -56,14 +56,17 @@ def dead_letters(
     if queue is not None and not is_queue_name(queue):
         raise UnknownQueue(f"There is no queue {text.shown(queue)}.")
     limit, offset = arguments.whole(limit, "limit="), arguments.whole(offset, "offset=")
+    return [DeadLetter(*row) for row in _rows(flow, queue)[offset : offset + limit]]
+
+
+def _rows(flow: str | None, queue: str | None) -> Any:
     tasks: Any = Task.objects.using(conf.DATABASE).dead()
     if flow is not None:
         tasks = tasks.filter(step_run__run__flow__slug=flow)
     if queue is not None:
         tasks = tasks.filter(queue=queue)
-    rows = tasks.order_by("-step_run__run__id", "id").values_list(
+    return tasks.order_by("-step_run__run__id", "id").values_list(
         "id", "step_run__run_id", "step_run__run__flow__slug", "step_run__step", "index",
         of_last_attempt("error_class"), of_last_attempt("message"), of_last_attempt("fingerprint"),
         "ended_at", "failure_count",
     )  # fmt: skip
-    return [DeadLetter(*row) for row in rows[offset : offset + limit]]

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from django_workflow.conf import conf
 from django_workflow.definition.spec import FlowSpec
+from django_workflow.engine.stored import versions
 from django_workflow.exceptions import NotSupported
 from django_workflow.models import FlowVersion, Run
 
@@ -14,26 +15,18 @@ UNREADABLE: Final = "This release cannot read the version of the flow that the r
 
 def readable_spec(version: FlowVersion) -> FlowSpec:
     """Return a version's definition; an empty one where this release cannot read it."""
-    return _read(version) or FlowSpec(version.flow.slug, {}, (), ())
+    return versions.readable_spec(version.pk) or FlowSpec(version.flow.slug, {}, (), ())
 
 
 def is_readable(version: FlowVersion) -> bool:
     """Say whether this release can read a version."""
-    return _read(version) is not None
+    return versions.readable_spec(version.pk) is not None
 
 
 def check_readable(run: Run) -> None:
     """Refuse what needs the definition of a run where this release cannot read it; raises `NotSupported`."""
     if not is_readable(run.version):
         raise NotSupported(UNREADABLE, run_id=run.pk)
-
-
-def _read(version: FlowVersion) -> FlowSpec | None:
-    # the row is here: the engine's own reading of a version, by its id, would cost a statement
-    try:
-        return version.compiled
-    except (KeyError, TypeError, ValueError):
-        return None
 
 
 def newest(flow_id: int) -> FlowVersion | None:

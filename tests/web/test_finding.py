@@ -11,6 +11,7 @@ import pytest
 from django.db import connection
 from django.http import QueryDict
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from django_workflow.ids import uuid7
 from django_workflow.models import Attempt, FlowVersion, Run
@@ -52,6 +53,8 @@ def expected(filters, visible):
         runs = runs.filter(status__in=filters.statuses)
     if filters.version is not None:
         runs = runs.filter(version__number=filters.version)
+    if filters.within:
+        runs = runs.filter(created_at__gte=timezone.now() - filters.within)
     if filters.since:
         runs = runs.filter(created_at__gte=filters.since)
     if filters.until:

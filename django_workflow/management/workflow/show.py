@@ -147,12 +147,6 @@ def _show_facts(console: Console, facts: Facts, stands: Standing, waits: Sequenc
             console.line(f"{console.paint(name.ljust(10), 'MIGRATE_LABEL')}  {told}")
 
 
-#: Statuses of step runs, what tells most first.
-STANDING = (
-    statuses.RUNNING, statuses.WAITING, statuses.FAILED, statuses.CANCELLED, statuses.SKIPPED, statuses.SUCCEEDED
-)  # fmt: skip
-
-
 def _show_steps(console: Console, run: Run, steps: Mapping[str, StepFacts]) -> None:
     """Show a line for each step: its only step run, or all of them together."""
     console.heading("Steps")
@@ -169,8 +163,7 @@ def _show_steps(console: Console, run: Run, steps: Mapping[str, StepFacts]) -> N
     rows = []
     for detail in newest_step_runs(run.pk, MOST_STEPS, newest):
         step = steps[detail.step_run.step]
-        several = sum(step.statuses.values()) > 1
-        rows.append(_row_of_all(console, run, step) if several else _row_of_one(console, run, detail, step))
+        rows.append(_row_of_all(console, run, step) if step.passes > 1 else _row_of_one(console, run, detail, step))
     console.table(columns, rows, indent="  ")
 
 
@@ -193,10 +186,10 @@ def _row_of_one(console: Console, run: Run, detail: StepRunDetail, step: StepFac
 
 def _row_of_all(console: Console, run: Run, step: StepFacts) -> Sequence[Cell | str]:
     # of step runs that differ, what goes on comes first, then what is no success
-    first = min(step.statuses, key=STANDING.index)
+    first = next(iter(step.statuses))
     is_open = first in (statuses.RUNNING, statuses.WAITING)
     return (
-        f"{step.step} ×{sum(step.statuses.values())}",
+        f"{step.step} ×{step.passes}",
         status(first),
         f"{step.sizes:,}" + (f", {step.failures:,} failed" if step.failures else ""),
         console.when(step.began_at),
@@ -208,9 +201,9 @@ def _row_of_all(console: Console, run: Run, step: StepFacts) -> Sequence[Cell | 
 
 def _remark(step: StepFacts) -> str:
     """Return how the step runs of a step stand, and in how many scopes."""
-    parts = [f"{count:,} {name}" for name, count in sorted(step.statuses.items())] if len(step.statuses) > 1 else []
+    parts = [f"{count:,} {name}" for name, count in step.statuses.items()] if len(step.statuses) > 1 else []
     parts += [f"{step.scopes:,} scopes"] if step.scopes > 1 else []
-    return ", ".join(parts + ([f"{step.left_over:,} left waiting"] if step.left_over and step.statuses else []))
+    return ", ".join(parts + ([f"{step.left_over:,} left waiting"] if step.left_over and step.passes else []))
 
 
 def task_text(tasks: dict[str, int]) -> str:

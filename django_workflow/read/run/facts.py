@@ -149,7 +149,7 @@ def read_facts(
     page: ItemPage | None = None,
     has_payload: bool = False,
 ) -> Facts:
-    """Read all about a run besides where its steps stand: three statements, five where steps may run again.
+    """Read all about a run besides where its steps stand: two statements, four where steps may run again.
 
     One more where tasks wait for a later time.
     chosen: a step run that is looked at. page: the items of a map that are read. has_payload: with the items.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -13,7 +13,18 @@ from django_workflow import db, payload
 from django_workflow.definition.spec import MAP, FlowSpec
 from django_workflow.read.run.durations import STEP_BEGUN
 from django_workflow.read.run.task_counts import COUNTED, NONE, Tally, tallies
-from django_workflow.statuses import FAILED, HELD, QUEUED, RUNNING, STEP_TERMINAL, SUCCEEDED, SUSPENDED
+from django_workflow.statuses import (
+    CANCELLED,
+    FAILED,
+    HELD,
+    QUEUED,
+    RUNNING,
+    SKIPPED,
+    STEP_TERMINAL,
+    SUCCEEDED,
+    SUSPENDED,
+    WAITING,
+)
 
 #: What a step that the run has not reached has for a status: it has no row.
 NOT_REACHED: Final = "not_reached"
@@ -62,8 +73,10 @@ class StepFacts:
     #: When the last of them ended; the newest of them.
     last_ended_at: datetime | None = None
     newest_id: int | None = None
-    #: How many have each status, of which each has one.
-    statuses: dict[str, int] = field(default_factory=dict)
+    #: How many ended so; others were cancelled.
+    failed_passes: int = 0
+    skipped_passes: int = 0
+    succeeded_passes: int = 0
     #: The last one in the outermost scope, whose output is the step's for the run.
     outer_id: int | None = None
     outer_status: str | None = None
@@ -93,6 +106,20 @@ class StepFacts:
         return HELD if tally.paused or tally.parallel else self.status
 
     @property
+    def statuses(self) -> dict[str, int]:
+        """How many step runs have each status that any of them has, what tells most first."""
+        ended = self.failed_passes + self.skipped_passes + self.succeeded_passes
+        counts = {
+            RUNNING: self.open_passes,
+            WAITING: self.waiting_passes,
+            FAILED: self.failed_passes,
+            CANCELLED: self.passes - self.open_passes - self.waiting_passes - ended,
+            SKIPPED: self.skipped_passes,
+            SUCCEEDED: self.succeeded_passes,
+        }
+        return {status: count for status, count in counts.items() if count}
+
+    @property
     def done(self) -> int:
         """How many of its tasks are over."""
         return self.task_count - self.open_tasks
@@ -113,8 +140,8 @@ OF_ONE: Final = (
 #: The columns that follow in `READ_STEPS`, before those of the tally.
 OF_ALL: Final = (
     "passes", "scopes", "led", "open_passes", "waiting_passes", "sizes", "over", "failures", "succeeded", "began_at",
-    "begun", "left_over", "last_ended_at", "newest_id", "statuses", "outer_id", "outer_status", "arrived", "generation",
-    "begun_at",
+    "begun", "left_over", "last_ended_at", "newest_id", "failed_passes", "skipped_passes", "succeeded_passes",
+    "outer_id", "outer_status", "arrived", "generation", "begun_at",
 )  # fmt: skip
 #: How many tasks a step run has, whose row is `s`; how many are over; and how many of these succeeded or were skipped,
 #: but for one that failed or was cancelled: its counters do not tell these from those that its end cancelled.
@@ -142,13 +169,9 @@ READ_STEPS = f"""
                (array_agg(id) FILTER (WHERE status IN ('failed', 'cancelled') AND task_count > 1))[1:1000] AS cut_ids,
                min(started_at) AS began_at, count(started_at) AS begun,
                count(*) FILTER (WHERE is_left) AS left_over, max(ended_at) AS last_ended_at, max(id) AS newest_id,
-               jsonb_strip_nulls(jsonb_build_object(
-                   'succeeded', nullif(count(*) FILTER (WHERE status = 'succeeded'), 0),
-                   'failed', nullif(count(*) FILTER (WHERE status = 'failed'), 0),
-                   'skipped', nullif(count(*) FILTER (WHERE status = 'skipped'), 0),
-                   'cancelled', nullif(count(*) FILTER (WHERE status = 'cancelled' AND NOT is_left), 0),
-                   'running', nullif(count(*) FILTER (WHERE status = 'running'), 0),
-                   'waiting', nullif(count(*) FILTER (WHERE status = 'waiting'), 0))) AS statuses,
+               count(*) FILTER (WHERE status = 'failed') AS failed_passes,
+               count(*) FILTER (WHERE status = 'skipped') AS skipped_passes,
+               count(*) FILTER (WHERE status = 'succeeded') AS succeeded_passes,
                max(ARRAY[CASE WHEN status = 'running' THEN 3 WHEN status = 'waiting' THEN 2
                               WHEN is_left THEN 0 ELSE 1 END,
                          date_part('epoch', created_at), id]) AS shown,
@@ -161,9 +184,9 @@ READ_STEPS = f"""
     SELECT c.step, s.id, s.scope, s.iteration, s.source_id, s.variables_id, s.status, s.task_count, s.open_tasks,
            s.failed_count, s.created_at, s.started_at, s.ended_at, s.reason, s.message, s.error, c.passes, c.scopes,
            c.led, c.open_passes, c.waiting_passes, c.sizes, c.over, c.failures, c.succeeded + d.count,
-           c.began_at, c.begun, c.left_over, c.last_ended_at, c.newest_id, c.statuses, o.id, o.status, a.sources,
-           a.generation, {STEP_BEGUN.format(step="s.id")},
-           t.queued, t.delayed, t.due_at, t.parallel, t.paused, t.running, t.suspended
+           c.began_at, c.begun, c.left_over, c.last_ended_at, c.newest_id, c.failed_passes,
+           c.skipped_passes, c.succeeded_passes, o.id, o.status, a.sources, a.generation,
+           {STEP_BEGUN.format(step="s.id")}, t.queued, t.delayed, t.due_at, t.parallel, t.paused, t.running, t.suspended
     FROM c
     CROSS JOIN LATERAL (SELECT * FROM django_workflow_steprun WHERE id = c.shown[3]::bigint OFFSET 0) s
     CROSS JOIN LATERAL (
@@ -194,7 +217,6 @@ def read_rows(run_id: UUID, spec: FlowSpec) -> dict[str, StepFacts]:
         step = spec.steps.get(name)
         values: dict[str, Any] = dict(zip(names, columns, strict=False))
         values["error"] = payload.loads(values["error"])
-        values["statuses"] = payload.loads(values["statuses"])
         tally = Tally(*columns[len(names) :])
         found[name] = StepFacts(name, step is not None and step.kind == MAP, **values, tally=tally)
     if known is None:
