@@ -27,11 +27,6 @@ def of_site(moment: datetime) -> datetime:
         return datetime.min if moment.year == MINYEAR else datetime.max  # noqa: DTZ901  the site has no zone
 
 
-def from_epoch(seconds: float) -> datetime:
-    """Return a time given in seconds since 1970."""
-    return of_site(datetime.fromtimestamp(seconds, UTC))
-
-
 def with_zone(moment: datetime) -> datetime:
     """Return a time of the site's with its zone, for what leaves the site: files, scripts, other programs."""
     return timezone.make_aware(moment, timezone.get_default_timezone()) if timezone.is_naive(moment) else moment
@@ -53,5 +48,5 @@ def of_json(text: str | None) -> datetime | None:
 
 
 def of_epoch(seconds: float | None) -> datetime | None:
-    """Return a time of the database that came as seconds since 1970, which JSON has as a number or a text."""
-    return None if seconds is None else from_epoch(float(seconds))
+    """Return a time given in seconds since 1970, which JSON has as a number or a text."""
+    return None if seconds is None else of_site(datetime.fromtimestamp(float(seconds), UTC))

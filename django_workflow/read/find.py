@@ -68,9 +68,7 @@ def runs_with_key(key: str) -> list[UUID]:
 
 def made_at(run_id: UUID) -> datetime | None:
     """Return the time that an id is made of; None for ids of other kinds."""
-    if run_id.version != 7:
-        return None
-    return times.from_epoch((run_id.int >> 80) / 1000)
+    return times.of_epoch((run_id.int >> 80) / 1000) if run_id.version == 7 else None
 
 
 def lowest_at(when: datetime, later: timedelta = timedelta(0)) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from django_workflow import db, payload, times
@@ -30,6 +30,9 @@ class Try:
     begun_at: datetime | None
     ended_at: datetime | None
     error_class: str = ""
+
+
+T = TypeVar("T", bound=Try)
 
 
 def counted_attempts(task: Any) -> int:
@@ -133,14 +136,10 @@ def read_tasks(
     items: list[TaskFacts] = []
     for is_item, *row, tries in db.rows(READ_TASKS, params):
         task = TaskFacts(*row)
-        task.tries = [_try(*values) for values in payload.loads(tries) or ()]
+        task.tries = _attempts(Try, tries)
         task.step = names.get(task.step_run_id, "")
         (items if is_item else tasks).append(task)
     return tasks, items
-
-
-def _try(number: int, outcome: str, begun: float | None, ended: float | None, error_class: str) -> Try:
-    return Try(number, outcome, times.of_epoch(begun), times.of_epoch(ended), error_class)
 
 
 READ_TASK = """
@@ -167,22 +166,17 @@ READ_TASK = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptFacts:
+@dataclass(slots=True)
+class AttemptFacts(Try):
     """An attempt that did not succeed, in full."""
 
-    number: int
-    outcome: str
-    begun_at: datetime | None
-    ended_at: datetime | None
-    error_class: str
-    message: str | None
-    traceback: str | None
-    is_counted: bool
-    late_outcome: str
+    message: str | None = None
+    traceback: str | None = None
+    is_counted: bool = False
+    late_outcome: str = ""
     #: Equal for errors that differ in numbers and quoted values only; "" where there was none.
-    fingerprint: str
-    worker: str | None
+    fingerprint: str = ""
+    worker: str | None = None
     #: Which of the attempts that count it was; None for one that does not.
     place: int | None = None
 
@@ -229,25 +223,28 @@ def read_task(
     ]  # fmt: skip
     for step, iteration, *columns, item, item_size, output, output_size, attempts in db.rows(READ_TASK, params):
         task = TaskFacts(*columns)
-        found = _placed([_attempt(*values) for values in payload.loads(attempts) or ()], task.failure_count)
-        task.tries = [Try(a.number, a.outcome, a.begun_at, a.ended_at, a.error_class) for a in found]
+        found = _attempts(AttemptFacts, attempts)
+        _place(found, task.failure_count)
+        task.tries = [*found]
         task.step = step
         return TaskInFull(task, step, iteration, Excerpt(item, item_size), Excerpt(output, output_size), found)
     return None
 
 
-def _attempt(number: int, outcome: str, begun: float | None, ended: float | None, *rest: Any) -> AttemptFacts:
-    return AttemptFacts(number, outcome, times.of_epoch(begun), times.of_epoch(ended), *rest)
+def _attempts(kind: type[T], text: str | None) -> list[T]:
+    """Return attempts from their JSON."""
+    return [
+        kind(number, outcome, times.of_epoch(begun), times.of_epoch(ended), *rest)
+        for number, outcome, begun, ended, *rest in payload.loads(text) or ()
+    ]
 
 
-def _placed(attempts: list[AttemptFacts], failures: int) -> list[AttemptFacts]:
+def _place(attempts: Sequence[AttemptFacts], failures: int) -> None:
     """Number the attempts that count; only the last ones are here, so the numbers come from the end."""
-    found = []
     for attempt in reversed(attempts):
-        counts = attempt.is_counted and attempt.outcome in (FAILED, TIMED_OUT, LOST)
-        found.append(replace(attempt, place=failures) if counts else attempt)
-        failures -= counts
-    return found[::-1]
+        if attempt.is_counted and attempt.outcome in (FAILED, TIMED_OUT, LOST):
+            attempt.place = failures
+            failures -= 1
 
 
 def failed_attempts(step_runs: Sequence[int], most: int) -> list[Attempt]:
