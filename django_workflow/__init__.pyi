@@ -11,7 +11,6 @@ from django_workflow.definition.retry import Retry
 from django_workflow.definition.written.options import StoredStep
 from django_workflow.definition.written.transitions import Otherwise, To, When
 from django_workflow.engine.removal.erasing import Erased
-from django_workflow.engine.retrying.dead_letters import DeadLetter, dead_letters
 from django_workflow.engine.verbs.pause import pause_flow, pause_queue, resume_flow, resume_queue
 from django_workflow.events.following import Following
 from django_workflow.events.messages import Received, listen, notify_only, recent_messages, send_with_notify, unlisten
@@ -35,7 +34,9 @@ from django_workflow.exceptions import (
 )
 from django_workflow.flow import Flow
 from django_workflow.models.runtime import Run
-from django_workflow.read.overview import RunStatus, list_runs
+from django_workflow.read.dead_letters import DeadLetter, dead_letters
+from django_workflow.read.run.progress import RunStatus
+from django_workflow.read.runs import list_runs
 from django_workflow.runs import AnyRun, RunHandle, RunResult, dismiss_dead_letters, get_run_status, retry_dead_letters
 from django_workflow.signals import run_ended, run_failed
 from django_workflow.worker.jobs.context import Context

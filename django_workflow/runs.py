@@ -22,8 +22,8 @@ from django_workflow.engine.verbs import pause as pausing
 from django_workflow.engine.verbs import steps
 from django_workflow.exceptions import RunFailed, RunNotFound
 from django_workflow.models import Run
-from django_workflow.read import overview, results, waiting
-from django_workflow.read.overview import RunStatus
+from django_workflow.read.run import progress, results, waiting
+from django_workflow.read.run.progress import RunStatus
 from django_workflow.statuses import SUCCEEDED
 from django_workflow.twins import twin
 
@@ -244,4 +244,4 @@ def dismiss_dead_letters(task_ids: Sequence[int], reason: str, by: str = "") -> 
 
 def get_run_status(run: AnyRun) -> RunStatus:
     """Read how far a run is, cheaply enough to be asked often; raises `RunNotFound`."""
-    return overview.run_status(handle(run).id)
+    return progress.run_status(handle(run).id)

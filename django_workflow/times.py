@@ -27,11 +27,6 @@ def of_site(moment: datetime) -> datetime:
         return datetime.min if moment.year == MINYEAR else datetime.max  # noqa: DTZ901  the site has no zone
 
 
-def from_epoch(seconds: float) -> datetime:
-    """Return a time given in seconds since 1970."""
-    return of_site(datetime.fromtimestamp(seconds, UTC))
-
-
 def with_zone(moment: datetime) -> datetime:
     """Return a time of the site's with its zone, for what leaves the site: files, scripts, other programs."""
     return timezone.make_aware(moment, timezone.get_default_timezone()) if timezone.is_naive(moment) else moment
@@ -45,3 +40,13 @@ def local(moment: datetime) -> datetime:
 def is_complete(moment: datetime) -> bool:
     """Say whether a time that somebody gives is one moment: without a zone only where the site has none."""
     return not settings.USE_TZ or timezone.is_aware(moment)
+
+
+def of_json(text: str | None) -> datetime | None:
+    """Return a time of the database that came within JSON."""
+    return None if text is None else of_site(datetime.fromisoformat(text))
+
+
+def of_epoch(seconds: float | None) -> datetime | None:
+    """Return a time given in seconds since 1970, which JSON has as a number or a text."""
+    return None if seconds is None else of_site(datetime.fromtimestamp(float(seconds), UTC))

@@ -23,8 +23,8 @@ from django_workflow.conf import conf
 from django_workflow.models import Event, FlowDefinition, Run
 from django_workflow.templatetags.django_workflow import pretty, status
 from django_workflow.web.acting.buttons import Button
+from django_workflow.web.drawing.picture import Graph
 from django_workflow.web.run.events import SENTENCES
-from django_workflow.web.run.graph import Graph
 
 MASKED = SafeString('<span class="masked">hidden: needs the permission to view payloads</span>')
 

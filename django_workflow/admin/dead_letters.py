@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from django_workflow import permissions
@@ -22,8 +22,9 @@ from django_workflow.admin.base import (
     run_link,
 )
 from django_workflow.admin.confirming import action
-from django_workflow.models import Attempt, DeadLetter
+from django_workflow.models import DeadLetter
 from django_workflow.operations import DEAD_LETTERS
+from django_workflow.read.dead_letters import of_last_attempt
 from django_workflow.templatetags.django_workflow import moment
 from django_workflow.web.acting.buttons import Button
 
@@ -54,9 +55,8 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the tasks that are dead letters, with what their last attempt died of."""
-        last = Attempt.objects.filter(task=OuterRef("pk")).order_by("-number", "-id").values("error_class")[:1]
         rows: Any = super().get_queryset(request)
-        return rows.dead().annotate(last_error=Subquery(last))
+        return rows.dead().annotate(last_error=of_last_attempt("error_class"))
 
     def tools(self, request: HttpRequest, obj: DeadLetter) -> list[Button]:
         """Return what the user may do with the letter."""

@@ -19,13 +19,12 @@ from django_workflow.admin.base import (
     pill,
     visible_flows,
 )
-from django_workflow.conf import conf
 from django_workflow.models import FlowDefinition, FlowVersion
-from django_workflow.read.versions import readable_spec
+from django_workflow.read import versions
 from django_workflow.statuses import PAUSED
 from django_workflow.templatetags.django_workflow import moment
 from django_workflow.web.acting.buttons import Button, flow_buttons
-from django_workflow.web.run.graph import Graph, draw_definition
+from django_workflow.web.drawing.picture import Graph, draw_definition
 
 #: What a page with a picture is shown with.
 STYLES = {"all": ["django_workflow/graph.css"]}
@@ -33,7 +32,7 @@ STYLES = {"all": ["django_workflow/graph.css"]}
 
 def picture(version: FlowVersion | None) -> Graph | None:
     """Return the picture of a definition; None without steps, as of one that a later release wrote."""
-    spec = readable_spec(version) if version is not None else None
+    spec = versions.readable_spec(version) if version is not None else None
     return draw_definition(spec) if spec is not None and spec.steps else None
 
 
@@ -83,8 +82,7 @@ class FlowAdmin(ReadOnlyAdmin):
 
     def graph(self, obj: FlowDefinition) -> Graph | None:
         """Return the picture of the newest version."""
-        newest = FlowVersion.objects.using(conf.DATABASE).filter(flow=obj).select_related("flow").order_by("-number")
-        return picture(newest.first())
+        return picture(versions.newest(obj.pk))
 
     @admin.display(description="flow")
     def slug_shown(self, flow: FlowDefinition) -> str:

@@ -16,7 +16,6 @@ from django.urls import URLPattern, path, reverse
 from django_workflow import builder, permissions
 from django_workflow.admin.base import change_url
 from django_workflow.builder import FlowBuilder, StoredFlow
-from django_workflow.conf import conf
 from django_workflow.definition import documents
 from django_workflow.definition.documents import Document
 from django_workflow.definition.documents.differences import Difference
@@ -24,7 +23,7 @@ from django_workflow.definition.problems import Problem, problems_of
 from django_workflow.definition.validation.topology import advice
 from django_workflow.exceptions import DefinitionError, NotSupported, WorkflowError
 from django_workflow.models import FlowDefinition, FlowVersion
-from django_workflow.read.versions import is_readable
+from django_workflow.read import find, versions
 from django_workflow.web.acting.buttons import Button
 
 #: Django's own permissions of flows: storing a new one, and replacing the draft of one that is there.
@@ -90,7 +89,7 @@ def preview(user: Any, content: str | bytes, format: str | None) -> Preview:
     """Return what a document would do if this user stored it."""
     document = documents.parse(content, format)
     text = content if isinstance(content, str) else content.decode("utf-8-sig", errors="replace")
-    row = FlowDefinition.objects.using(conf.DATABASE).filter(slug=document.slug).first() if document.slug else None
+    row = find.flow(document.slug) if document.slug else None
     found = Preview(document, text, row)
     try:
         spec = builder.checked(document, row).spec
@@ -169,7 +168,7 @@ def download(model_admin: Any, request: HttpRequest, object_id: str, format: str
         raise Http404
     if not model_admin.has_view_permission(request, obj):
         raise PermissionDenied
-    version = obj if isinstance(obj, FlowVersion) else _newest(obj)
+    version = obj if isinstance(obj, FlowVersion) else versions.newest(obj.pk)
     try:
         if isinstance(obj, FlowDefinition) and obj.source == FlowDefinition.Source.STORED:
             name, text = obj.slug, StoredFlow(obj).to_document(format)
@@ -186,14 +185,9 @@ def download(model_admin: Any, request: HttpRequest, object_id: str, format: str
 
 
 def _document(version: FlowVersion, format: str) -> str:
-    if not is_readable(version):
+    if not versions.is_readable(version):
         raise NotSupported(f"This release cannot read version {version.number} of the flow.")
     return documents.write(version.compiled, format)
-
-
-def _newest(flow: FlowDefinition) -> FlowVersion | None:
-    versions = FlowVersion.objects.using(conf.DATABASE).filter(flow=flow).select_related("flow")
-    return versions.order_by("-number").first()
 
 
 def download_buttons(name: str, key: Any) -> list[Button]:

@@ -8,21 +8,17 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from django_workflow import statuses, times
+from django_workflow import statuses
 from django_workflow.admin.base import visible_flows
-from django_workflow.conf import conf
-from django_workflow.models import FlowDefinition
+from django_workflow.read import clock, find
 
 Choices = list[tuple[str, str]]
 
-#: Least hexadecimal digits of a run's id that are looked for.
-LEAST_DIGITS = 4
-WHOLE_ID = 32
-#: Ids are made by the clocks of web servers and workers, times by the database's.
-CLOCK_DIFFERENCE = timedelta(minutes=10)
+#: Runs that are shown of those whose id begins or ends with some digits.
+MOST_LIKE = 1_000
 
 
 class FlowFilter(admin.SimpleListFilter):
@@ -39,7 +35,7 @@ class FlowFilter(admin.SimpleListFilter):
         """Return the flows."""
         flows = visible_flows(request)
         if flows is None:
-            flows = list(FlowDefinition.objects.using(conf.DATABASE).only("slug", "title"))
+            flows = find.flows()
         self.keys = {flow.slug: flow.pk for flow in flows}
         return [(flow.slug, str(flow)) for flow in flows]
 
@@ -86,8 +82,8 @@ class StartedFilter(admin.SimpleListFilter):
         """Return the runs of the period: by their ids, which are made of time and have the index, and by the time."""
         if self.value() not in self.periods:
             return queryset
-        since = times.now() - self.periods[str(self.value())][1]
-        lowest = UUID(int=int(times.with_zone(since - CLOCK_DIFFERENCE).timestamp() * 1000) << 80)
+        since = clock.now() - self.periods[str(self.value())][1]
+        lowest = UUID(int=find.lowest_at(since, -find.CLOCK_DIFFERENCE))
         return queryset.filter(pk__gte=lowest, created_at__gte=since)
 
 
@@ -158,10 +154,6 @@ def whole_id(text: str) -> UUID | None:
         return None
 
 
-def id_range(text: str, path: str) -> Q | None:
-    """Return the condition that an id begins with some digits; None for what is no beginning of an id."""
-    digits = text.strip().lower().replace("-", "")
-    if not LEAST_DIGITS <= len(digits) <= WHOLE_ID or set(digits) - set("0123456789abcdef"):
-        return None
-    low, high = UUID(digits.ljust(WHOLE_ID, "0")), UUID(digits.ljust(WHOLE_ID, "f"))
-    return Q(**{f"{path}__gte": low, f"{path}__lte": high})
+def of_runs_like(queryset: QuerySet[Any], text: str, path: str) -> QuerySet[Any]:
+    """Return the rows of runs whose id is, begins or ends with what a text says; of recent runs where it ends so."""
+    return queryset.filter(**{f"{path}__in": find.runs_like(text, MOST_LIKE, among=find.NEWEST)})

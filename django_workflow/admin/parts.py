@@ -27,12 +27,13 @@ from django_workflow.admin.base import (
     run_link,
     text_payload,
 )
-from django_workflow.conf import conf
 from django_workflow.models import Attempt, Erasure, Event, Run, StepRun, Task, Variables
-from django_workflow.read import durations
+from django_workflow.models.fields import ClockTimestamp
+from django_workflow.read import find
+from django_workflow.read.run import durations
+from django_workflow.read.run.tasks import counted_attempts
 from django_workflow.statuses import SKIPPED_BY_HANDLER
 from django_workflow.templatetags.django_workflow import elapsed, moment
-from django_workflow.web.run.facts import counted_attempts
 
 
 def variables_payload(value: Variables | None, shows: bool) -> Any:  # noqa: FBT001
@@ -48,7 +49,7 @@ class PartAdmin(ReadOnlyAdmin):
 
     run_path: ClassVar[str] = "run"
     search_fields = ("id",)
-    search_hint = "The id of a run, or its beginning"
+    search_hint = "The id of a run, its beginning or its end"
     list_filter: ClassVar[Any] = (filters.RunFilter,)
 
     def run_of(self, obj: Any) -> Run:
@@ -59,14 +60,17 @@ class PartAdmin(ReadOnlyAdmin):
         assert isinstance(found, Run)
         return found
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Return the rows with the database's time, to which what has not ended lasts."""
+        return super().get_queryset(request).annotate(read_at=ClockTimestamp())
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         """Find the rows of runs by their ids."""
         if not search_term.strip():
             return queryset, False
-        condition = filters.id_range(search_term, f"{self.run_path}__id")
-        return (queryset.none() if condition is None else queryset.filter(condition)), False
+        return filters.of_runs_like(queryset, search_term, self.run_path), False
 
     def live_url(self, obj: Any) -> str:
         """Return the address of the run's live page."""
@@ -113,7 +117,7 @@ class StepRunAdmin(PartAdmin):
         """Return a link to the activation that led here last."""
         if step.source_id is None:
             return "–"
-        found = StepRun.objects.using(conf.DATABASE).filter(pk=step.source_id).first()
+        found = find.step_run(step.source_id)
         return link(change_url("steprun", step.source_id), str(found)) if found is not None else "–"
 
     @admin.display(description="tasks")
@@ -146,15 +150,17 @@ class StepRunAdmin(PartAdmin):
         return moment(self.begun_at(step))
 
     @admin.display(description="waited")
-    def waited(self, step: StepRun) -> Any:
+    def waited(self, step: Any) -> Any:
         """Return how long it waited, or waits, for a worker."""
         begun_at = self.begun_at(step)
-        return "–" if begun_at is None and step.ended_at is not None else elapsed(step.started_at, begun_at)
+        return (
+            "–" if begun_at is None and step.ended_at is not None else elapsed(step.started_at, begun_at, step.read_at)
+        )
 
     @admin.display(description="ran")
-    def ran(self, step: StepRun) -> Any:
+    def ran(self, step: Any) -> Any:
         """Return how long it ran, or runs, since a worker began it."""
-        return elapsed(self.begun_at(step), step.ended_at)
+        return elapsed(self.begun_at(step), step.ended_at, step.read_at)
 
     @admin.display(description="why skipped")
     def why(self, step: StepRun) -> str:
@@ -218,9 +224,9 @@ class TaskAdmin(PartAdmin):
         return moment(task.begun_at)
 
     @admin.display(description="last attempt ran")
-    def took(self, task: Task) -> Any:
+    def took(self, task: Any) -> Any:
         """Return how long its last attempt ran, or runs."""
-        return elapsed(task.begun_at, task.ended_at) if task.begun_at else "–"
+        return elapsed(task.begun_at, task.ended_at, task.read_at) if task.begun_at else "–"
 
 
 @admin.register(Attempt)
@@ -265,9 +271,9 @@ class AttemptAdmin(PartAdmin):
         return moment(attempt.ended_at)
 
     @admin.display(description="ran")
-    def took(self, attempt: Attempt) -> Any:
+    def took(self, attempt: Any) -> Any:
         """Return how long it ran."""
-        return elapsed(attempt.begun_at, attempt.ended_at)
+        return elapsed(attempt.begun_at, attempt.ended_at, attempt.read_at)
 
     @admin.display(description="worker")
     def worker_name(self, attempt: Attempt) -> Any:

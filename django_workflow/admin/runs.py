@@ -22,10 +22,11 @@ from django_workflow.admin.base import (
     pill,
 )
 from django_workflow.admin.confirming import action
-from django_workflow.models import FlowDefinition, Run
+from django_workflow.models import Run
 from django_workflow.operations.several import SeveralRuns
-from django_workflow.read import durations
-from django_workflow.read.durations import Spans
+from django_workflow.read import find
+from django_workflow.read.run import durations
+from django_workflow.read.run.durations import Standing
 from django_workflow.templatetags.django_workflow import elapsed, moment
 from django_workflow.web.acting.buttons import Button, buttons, run_operations
 
@@ -40,7 +41,7 @@ class RunAdmin(ReadOnlyAdmin):
     list_display = ("name", "flow_and_version", "state", "created", "waited", "ran", "what_failed", "live")
     list_filter = (filters.StatusFilter, filters.FlowFilter, filters.StartedFilter)
     search_fields = ("id",)
-    search_hint = "The beginning of an id, an idempotency key, or a label as name=value"
+    search_hint = "The beginning or end of an id, an idempotency key, or a label as name=value"
     actions: Sequence[Any] | None = [action(SeveralRuns(item), "runs") for item in run_operations()]
     payload = {"input": json_payload, "output": json_payload, "error": error_payload}
     shown = (
@@ -52,7 +53,7 @@ class RunAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find runs by what has an index: an id or its beginning, a key, a label."""
+        """Find runs by an id, its beginning or its end, a key, or a label."""
         term = search_term.strip()
         if not term:
             return queryset, False
@@ -60,15 +61,9 @@ class RunAdmin(ReadOnlyAdmin):
         if is_label and name:
             # labels that are there are in a partial index
             return queryset.filter(~Q(labels={}), labels__contains={name.strip(): value.strip()}), False
-        # a key is unique in its flow only, and the index begins with the flow
-        flows = list(FlowDefinition.objects.using(queryset.db).values_list("pk", flat=True))
-        found = list(
-            Run.objects.using(queryset.db).filter(flow__in=flows, idempotency_key=term).values_list("pk", flat=True)
-        )
-        if found:
+        if found := find.runs_with_key(term):
             return queryset.filter(pk__in=found), False
-        condition = filters.id_range(term, "pk")
-        return (queryset.none() if condition is None else queryset.filter(condition)), False
+        return filters.of_runs_like(queryset, term, "pk"), False
 
     def tools(self, request: HttpRequest, obj: Run) -> list[Button]:
         """Return what the user may do with the run."""
@@ -114,17 +109,17 @@ class RunAdmin(ReadOnlyAdmin):
         for run in rows:
             run.standing = found[run.pk]  # type: ignore[attr-defined]
 
-    def spans(self, run: Any) -> Spans:
+    def standing(self, run: Any) -> Standing:
         """Return how long a run waited and ran."""
         if not hasattr(run, "standing"):
             self.prepare([run])
-        found: Spans = run.standing.spans
+        found: Standing = run.standing
         return found
 
     @admin.display(description="started")
     def begun(self, run: Run) -> Any:
         """Return when a worker began it."""
-        return moment(self.spans(run).begun_at)
+        return moment(self.standing(run).spans.begun_at)
 
     @admin.display(description="created")
     def created(self, run: Run) -> Any:
@@ -139,14 +134,14 @@ class RunAdmin(ReadOnlyAdmin):
     @admin.display(description="waited")
     def waited(self, run: Run) -> Any:
         """Return how long it waited, or waits, for a worker."""
-        spans = self.spans(run)
-        return elapsed(spans.waits_from, spans.waits_to)
+        standing = self.standing(run)
+        return elapsed(standing.spans.waits_from, standing.spans.waits_to, standing.read_at)
 
     @admin.display(description="ran")
     def ran(self, run: Run) -> Any:
         """Return how long it ran, or runs, since a worker began it."""
-        spans = self.spans(run)
-        return elapsed(spans.runs_from, spans.runs_to)
+        standing = self.standing(run)
+        return elapsed(standing.spans.runs_from, standing.spans.runs_to, standing.read_at)
 
     @admin.display(description="error")
     def what_failed(self, run: Run) -> str:

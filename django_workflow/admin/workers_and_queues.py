@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
 
-from django_workflow import queue, times
 from django_workflow.admin.base import ReadOnlyAdmin, live_url, pill
 from django_workflow.models import Queue, Worker
+from django_workflow.read import queues, workers
 from django_workflow.statuses import PAUSED
 from django_workflow.templatetags.django_workflow import moment
 from django_workflow.web.acting.buttons import Button, queue_buttons
@@ -56,8 +56,9 @@ class QueueAdmin(ReadOnlyAdmin):
     @admin.display(description="waiting")
     def waiting(self, row: Queue) -> str:
         """Return how many tasks wait in it."""
-        visible, total, _ = queue.depth(row.name)
-        return f"{visible:,} waiting, {total - visible:,} in work or due later"
+        state = queues.QueueState(row.name, row.paused_at, row.paused_by, row.pause_reason)
+        queues.read_depths([state])
+        return f"{state.visible} waiting, {state.hidden} in work or due later"
 
 
 @admin.register(Worker)
@@ -68,6 +69,12 @@ class WorkerAdmin(ReadOnlyAdmin):
     list_display = ("__str__", "state", "serves", "busy", "settled", "started", "heard_of")
     shown = ("hostname", "pid", "state", "serves", "busy", "settled", "started", "heard_of", "stopped", "lease_seconds")
 
+    def prepare(self, rows: Sequence[Worker]) -> None:
+        """Read which of them are live, by the database's clock."""
+        states = workers.states([row.pk for row in rows])
+        for row in rows:
+            row.state = states.get(row.pk, "")  # type: ignore[attr-defined]
+
     def live_url(self, obj: Worker) -> str:
         """Return the address of the page of workers."""
         return live_url("workers")
@@ -75,10 +82,9 @@ class WorkerAdmin(ReadOnlyAdmin):
     @admin.display(description="state")
     def state(self, worker: Worker) -> str:
         """Return whether it stopped, or does not report any more."""
-        if worker.stopped_at is not None:
-            return "stopped"
-        silent_since = times.now() - timedelta(seconds=worker.lease_seconds)
-        return "live" if worker.heartbeat_at >= silent_since else "silent"
+        if not hasattr(worker, "state"):
+            self.prepare([worker])
+        return str(worker.state)  # type: ignore[attr-defined]
 
     @admin.display(description="queues")
     def serves(self, worker: Worker) -> str:

@@ -72,6 +72,11 @@ class Topology:
         return tuple(name for name, targets in self.successors.items() if not set(targets) - {name})
 
     @cached_property
+    def has_joins(self) -> bool:
+        """Whether any step waits for several predecessors."""
+        return bool(self.joins)
+
+    @cached_property
     def joins(self) -> frozenset[str]:
         """Steps that count arrivals; one that waits for its only predecessor starts with each arrival."""
         sizes = {name: self.join_size(name) for name in self.steps}

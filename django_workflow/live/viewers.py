@@ -17,8 +17,8 @@ from django.contrib.auth import SESSION_KEY, get_user_model
 from django.contrib.auth.models import AnonymousUser
 
 from django_workflow import permissions
-from django_workflow.conf import conf
-from django_workflow.models import FlowDefinition, Run
+from django_workflow.models import FlowDefinition
+from django_workflow.read import find
 
 #: Codes with which sockets are closed: refused, and no such run.
 REFUSED = 4403
@@ -95,7 +95,7 @@ def access_to_run(user: Any, run_id: UUID, flow: FlowDefinition | None = None) -
     """
     if not permissions.may(user, permissions.VIEW):
         return Access(REFUSED)
-    flow = flow or _flow_of(run_id)
+    flow = flow or find.flow_of(run_id)
     if flow is None or not permissions.may(user, permissions.VIEW, flow):
         return Access(UNKNOWN)
     return Access(flow=flow)
@@ -107,11 +107,6 @@ def access_to_board(user: Any) -> Access:
         return Access(REFUSED)
     flows = permissions.visible_flows(user)
     return Access(flows=None if flows is None else frozenset(flow.pk for flow in flows))
-
-
-def _flow_of(run_id: UUID) -> FlowDefinition | None:
-    flows = FlowDefinition.objects.using(conf.DATABASE).defer("draft")
-    return flows.filter(pk__in=Run.objects.filter(pk=run_id).values("flow_id")).first()
 
 
 class FlowsOfRuns:
@@ -135,5 +130,4 @@ class FlowsOfRuns:
 
 @database_sync_to_async
 def _read_flows(runs: list[str]) -> dict[str, int]:
-    flows = Run.objects.using(conf.DATABASE).filter(pk__in=runs).values_list("pk", "flow_id")
-    return {str(run): flow for run, flow in flows}
+    return {str(run): flow for run, flow in find.flow_ids_of(runs).items()}

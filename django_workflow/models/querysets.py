@@ -40,12 +40,17 @@ class TaskQuerySet(models.QuerySet[Any]):
         """Tasks that are queued, held, running or suspended."""
         return self.exclude(status__in=statuses.TASK_TERMINAL)
 
-    def dead(self) -> TaskQuerySet:
-        """Dead letters: tasks whose failure ended their run, until that is retried or they are dismissed."""
+    def fatal(self) -> TaskQuerySet:
+        """Tasks whose failure ended their run, until they are dismissed.
+
+        A failure that was tolerated, or for which its step was skipped, ended no run: its step has not failed.
+        """
         failed = self.filter(status=statuses.FAILED, step_run__status=statuses.FAILED)
-        return failed.filter(
-            step_run__run__status=statuses.FAILED, step_run__run__retries__isnull=True, dismissal__isnull=True
-        )
+        return failed.filter(step_run__run__status=statuses.FAILED, dismissal__isnull=True)
+
+    def dead(self) -> TaskQuerySet:
+        """Dead letters: fatal tasks until their run is retried."""
+        return self.fatal().filter(step_run__run__retries__isnull=True)
 
     def of_run(self, run_id: Any) -> TaskQuerySet:
         """Tasks of one run, in the order they were made."""

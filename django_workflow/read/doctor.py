@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,18 +11,20 @@ from django_workflow.definition.registry import registry
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.engine.stored import versions
 from django_workflow.models import FlowVersion, Queue
+from django_workflow.read import workers
+from django_workflow.read.queues import LATE
 
 OK, WARNING, ERROR = "ok", "warning", "error"
-#: A queue whose oldest visible task waits so long, in seconds, is behind.
-LATE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One finding: how bad, what, and what to do."""
+    """One finding."""
 
+    #: How bad it is.
     level: str
     text: str
+    #: What to do about it.
     remedy: str = ""
 
 
@@ -44,6 +45,11 @@ PGMQ_VERSION = """
 """
 #: Indexes, triggers and constraints that must be there: a restore or a hand may have lost them.
 TRIGGERS = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'pgtrigger_%%' AND tgrelid::regclass::text LIKE %s"
+
+
+def has_tables() -> bool:
+    """Say whether the database has the tables of workflows."""
+    return bool(db.rows(TABLES)[0][0])
 
 
 def _database() -> Iterator[Finding]:
@@ -109,38 +115,25 @@ def _missing_handlers(spec: FlowSpec) -> list[str]:
     return sorted({step.handler for step in spec.steps.values() if not registry.knows(step.handler, step.conditions)})
 
 
-WORKERS = """
-    SELECT id, hostname, pid, queues, extract(epoch FROM clock_timestamp() - heartbeat_at)::float8, lease_seconds
-    FROM django_workflow_worker WHERE stopped_at IS NULL
-      AND heartbeat_at > clock_timestamp() - interval '1 day' ORDER BY id
-"""
-
-
 def _workers() -> Iterator[Finding]:
-    live: set[str] = set()
-    count = 0
-    for worker_id, hostname, pid, queues, age, lease in db.rows(WORKERS):
-        if age > lease:
-            text = f"worker {worker_id} ({hostname}:{pid}) was last seen {age:,.0f} s ago"
-            yield Finding(WARNING, text, "it crashed or was killed; its tasks run again after their lease")
-        else:
-            count += 1
-            live |= set(_names(queues))
-    if count:
-        yield Finding(OK, f"{count} workers serve {', '.join(sorted(live))}")
+    served: set[str] = set()
+    found = workers.read()
+    for worker in found:
+        if worker.state == workers.LIVE:
+            served |= set(worker.queues)
+            continue
+        text = f"worker {worker.id} ({worker.hostname}:{worker.pid}) was last seen {worker.age:,.0f} s ago"
+        yield Finding(WARNING, text, "it crashed or was killed; its tasks run again after their lease")
+    if live := workers.live(found):
+        yield Finding(OK, f"{len(live)} workers serve {', '.join(sorted(served))}")
     for name in queue.existing():
         waiting, total, _ = queue.depth(name)
-        if total and name not in live:
+        if total and name not in served:
             yield Finding(
                 ERROR if waiting else WARNING,
                 f"queue {name!r} holds {total:,} messages and no live worker serves it",
                 f"run: manage.py run_workflow_worker --queues {name}",
             )
-
-
-def _names(queues: str) -> list[str]:
-    names: list[str] = json.loads(queues)
-    return names
 
 
 def _queues() -> Iterator[Finding]:

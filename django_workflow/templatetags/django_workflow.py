@@ -11,11 +11,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from django_workflow import times
+from django_workflow.display import duration
 from django_workflow.payload import readable
 from django_workflow.statuses import in_words
 from django_workflow.web.drawing import signs
 
 register = template.Library()
+register.filter(duration)
 
 
 @register.filter
@@ -75,44 +77,25 @@ def iso(value: datetime) -> str:
 
 
 @register.simple_tag
-def elapsed(start: datetime | None, end: datetime | None = None) -> SafeString | str:
-    """Return the time between two moments; without an end it goes on (a script lets it tick)."""
+def elapsed(start: datetime | None, end: datetime | None, now: datetime) -> SafeString | str:
+    """Return the time between two moments; without an end it goes on (a script lets it tick).
+
+    now: the database's time when these were read.
+    """
     if start is None:
         return "–"
-    if end is not None:
-        return format_html('<span class="duration">{}</span>', duration(end - start))
-    return format_html(
-        '<span class="duration" data-since="{}">{}</span>',
-        times.with_zone(start).isoformat(),
-        duration(times.now() - start),
-    )
+    return lasted((now if end is None else end) - start, start if end is None else None)
 
 
 @register.simple_tag
 def lasted(time: timedelta | None, since: datetime | None = None) -> SafeString | str:
     """Return a length of time; one that goes on since a moment ticks by a script."""
-    if since is not None:
-        return elapsed(since)
-    return "–" if time is None else format_html('<span class="duration">{}</span>', duration(time))
-
-
-@register.filter
-def duration(value: timedelta | float | None) -> str:
-    """Return a length of time (a timedelta or seconds) in its two largest units."""
-    if value is None:
+    if time is None:
         return "–"
-    seconds = max(0.0, value.total_seconds() if isinstance(value, timedelta) else float(value))
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02} s"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes:02} min"
-    return f"{hours // 24} d {hours % 24:02} h"
+    if since is None:
+        return format_html('<span class="duration">{}</span>', duration(time))
+    moment = times.with_zone(since).isoformat()
+    return format_html('<span class="duration" data-since="{}">{}</span>', moment, duration(time))
 
 
 @register.filter

@@ -16,8 +16,8 @@ from django.shortcuts import render, resolve_url
 from django.urls import NoReverseMatch, reverse
 
 from django_workflow import permissions
-from django_workflow.conf import conf
 from django_workflow.models import Run
+from django_workflow.read import find
 
 View = Callable[..., HttpResponse]
 
@@ -75,7 +75,7 @@ def require(request: HttpRequest, permission: str, run: Run | None = None) -> No
 
 def run_or_404(request: HttpRequest, run_id: UUID) -> Run:
     """Return a run with its flow and version; one that the user may not see does not exist for them."""
-    run: Run | None = Run.objects.using(conf.DATABASE).select_related("flow", "version").filter(pk=run_id).first()
+    run = find.run(run_id)
     if run is None or not permissions.may(request.user, permissions.VIEW, run.flow):
         raise Http404(f"There is no run {run_id}.")
     return run

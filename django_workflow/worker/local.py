@@ -25,7 +25,7 @@ from django_workflow.engine.tasks.claimed import ClaimedTask
 from django_workflow.engine.tasks.outcome import Outcome
 from django_workflow.engine.writing import runs, tasks
 from django_workflow.exceptions import UnregisteredHandler
-from django_workflow.read import waiting
+from django_workflow.read.run import waiting
 from django_workflow.statuses import RUN_TERMINAL, SUCCEEDED, TIMED_OUT
 from django_workflow.worker.jobs import invoke, missing_code
 from django_workflow.worker.jobs.job import Job

@@ -103,7 +103,7 @@ def test_queue_is_paused(make_flow, unique):
     flow.step(name="only")(lambda: None)
     flow.start()
     assert workflow("pause", "--queue", name, "--reason", "full").out == f"The queue {name!r} is paused.\n"
-    assert "paused now" in workflow("queues", on_terminal=True).out
+    assert "paused just now" in workflow("queues", on_terminal=True).out
     assert workflow("resume", "--queue", name).out == f"The queue {name!r} goes on.\n"
     assert "paused" not in workflow("queues").out
 

@@ -11,6 +11,7 @@ from django.core.management import CommandError
 from django_workflow import Fail, FlowBuilder, handler, testing
 from django_workflow.management.workflow import arguments, starting
 from django_workflow.models import Run
+from django_workflow.read.run import waiting
 from django_workflow.statuses import SCHEDULED
 from tests.commands.shell import workflow
 
@@ -117,6 +118,13 @@ def test_what_is_no_duration_is_refused(text):
         arguments.duration(text)
 
 
+@pytest.fixture
+def _inside(monkeypatch):
+    """As if the transaction of the test were none: its own thread does the work of a worker."""
+    monkeypatch.setattr(waiting, "_refuse_own_changes", lambda *_: None)
+
+
+@pytest.mark.usefixtures("_inside")
 class TestWaiting:
     """With a worker's part done whenever the command looks."""
 
@@ -146,6 +154,12 @@ class TestWaiting:
         assert "step only: Fail: no money" in answer.out
 
 
+def test_wait_in_the_transaction_that_started_the_run_is_refused(simple):
+    with pytest.raises(CommandError, match="which is never committed, so no worker sees it"):
+        workflow("start", simple.slug, "--wait")
+
+
+@pytest.mark.usefixtures("_inside")
 def test_wait_that_is_too_short_is_told_by_its_code(simple):
     answer = workflow("start", simple.slug, "--wait", "0.05", "--json")
     assert answer.code == 3

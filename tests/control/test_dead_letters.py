@@ -18,8 +18,8 @@ from django_workflow import (
     retry_dead_letters,
     testing,
 )
-from django_workflow.engine.retrying import dead_letters as module
 from django_workflow.models import Dismissal, Run, Task
+from django_workflow.read import dead_letters as module
 
 
 @pytest.fixture
@@ -180,9 +180,7 @@ def test_letters_are_found_by_the_index_of_failed_runs(broken, transactional_db)
     run = broken()
     with connection.cursor() as cursor:
         cursor.execute(FILL.format(flow=run.run.flow_id))
-        cursor.execute("EXPLAIN (FORMAT JSON) " + module.LIST, [None, None, 100, 0])
-        plan = cursor.fetchone()[0]
-    text = plan if isinstance(plan, str) else json.dumps(plan)
+    text = module._rows(None, None)[:100].explain(format="json")
     assert "dw_run_not_succeeded" in text
     assert not [node for node in nodes(json.loads(text)[0]["Plan"]) if is_scan(node)]
     assert len(dead_letters()) == 51

@@ -9,7 +9,7 @@ import pytest
 from django_workflow import Retry, testing
 from django_workflow.engine.tasks import claim
 from django_workflow.models import Run, Task, Worker
-from django_workflow.read import durations
+from django_workflow.read.run import durations
 
 HOUR = timedelta(hours=1)
 

@@ -115,7 +115,7 @@ def test_wait_past_its_timeout_says_whether_the_run_goes_on(flow, workflow_queue
 
 
 def test_notification_wakes_a_waiter(simple, workflow_queues, monkeypatch):
-    monkeypatch.setattr("django_workflow.read.waiting.POLL", 60.0)
+    monkeypatch.setattr("django_workflow.read.run.waiting.POLL", 60.0)
     handle = simple.start()
     answers = []
     waiter = threading.Thread(target=lambda: answers.append(db.on_own_connection(lambda: handle.wait(20))))
@@ -136,7 +136,7 @@ def wait_for_listeners(count):
 
 
 def test_wait_notices_the_end_without_a_notification(simple, workflow_queues, monkeypatch):
-    monkeypatch.setattr("django_workflow.read.waiting.POLL", 0.02)
+    monkeypatch.setattr("django_workflow.read.run.waiting.POLL", 0.02)
     handle = simple.start()
     answers = []
     waiter = threading.Thread(target=lambda: answers.append(db.on_own_connection(lambda: handle.wait(20))))

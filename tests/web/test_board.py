@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from django_workflow import Flow, db, pause_flow, testing
 from django_workflow.models import FlowDefinition, FlowVersion, Run, StepRun
+from django_workflow.read import counts
 from django_workflow.web.overview import throughput
 from tests.web.filling import fill
 from tests.web.pages import fragment, statements, text_of
@@ -129,10 +130,11 @@ class TestFigures:
         now = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
         this = int(now.timestamp() // 60)
         rows = [("ended", str(this - back), 100, back == 9) for back in range(10)]
-        found = throughput.read(rows, now)
+        found = counts.throughput([*rows, ("now", "", this, False)])
+        bars = throughput.bars(found)
         assert (found.ended.number, found.minutes, found.peak) == (900, 9, 100)
-        assert len(found.bars) == 9
-        assert found.bars[-1].x + throughput.WIDTH / throughput.MINUTES == pytest.approx(throughput.WIDTH)
+        assert len(bars) == 9
+        assert bars[-1].x + throughput.WIDTH / counts.MINUTES == pytest.approx(throughput.WIDTH)
 
     def test_latest_ends_and_failures_are_listed(self, one, viewing):
         ended(one, timedelta(minutes=1), title="went well")

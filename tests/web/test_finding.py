@@ -11,10 +11,13 @@ import pytest
 from django.db import connection
 from django.http import QueryDict
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from django_workflow.ids import uuid7
 from django_workflow.models import Attempt, FlowVersion, Run
-from django_workflow.web.runs import query_string, run_counts, search
+from django_workflow.read import counts as run_counts
+from django_workflow.read import find, search
+from django_workflow.web.runs import query_string
 from tests.web.filling import fill
 
 COUNT = 2_000
@@ -50,6 +53,8 @@ def expected(filters, visible):
         runs = runs.filter(status__in=filters.statuses)
     if filters.version is not None:
         runs = runs.filter(version__number=filters.version)
+    if filters.within:
+        runs = runs.filter(created_at__gte=timezone.now() - filters.within)
     if filters.since:
         runs = runs.filter(created_at__gte=filters.since)
     if filters.until:
@@ -158,14 +163,14 @@ def test_a_search_takes_two_statements_at_most(flows):
 
 def test_who_sees_no_flow_finds_nothing_without_asking(flows):
     with CaptureQueriesContext(connection) as captured:
-        assert search.find(query_string.Filters(), []).ids == []
+        assert search.find(search.Filters(), []).ids == []
     assert len(captured) == 0
 
 
 def test_ids_of_other_kinds_have_no_time():
-    assert search.made_at(UUID(int=7)) is None
+    assert find.made_at(UUID(int=7)) is None
     run_id = uuid7()
-    assert search.lowest_at(search.made_at(run_id)) <= run_id.int
+    assert find.lowest_at(find.made_at(run_id)) <= run_id.int
 
 
 def test_a_label_with_signs_of_json_is_only_a_text(flows):
@@ -200,10 +205,10 @@ class TestCounts:
 
     def test_what_was_not_seen_to_the_end_is_at_least_so_much(self, flows, monkeypatch):
         monkeypatch.setattr(run_counts, "WINDOW", 10)
-        counts = run_counts.count([flows["shopping"].pk])
+        found = run_counts.count([flows["shopping"].pk])
         for name in query_string.RUN_STATUSES:
             real = Run.objects.filter(flow=flows["shopping"], status=name).count()
-            assert counts[name].number == real or (counts[name].is_more and counts[name].number < real), name
+            assert found[name].number == real or (found[name].is_more and found[name].number < real), name
 
     def test_flows_that_are_not_asked_for_do_not_count(self, flows):
         assert self.counts([flows["imports"].pk])["failed"] == str(
@@ -226,7 +231,7 @@ class TestCounts:
 
 def test_with_many_runs_the_succeeded_are_estimated(transactional_db):
     fill(COUNT)
-    counts = run_counts.count(None)
-    assert str(counts["succeeded"]).startswith("≈ 1,9")
-    assert str(counts["all"]) == f"≈ {COUNT:,}"
-    assert str(counts["failed"]) == str(Run.objects.filter(status="failed").count())
+    found = run_counts.count(None)
+    assert str(found["succeeded"]).startswith("≈ 1,9")
+    assert str(found["all"]) == f"≈ {COUNT:,}"
+    assert str(found["failed"]) == str(Run.objects.filter(status="failed").count())

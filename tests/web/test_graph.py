@@ -10,7 +10,6 @@ from django_workflow import Retry, RetryAfter, pause, testing
 from django_workflow.engine.settling.settle import settle
 from django_workflow.engine.tasks import claim
 from django_workflow.models import StepRun
-from django_workflow.web.drawing.fit_text import fitted
 from django_workflow.web.drawing.signs import SIGNS
 from django_workflow.worker.local import perform
 from tests.web.markup import read
@@ -138,20 +137,6 @@ def test_long_titles_are_cut_and_told_in_full(flow, see, db):
     page = see(flow.start())
     assert node(page, "n" * 120).one(css="node-title").text == "n" * 18 + "…"
     assert "n" * 120 in node(page, "n" * 120).one("title").text
-
-
-@pytest.mark.parametrize(
-    ("text", "length", "shown"),
-    [
-        ("short", 10, "short"),
-        ("exactly ten", 11, "exactly ten"),
-        ("much too long", 8, "much to…"),
-        ("漢字漢字漢字", 6, "漢字…"),
-        ("", 3, ""),
-    ],
-)
-def test_text_is_cut_to_its_width(text, length, shown):
-    assert fitted(text, length) == shown
 
 
 def test_table_has_the_content_of_the_picture(make_flow, see, db):

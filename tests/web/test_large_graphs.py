@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from django_workflow import When
 from django_workflow.models import FlowVersion
-from django_workflow.web.run.graph import MOST_WAYS
+from django_workflow.web.drawing.picture import MOST_WAYS
 from tests.web.markup import read
 
 #: Enough for more edges than a picture has; 150 are as quick to show, and take long to declare.

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from django_workflow.web.drawing.layout import back_edges, layers_of, layout
+from django_workflow.web.drawing.layers import back_edges, layers_of
+from django_workflow.web.drawing.layout import layout
 from django_workflow.web.drawing.ordering import crossings, order_layers
 
 WIDTH, HEIGHT = 204.0, 60.0

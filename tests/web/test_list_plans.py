@@ -16,9 +16,9 @@ from django_workflow import db
 from django_workflow.db.statements import _text
 from django_workflow.db.wire import numbered
 from django_workflow.models import Run
-from django_workflow.read import durations
-from django_workflow.web.overview import board, workers_and_queues
-from django_workflow.web.runs import query_string, run_counts, search
+from django_workflow.read import counts, queues, runs, search
+from django_workflow.read.run import durations
+from django_workflow.web.runs import query_string
 from tests.web.filling import fill
 from tests.web.test_finding import QUERIES
 
@@ -98,17 +98,17 @@ def test_searches_touch_a_window_of_runs(many, touched):
 def test_counts_and_the_board_touch_some_runs(many, touched):
     everybody = list(many.values())
     for visible in (None, [many["imports"].pk, many["rare"].pk]):
-        run_counts.count(visible)
-        board._figures(visible)
-        board._running(everybody, visible)
-        board._latest(everybody, visible)
-        queues, _ = workers_and_queues.read()
-        workers_and_queues.read_depths(queues)
+        counts.count(visible)
+        counts.figures(visible)
+        runs.running(everybody, visible)
+        runs.latest(everybody, visible)
+        found, _ = queues.read()
+        queues.read_depths(found)
         for sql, rows in touched().items():
             assert rows <= MOST, f"{rows} rows: {sql}"
 
 
 def test_how_the_runs_of_a_page_stand_touches_what_is_theirs(many, touched):
-    durations.read(list(Run.objects.order_by("-id")[: query_string.PAGE]))
+    durations.read(list(Run.objects.order_by("-id")[: search.PAGE]))
     for sql, rows in touched().items():
-        assert rows <= 10 * query_string.PAGE, f"{rows} rows: {sql}"
+        assert rows <= 10 * search.PAGE, f"{rows} rows: {sql}"

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django_workflow import Flow, pause_queue, queue
 from django_workflow.engine.stored import versions
 from django_workflow.models import Queue, Worker
-from django_workflow.web.overview import workers_and_queues
+from django_workflow.read import queues
 from tests.web.pages import fragment, statements, text_of
 
 QUEUES, WORKERS = "/workflow/queues/", "/workflow/workers/"
@@ -70,15 +70,14 @@ class TestQueues:
         state = next(state for state in self.states() if state.name == line)
         assert (str(state.visible), str(state.hidden), str(state.total)) == ("2", "1", "3")
 
-    def states(self):
-        found, _ = workers_and_queues.read()
-        workers_and_queues.read_depths(found)
+    def states(self, most=queues.MOST):
+        found, _ = queues.read()
+        queues.read_depths(found, most)
         return found
 
-    def test_deep_queues_are_not_counted_to_the_end(self, held, line, monkeypatch):
-        monkeypatch.setattr(workers_and_queues, "MOST", 2)
+    def test_deep_queues_are_not_counted_to_the_end(self, held, line):
         held(5)
-        state = next(state for state in self.states() if state.name == line)
+        state = next(state for state in self.states(2) if state.name == line)
         assert (str(state.visible), str(state.total)) == ("2+", "2+")
 
     def test_a_queue_that_nobody_serves_is_warned_of(self, held, line, worker, viewing):

@@ -10,7 +10,7 @@ from django_workflow import testing
 from django_workflow.engine.settling.settle import settle
 from django_workflow.engine.tasks import claim
 from django_workflow.models import Worker
-from django_workflow.web.run import events, payloads, reads, step_runs, task_panel
+from django_workflow.read.run import course, history, results, steps, tasks
 from django_workflow.worker.local import perform
 from tests.web.stories import rich_run
 
@@ -74,16 +74,16 @@ def test_statements_find_by_index(make_flow, db):
         cursor.execute("SET LOCAL enable_seqscan = off")
         run = handle.run
         statements = [
-            (reads.READ_STEPS, [run.pk, True, run.pk]),
-            (reads.READ_WAYS, [run.pk, "{pack}", run.pk]),
-            (reads.READ_PASSES, ["{pack,ship}", "{0,0}", "{t,f}", run.pk, True, 9, 0, run.pk, False, 9, 0]),
-            (step_runs.READ_ACTIVATION, [3, run.pk]),
-            (step_runs.READ_NEIGHBOURS, [1, False, run.pk, "x", 0, 3, 9, run.pk, 3, "{ship}", 9, run.pk, 3, 9]),
-            (reads.READ_TASKS, ["{1,2}", 3, "", "", 50, 0, True, 5]),
-            (task_panel.READ_TASK, [True, 9, True, 9, True, 9, True, 9, 5, run.pk, None, 3, None, None]),
-            (task_panel.READ_LINES, [1, 9, 9]),
-            (payloads.READ_OUTPUTS, [9, "{1,2}", 9, 9]),
-            (events.READ_EVENTS, [True, True, run.pk, 99, "", "", "", "", 9]),
+            (steps.READ_STEPS, [run.pk, True, run.pk]),
+            (course.READ_WAYS, [run.pk, "{pack}", run.pk]),
+            (course.READ_PASSES, ["{pack,ship}", "{0,0}", "{t,f}", run.pk, True, 9, 0, run.pk, False, 9, 0]),
+            (steps.READ_STEP_RUN, [3, run.pk]),
+            (course.READ_NEIGHBOURS, [1, False, run.pk, "x", 0, 3, 9, run.pk, 3, "{ship}", 9, run.pk, 3, 9]),
+            (tasks.READ_TASKS, ["{1,2}", 3, "", "", 50, 0, True, 5]),
+            (tasks.READ_TASK, [True, 9, True, 9, True, 9, True, 9, 5, run.pk, None, 3, None, None]),
+            (history.READ_LINES, [1, 9, 9]),
+            (results.READ_OUTPUTS, [9, "{1,2}", 9, 9]),
+            (history.READ_EVENTS, [True, True, run.pk, 99, "", "", "", "", 9]),
         ]
         for sql, params in statements:
             cursor.execute(f"EXPLAIN {sql}", params)

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from django_workflow import db
 from django_workflow.models import FlowDefinition, FlowVersion, Run
-from django_workflow.web.runs import search
+from django_workflow.read import search
 from tests.web.filling import fill
 from tests.web.markup import read
 from tests.web.pages import fragment, shown_runs, statements, text_of

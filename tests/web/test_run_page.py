@@ -11,6 +11,7 @@ import pytest
 
 from django_workflow import Skip, pause, pause_flow, testing
 from django_workflow.models import Run, StepRun, Task, TaskLog
+from django_workflow.read.run import results
 from django_workflow.statuses import SKIP_REASONS
 from django_workflow.web.run import payloads
 from tests.web.ids import raise_ids
@@ -463,8 +464,8 @@ def test_of_many_long_items_no_more_is_read_than_is_shown(flow, see, db, monkeyp
     handle = flow.start()
     testing.run_until_idle()
     read = []
-    rows = payloads.db.rows
-    monkeypatch.setattr(payloads.db, "rows", lambda *args: read.extend(found := rows(*args)) or found)
+    rows = results.db.rows
+    monkeypatch.setattr(results.db, "rows", lambda *args: read.extend(found := rows(*args)) or found)
     data = section(see(handle, "?whole=output"), "data")
     assert sum(len(row[2]) for row in read if row[0] == "each" and len(row) == 4) == 50_000
     assert "27 more items, listed with the step" in data.text
@@ -473,7 +474,7 @@ def test_of_many_long_items_no_more_is_read_than_is_shown(flow, see, db, monkeyp
 def test_version_that_cannot_be_read_leaves_a_page(flow, see, db, monkeypatch):
     flow.step(name="only")(lambda: 1)
     handle = flow.start()
-    monkeypatch.setattr("django_workflow.models.FlowVersion.compiled", property(lambda self: {}["steps"]))
+    monkeypatch.setattr("django_workflow.engine.stored.versions.spec_of", lambda version_id: {}["steps"])
     page = see(handle)
     assert "No graph" in section(page, "graph").text
     assert "The run started" in section(page, "events").text

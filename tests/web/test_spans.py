@@ -11,8 +11,8 @@ from django_workflow import Retry, testing
 from django_workflow.engine.settling.settle import settle
 from django_workflow.engine.tasks import claim, outcome
 from django_workflow.models import Worker
+from django_workflow.read.run.tasks import TaskFacts, Try
 from django_workflow.web.run import spans
-from django_workflow.web.run.facts import TaskFacts, Try
 from tests.web.pages import fragment, text_of
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

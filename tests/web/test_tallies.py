@@ -6,8 +6,8 @@ import pytest
 
 from django_workflow.engine.settling.settle import settle
 from django_workflow.engine.tasks import claim
-from django_workflow.web.run import task_counts as module
-from django_workflow.web.run.task_counts import Tally, tallies
+from django_workflow.read.run import task_counts as module
+from django_workflow.read.run.task_counts import Tally, tallies
 from django_workflow.worker.local import perform
 
 

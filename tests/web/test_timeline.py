@@ -9,11 +9,12 @@ import pytest
 from django_workflow import testing
 from django_workflow.engine.tasks import claim
 from django_workflow.models import Run, StepRun, Task
+from django_workflow.read.run.facts import read_facts
+from django_workflow.read.run.steps import read_steps
+from django_workflow.read.run.tasks import ItemPage, TaskFacts, Try
 from django_workflow.web.address import Address
 from django_workflow.web.drawing.axis import Axis, label_of
 from django_workflow.web.run import timeline
-from django_workflow.web.run.facts import Facts, TaskFacts, Try
-from django_workflow.web.run.reads import ItemPage, read_around, read_steps, read_tasks
 from tests.web.markup import read
 from tests.web.stories import rich_run
 
@@ -45,10 +46,8 @@ def bars(item, end=100, run_end=None):
 def facts_of(handle, step=""):
     run = Run.objects.select_related("flow", "version").get(pk=handle.id)
     spec = run.version.compiled
-    facts = Facts(run, spec, read_steps(run.pk, spec), read_around(run, spec))
-    chosen = facts.steps[step].id if step else None
-    read_tasks(facts, ItemPage(chosen), has_payload=True)
-    return facts
+    steps = read_steps(run.pk, spec)
+    return read_facts(run, spec, steps, page=ItemPage(steps[step].id if step else None), has_payload=True)
 
 
 def test_a_task_waits_and_runs():

@@ -10,10 +10,11 @@ from django_workflow import RetryAfter, pause, pause_flow, pause_queue, testing
 from django_workflow.conf import conf
 from django_workflow.engine.tasks import claim
 from django_workflow.models import Run, Worker
+from django_workflow.read.run import facts, wait_reasons
+from django_workflow.read.run.facts import read_facts
+from django_workflow.read.run.steps import read_steps
 from django_workflow.web.address import Address
-from django_workflow.web.run import run_page, task_panel, wait_reasons
-from django_workflow.web.run.facts import Facts
-from django_workflow.web.run.reads import ItemPage, read_around, read_steps, read_tasks
+from django_workflow.web.run import run_page, task_panel
 
 
 @pytest.fixture
@@ -27,9 +28,7 @@ def worker(db):
 def facts_of(handle):
     run = Run.objects.select_related("flow", "version").get(pk=handle.id)
     spec = run.version.compiled
-    facts = Facts(run, spec, read_steps(run.pk, spec), read_around(run, spec))
-    read_tasks(facts, ItemPage(), has_payload=True)
-    return facts
+    return read_facts(run, spec, read_steps(run.pk, spec), has_payload=True)
 
 
 def why(handle, step):
@@ -99,7 +98,8 @@ def test_place_in_the_queue(flow, worker):
 
 
 def test_long_queues_are_not_counted_to_their_end(flow, worker, monkeypatch):
-    monkeypatch.setattr(wait_reasons, "MOST_AHEAD", 3)
+    for module in (facts, wait_reasons):
+        monkeypatch.setattr(module, "MOST_AHEAD", 3)
     flow.map(name="each", count=9)(lambda index: index)
     assert why_task(flow.start(), "each", 8) == "Queued behind 3 or more others on queue default."
 
@@ -167,7 +167,7 @@ def test_running_task_names_its_worker_and_the_age_of_its_heartbeat(handle, work
     assert why(handle, "first") == ""
     assert why_task(handle, "first") == "Runs on worker web-3:4711, last seen just now."
     Worker.objects.update(heartbeat_at=worker.heartbeat_at - timedelta(seconds=90))
-    assert why_task(handle, "first") == "Runs on worker web-3:4711, last seen 1 min 30 s ago."
+    assert why_task(handle, "first") == "Runs on worker web-3:4711, last seen 1 min ago."
 
 
 def test_what_has_ended_waits_for_nothing(handle, worker):

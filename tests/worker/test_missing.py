@@ -12,7 +12,7 @@ from django_workflow import testing
 from django_workflow.definition.registry import registry
 from django_workflow.engine.tasks import handed_back
 from django_workflow.models import Attempt, Run, Task
-from django_workflow.read import needed_code
+from django_workflow.read.run import needed_code
 from django_workflow.web.address import Address
 from django_workflow.web.run import run_page
 from tests.commands.shell import workflow

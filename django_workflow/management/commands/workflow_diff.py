@@ -14,6 +14,7 @@ from django_workflow.definition.spec import FlowSpec
 from django_workflow.management.workflow import documents
 from django_workflow.management.workflow.refusals import refusals
 from django_workflow.management.workflow.subcommand import REFUSED
+from django_workflow.read import find
 
 
 class Command(documents.DocumentCommand):
@@ -46,7 +47,7 @@ def _compared(slug: str, one: str, other: str | None, format: str | None) -> tup
     """Return the definitions before and after."""
     if not one.isdecimal():
         before = documents.current_spec(slug) if other is None else documents.version(slug, _number(other)).compiled
-        row = documents.row_of(slug)
+        row = find.flow(slug)
         # an import leaves the overrides as they are
         return before, documents.read(one, format).compile(row.overrides if row is not None else None)
     before = documents.version(slug, int(one)).compiled

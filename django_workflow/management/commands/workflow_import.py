@@ -19,6 +19,7 @@ from django_workflow.management.workflow.console import Console
 from django_workflow.management.workflow.documents import Source
 from django_workflow.management.workflow.refusals import refusals
 from django_workflow.management.workflow.subcommand import REFUSED
+from django_workflow.read import find
 
 
 class Command(documents.DocumentCommand):
@@ -74,7 +75,7 @@ class Plan:
 
 def plan(source: Source) -> Plan:
     """Say what the import of a document would change."""
-    row = documents.row_of(source.document.slug)
+    row = find.flow(source.document.slug)
     try:
         source.spec = builder.checked(source.document, row).spec
     except DefinitionError as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from django_workflow import display
 from django_workflow.conf import conf
 from django_workflow.engine.removal import erasing, unused
 from django_workflow.engine.removal.erasing import Erased
@@ -17,7 +18,6 @@ from django_workflow.management.interruptions import InterruptibleCommand
 from django_workflow.management.workflow import arguments
 from django_workflow.management.workflow.console import Console
 from django_workflow.management.workflow.lookup import find_run
-from django_workflow.management.workflow.tables import duration
 
 #: Runs deleted in one transaction.
 BATCH = 1_000
@@ -125,7 +125,7 @@ def delete_old(console: Console, options: dict[str, Any]) -> None:
         )
     count = prune(older_than, dry_run=True) if options["dry_run"] else prune_all(console, older_than)
     console.document({"runs": count, "older_than_seconds": older_than.total_seconds(), "dry_run": options["dry_run"]})
-    told = f"{count:,} run{'' if count == 1 else 's'} that settled more than {duration(older_than)} ago"
+    told = f"{count:,} run{'' if count == 1 else 's'} that settled more than {display.exact(older_than)} ago"
     console.line(f"{told} would be deleted." if options["dry_run"] else f"Deleted {told}.")
 
 

@@ -13,9 +13,10 @@ from django.core.management.base import OutputWrapper
 from django.core.management.color import Style, no_style
 from django.core.serializers.json import DjangoJSONEncoder
 
-from django_workflow import db, statuses, times
+from django_workflow import display, statuses, times
 from django_workflow.management.workflow import tables
 from django_workflow.management.workflow.tables import Cell, Column
+from django_workflow.read import clock
 
 #: How a status is coloured: the names of styles of Django's palette.
 STATUS_STYLES = {
@@ -54,8 +55,7 @@ class Console:
     @cached_property
     def now(self) -> datetime:
         """The time by the database's clock, which wrote all the others."""
-        moment: datetime = db.rows("SELECT clock_timestamp()")[0][0]
-        return moment
+        return clock.now()
 
     @property
     def width(self) -> int | None:
@@ -105,7 +105,9 @@ class Console:
         if time is None:
             return ""
         return (
-            tables.ago(time, self.now) if self.is_terminal else times.with_zone(time).isoformat(timespec="milliseconds")
+            display.ago(time, self.now)
+            if self.is_terminal
+            else times.with_zone(time).isoformat(timespec="milliseconds")
         )
 
     def clock(self, time: datetime) -> str:
@@ -121,7 +123,7 @@ class Console:
         if begin is None:
             return ""
         time = max((end or self.now) - begin, timedelta(0))
-        return tables.duration(time) if self.is_terminal else f"{time.total_seconds():.3f}s"
+        return display.duration(time) if self.is_terminal else f"{time.total_seconds():.3f}s"
 
     def short(self, run_id: object) -> str:
         """Return a run's id: its end on a terminal, which is enough to name it, and all of it elsewhere."""
@@ -132,7 +134,9 @@ class Console:
         if not self.has_progress:
             return
         width = shutil.get_terminal_size().columns - 1
-        self._err.write("\r" + tables.cut(text, width).ljust(width) + ("" if text else "\r"), style_func=str, ending="")
+        self._err.write(
+            "\r" + display.cut(text, width).ljust(width) + ("" if text else "\r"), style_func=str, ending=""
+        )
         self._err.flush()
 
     @property

@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from django.core.management.base import CommandError
 
-from django_workflow.engine.retrying.dead_letters import DeadLetter, dead_letters
 from django_workflow.management.workflow import arguments, lookup
 from django_workflow.management.workflow.console import Console
 from django_workflow.management.workflow.subcommand import DONE, Subcommand
 from django_workflow.management.workflow.tables import Column
+from django_workflow.read.dead_letters import DeadLetter, dead_letters
 from django_workflow.runs import dismiss_dead_letters, retry_dead_letters
 
 #: Letters read, retried and dismissed at once.

@@ -11,7 +11,6 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from django_workflow.conf import conf
 from django_workflow.definition import documents
 from django_workflow.definition.documents import Document
 from django_workflow.definition.documents.differences import Difference
@@ -22,7 +21,8 @@ from django_workflow.exceptions import DefinitionError
 from django_workflow.management.interruptions import InterruptibleCommand
 from django_workflow.management.workflow import lookup
 from django_workflow.management.workflow.console import Console
-from django_workflow.models import FlowDefinition, FlowVersion
+from django_workflow.models import FlowVersion
+from django_workflow.read import find, versions
 
 STDIN = "-"
 STYLES = {"added": "SUCCESS", "removed": "ERROR", "changed": "WARNING"}
@@ -134,15 +134,10 @@ def current_spec(slug: str) -> FlowSpec:
 def version(slug: str, number: int) -> FlowVersion:
     """Return a version of a flow; raises `CommandError`."""
     lookup.known_flow(slug)
-    versions = FlowVersion.objects.using(conf.DATABASE).filter(flow__slug=slug)
-    found = versions.filter(number=number).first()
+    flow = find.flow(slug)
+    found = versions.numbered(flow.pk, number) if flow is not None else None
     if found is None:
-        newest = versions.order_by("-number").first()
+        newest = versions.newest(flow.pk) if flow is not None else None
         known = "it has none yet" if newest is None else f"the newest is {newest.number}"
         raise CommandError(f"Flow {slug!r} has no version {number}; {known}.")
     return found
-
-
-def row_of(slug: str) -> FlowDefinition | None:
-    """Return the row of a flow, if there is one."""
-    return FlowDefinition.objects.using(conf.DATABASE).filter(slug=slug).first() if slug else None

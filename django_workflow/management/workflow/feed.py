@@ -6,13 +6,11 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from django.db.models import Q
-
 from django_workflow import statuses
-from django_workflow.conf import conf
 from django_workflow.events.stored import follow
 from django_workflow.models import Event, Run, TaskLog
-from django_workflow.read.waiting import status_of
+from django_workflow.read.run import history
+from django_workflow.read.run.waiting import status_of
 from django_workflow.worker.logs.writer import FLUSH_EVERY
 
 #: Seconds between two looks whether the run has settled, and for lines: nobody is told of those.
@@ -23,43 +21,25 @@ LINGER = 2 * FLUSH_EVERY
 OVERLAP = 1_000
 
 
-def past_events(run: Run | None, types: Sequence[str] | None, limit: int) -> list[Event]:
-    """Return the last events, of a run or of all, oldest first; types as for `follow`."""
-    found = Event.objects.using(conf.DATABASE).filter(_of_types(types or ()))
-    chosen = found.order_by("-id") if run is None else found.filter(run_id=run.pk).order_by("-number")
-    return list(chosen[:limit])[::-1]
-
-
-def _of_types(types: Sequence[str]) -> Q:
-    chosen = Q()
-    for name in types:
-        chosen |= Q(type__startswith=name[:-1]) if name.endswith(".*") else Q(type=name)
-    return chosen
-
-
 def follow_events(run: Run | None, types: Sequence[str] | None, limit: int) -> Iterator[Event]:
     """Return the last events and then new ones as they come; those of a run end with it."""
+    run_id = run.pk if run is not None else None
     with follow(run, types, timeout=LOOK) as following:
-        past = past_events(run, types, limit)
+        past = history.past_events(run_id, types or (), limit)
         yield from past
         seen = {event.pk for event in past}
         last = past[-1].number if past else 0
         while True:
             # in this order: what was written before the end is read after the end was seen
-            is_settled = run is not None and status_of(run.pk) in statuses.RUN_TERMINAL
+            is_settled = run_id is not None and status_of(run_id) in statuses.RUN_TERMINAL
             for event in following:
                 if event.pk not in seen:
                     last = event.number
                     yield event
-            if is_settled:
-                yield from _later(run, types, last)
+            if is_settled and run_id is not None:
+                # whether anybody was notified of them or not
+                yield from history.later_events(run_id, types or (), last)
                 return
-
-
-def _later(run: Run | None, types: Sequence[str] | None, number: int) -> Iterator[Event]:
-    """Return what a run has told since, whether anybody was notified or not."""
-    events = Event.objects.using(conf.DATABASE).filter(_of_types(types or ()), run=run, number__gt=number)
-    return events.order_by("number").iterator()
 
 
 def follow_lines(run: Run, lines: Any, limit: int) -> Iterator[TaskLog]:

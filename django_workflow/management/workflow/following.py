@@ -6,11 +6,11 @@ import logging
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
-from django_workflow.conf import conf
 from django_workflow.management.workflow import arguments, feed, lookup, runs, tables
 from django_workflow.management.workflow.console import Console
 from django_workflow.management.workflow.subcommand import DONE, Subcommand
 from django_workflow.models import Event, TaskLog
+from django_workflow.read.run import history
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 #: How events and levels are coloured: the names of styles of Django's palette.
@@ -61,7 +61,7 @@ class Events(Subcommand):
                 console.record(runs.event_data(event))
                 _show_event(console, event, has_run=run is None)
             return DONE
-        past = feed.past_events(run, options.type, options.limit)
+        past = history.past_events(run.pk if run is not None else None, options.type or (), options.limit)
         console.document([runs.event_data(event) for event in past])
         for event in past:
             _show_event(console, event, has_run=run is None)
@@ -100,10 +100,7 @@ class Logs(Subcommand):
         run = lookup.find_run(options.run)
         if options.step:
             lookup.known_step(run, options.step)
-        lines = TaskLog.objects.using(conf.DATABASE).filter(run_id=run.pk, level__gte=LEVELS[options.level])
-        if options.step:
-            lines = lines.filter(task__step_run__step=options.step)
-        lines = lines.select_related("task__step_run").order_by("-id")
+        lines = history.lines(run.pk, options.step or "", LEVELS[options.level])
         if options.follow:
             for line in feed.follow_lines(run, lines, options.limit):
                 console.record(_line_data(line))

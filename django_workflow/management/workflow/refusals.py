@@ -14,6 +14,7 @@ from django.db.utils import DatabaseError, OperationalError, ProgrammingError
 from django_workflow import db
 from django_workflow.conf import conf
 from django_workflow.exceptions import Remedy, WorkflowError
+from django_workflow.read import doctor
 
 #: What can be done instead of a retry that is refused, as options of the command.
 REMEDIES: Mapping[Remedy, str] = {
@@ -21,7 +22,6 @@ REMEDIES: Mapping[Remedy, str] = {
     "from_step": "Repeat a part of it with --from STEP, or everything with --mode all.",
     "earlier_step": "Begin before these steps with --from STEP, or repeat everything with --mode all.",
 }
-HAS_TABLES = "SELECT to_regclass('django_workflow_run') IS NOT NULL"
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def refusals() -> Iterator[None]:
         remedy = f"Start the server, or mend DATABASES[{conf.DATABASE!r}]."
         raise CommandError(f"The database does not answer: {str(error).strip()}. {remedy}") from error
     except ProgrammingError as error:
-        if not (db.has_failed() or db.rows(HAS_TABLES)[0][0]):
+        if not (db.has_failed() or doctor.has_tables()):
             raise CommandError(
                 f"Database {conf.DATABASE!r} has no tables of workflows. Run manage.py migrate."
             ) from error

@@ -10,19 +10,20 @@ from uuid import UUID
 
 from django.core.management.base import CommandError
 
-from django_workflow import db, statuses
+from django_workflow import statuses
+from django_workflow.exceptions import WaitTimeout
 from django_workflow.management.workflow import arguments, lookup, runs, tables
 from django_workflow.management.workflow.console import Console
 from django_workflow.management.workflow.subcommand import DONE, REFUSED, STILL_RUNNING, Subcommand
-from django_workflow.management.workflow.workers_and_queues import live_workers
 from django_workflow.operations import START
 from django_workflow.operations.start import StartWords
-from django_workflow.read.waiting import prospect_of
+from django_workflow.read import workers
+from django_workflow.read.run.waiting import prospect_of, until_settled
 from django_workflow.runs import RunHandle, get_run_status
 from django_workflow.worker.exit_codes import INTERRUPTED
 
-#: Seconds after which the progress is read again without being told of a change.
-LOOK = 0.5
+#: Seconds that are more than anybody waits.
+LONGEST = 1e9
 
 
 class Start(Subcommand):
@@ -78,7 +79,7 @@ class Start(Subcommand):
 
 
 def _warn_without_workers(console: Console) -> None:
-    if not live_workers():
+    if not workers.live(workers.read()):
         console.note("No worker is running. Start one with: manage.py run_workflow_worker")
 
 
@@ -109,18 +110,18 @@ def _waited(console: Console, handle: RunHandle, patience: timedelta, *, shows_o
 def wait(console: Console, run_id: UUID, patience: timedelta) -> bool:
     """Wait for a run to settle, showing how far it is; returns whether it did in time."""
     began = time.monotonic()
-    until = began + min(patience.total_seconds(), 1e9)
-    handle = RunHandle(run_id)
-    with db.listen([db.RUN_CHANNEL]) as listener:
-        while (status := handle.status) not in statuses.RUN_TERMINAL:
-            remaining = until - time.monotonic()
-            if remaining <= 0:
-                break
-            if console.has_progress:
-                console.progress(_progress_text(run_id, time.monotonic() - began))
-            listener.wait_for(str(run_id), min(LOOK, remaining))
-    console.progress("")
-    return status in statuses.RUN_TERMINAL
+
+    def show() -> None:
+        if console.has_progress:
+            console.progress(_progress_text(run_id, time.monotonic() - began))
+
+    try:
+        until_settled(run_id, min(patience.total_seconds(), LONGEST), show)
+    except WaitTimeout:
+        return False
+    finally:
+        console.progress("")
+    return True
 
 
 def _progress_text(run_id: UUID, seconds: float) -> str:

@@ -1,15 +1,14 @@
-"""Text for people: aligned tables, times and durations in plain words."""
+"""Text for people in aligned tables."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+
+from django_workflow import display
 
 GAP = "  "
-ELLIPSIS = "…"
 #: A column is not made narrower than this.
 NARROWEST = 8
 #: What stands in an empty cell where no terminal reads, so that every line has as many words.
@@ -53,7 +52,8 @@ def render(
         columns = [columns[place] for place in shown]
         cells = [[row[place] for place in shown] for row in cells]
     widths = [
-        max(wide(column.heading), *(wide(row[place].text) for row in cells)) for place, column in enumerate(columns)
+        max(display.width(column.heading), *(display.width(row[place].text) for row in cells))
+        for place, column in enumerate(columns)
     ]
     if width is not None:
         _fit(columns, widths, width)
@@ -80,8 +80,8 @@ def _fit(columns: Sequence[Column], widths: list[int], width: int) -> None:
 def _line(columns: Sequence[Column], widths: Sequence[int], row: Sequence[Cell], paint: Paint) -> str:
     parts = []
     for place, (column, cell) in enumerate(zip(columns, row, strict=True)):
-        text = cut(cell.text, widths[place])
-        padding = " " * (widths[place] - wide(text))
+        text = display.cut(cell.text, widths[place])
+        padding = " " * (widths[place] - display.width(text))
         if place == len(columns) - 1 and not column.is_right:
             padding = ""
         coloured = paint(text, cell.style)
@@ -89,54 +89,6 @@ def _line(columns: Sequence[Column], widths: Sequence[int], row: Sequence[Cell],
     return GAP.join(parts).rstrip()
 
 
-def wide(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
-    return sum(
-        0 if unicodedata.combining(sign) else 2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text
-    )
-
-
-def cut(text: str, width: int) -> str:
-    """Return a text that takes at most `width` columns, with an ellipsis where something is missing."""
-    if wide(text) <= width:
-        return text
-    kept = ""
-    for sign in text:
-        if wide(kept + sign) >= width:
-            break
-        kept += sign
-    return kept + ELLIPSIS
-
-
 def printable(text: str) -> str:
     """Return a text in one line and without signs that would move a terminal's cursor or change its colours."""
     return "".join(sign if sign.isprintable() else " " for sign in re.sub(r"\s*\n\s*", " ", text))
-
-
-#: Units by seconds, largest first.
-UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
-
-
-def ago(time: datetime, now: datetime) -> str:
-    """Return how long ago a time is, or in how long it will be; after a month its date."""
-    seconds = (now - time).total_seconds()
-    if abs(seconds) < 1:
-        return "now"
-    if abs(seconds) > 30 * 86_400:
-        return time.date().isoformat()
-    unit, size = next((unit, size) for unit, size in UNITS if abs(seconds) >= size)
-    count = f"{int(abs(seconds) // size)} {unit}"
-    return f"{count} ago" if seconds > 0 else f"in {count}"
-
-
-def duration(time: timedelta) -> str:
-    """Return a duration with two units at most; below a minute in seconds, with what counts of the fraction."""
-    seconds = time.total_seconds()
-    if seconds < 60:
-        return f"{seconds:.2f} s" if seconds < 10 else f"{int(seconds)} s"
-    parts: list[tuple[int, str]] = []
-    for unit, size in UNITS:
-        count, seconds = divmod(seconds, size)
-        if count or parts:
-            parts.append((int(count), unit))
-    return " ".join(f"{count} {unit}" for count, unit in parts[:2] if count)

@@ -10,16 +10,15 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from django_workflow import payload
-from django_workflow.conf import conf
 from django_workflow.engine.retrying.request import ALL_STEPS, FAILED_STEPS, KEPT, LATEST
 from django_workflow.engine.verbs.start import MAX_KEY
 from django_workflow.exceptions import PayloadError
-from django_workflow.models import FlowVersion, Run
+from django_workflow.models import Run
 from django_workflow.operations.operation import Operation, Words
 from django_workflow.operations.retry import RetryWords
 from django_workflow.operations.steps import Completion
 from django_workflow.payload import readable
-from django_workflow.read.versions import readable_spec
+from django_workflow.read import versions
 
 #: Longest reason, in characters.
 MAX_REASON = 2_000
@@ -168,13 +167,12 @@ class RetryForm(ReasonForm):
         # a form that is bound to an address tells what is wrong with that
         data = {**dict.fromkeys(self.in_address, ""), **options["initial"], "input": text} if data is None else data
         super().__init__(data, target=target, sees_payload=sees_payload, **options)
-        numbers = FlowVersion.objects.using(conf.DATABASE).filter(flow_id=run.flow_id).values_list("number", flat=True)
-        others = [number for number in numbers.order_by("-number")[:50] if number != run.version.number]
+        others = [number for number in versions.numbers(run.flow_id, 50) if number != run.version.number]
         self.fields["version"].choices = [  # type: ignore[attr-defined]
             ("", f"v{run.version.number}, as before"), (LATEST, "the latest"), *((str(n), f"v{n}") for n in others),
         ]  # fmt: skip
         self.fields["from_step"].choices = [  # type: ignore[attr-defined]
-            ("", "–"), *((name, name) for name in readable_spec(run.version).steps),
+            ("", "–"), *((name, name) for name in versions.readable_spec(run.version).steps),
         ]  # fmt: skip
         self.fields["input"].initial = text
         if not shows_input:

@@ -20,12 +20,12 @@ from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_http_methods
 
 from django_workflow import permissions
-from django_workflow.conf import conf
-from django_workflow.models import FlowDefinition, Queue, Run
+from django_workflow.models import FlowDefinition, Run
 from django_workflow.operations import DEAD_LETTERS, FLOWS, QUEUES, RUNS, STEPS
 from django_workflow.operations.operation import Operation, Words
 from django_workflow.operations.several import Several, SeveralRuns
 from django_workflow.operations.steps import StepOfRun
+from django_workflow.read import find
 from django_workflow.web.access import page, require, run_or_404
 from django_workflow.web.acting import perform
 from django_workflow.web.acting.forms import FORMS, ReasonForm
@@ -192,8 +192,7 @@ def act_on_queue(request: HttpRequest, queue: str, name: str) -> HttpResponse:
     """Do something with a queue."""
     operation = known(QUEUES, name)
     require(request, operation.permission)
-    # no queue has a NUL in its name, and PostgreSQL takes no text with one
-    row = None if "\0" in queue else Queue.objects.using(conf.DATABASE).filter(name=queue).first()
+    row = find.queue(queue)
     if row is None:
         raise Http404(f"There is no queue {queue!r}.")
     url = reverse("django_workflow:queues")
@@ -214,7 +213,7 @@ def chosen(request: HttpRequest, kind: Callable[[str], Any]) -> list[Any]:
 
 def flow_or_404(request: HttpRequest, slug: str) -> FlowDefinition:
     """Return a flow; one that the user may not see does not exist for them."""
-    flow = FlowDefinition.objects.using(conf.DATABASE).defer("draft").filter(slug=slug).first()
+    flow = find.flow(slug)
     if flow is None or not permissions.may(request.user, permissions.VIEW, flow):
         raise Http404(f"There is no flow {slug!r}.")
     return flow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from django.apps import apps
@@ -17,6 +16,7 @@ from django.utils.html import format_html
 from django_workflow import db, times
 from django_workflow.exceptions import Remedy, RunBusy, WorkflowError
 from django_workflow.operations.operation import Done, Operation, Words, passes
+from django_workflow.read import clock
 
 CUT_SHORT = "The database could not finish this now. Try again."
 BUSY = "It is being written by somebody else just now. Nothing was changed; try again."
@@ -40,15 +40,9 @@ class Outcome:
     is_refusal: bool = False
 
 
-def now() -> datetime:
-    """Return the time of the database, by which rows are stamped."""
-    moment: datetime = db.rows("SELECT clock_timestamp()")[0][0]
-    return moment
-
-
 def page_time() -> str:
     """Return the time at which a page is made, for the form that comes back with it."""
-    return times.with_zone(now()).isoformat()
+    return times.with_zone(clock.now()).isoformat()
 
 
 def tell(request: HttpRequest, outcome: Outcome) -> None:

@@ -8,18 +8,16 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 
-from django_workflow import permissions
-from django_workflow.builder import FlowBuilder
-from django_workflow.conf import conf
-from django_workflow.definition.registry import registry
+from django_workflow import permissions, startables
 from django_workflow.definition.schemas import schema
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.exceptions import DefinitionError, PayloadError, UnknownFlow, WorkflowError
 from django_workflow.ids import uuid7
-from django_workflow.models import FlowDefinition, Run
+from django_workflow.models import FlowDefinition
 from django_workflow.operations import START
 from django_workflow.operations.start import StartWords
 from django_workflow.payload import readable
+from django_workflow.read import find
 from django_workflow.startable import Startable
 from django_workflow.web.access import page
 from django_workflow.web.acting import forms, perform
@@ -34,7 +32,7 @@ def start(request: HttpRequest, slug: str) -> HttpResponse:
     flow = flow_or_404(request, slug)
     if not permissions.may(request.user, START.permission, flow):
         raise PermissionDenied
-    startable = find(slug)
+    startable = _startable(slug)
     spec, problem = _current(startable)
     is_post = request.method == "POST"
     form = forms.StartForm(request.POST if is_post else None, initial=_initial(spec))
@@ -54,16 +52,10 @@ def _initial(spec: FlowSpec | None) -> dict[str, Any]:
     return initial
 
 
-def find(slug: str) -> Startable:
-    """Return what starts by this name: a flow declared in code, or a stored one; raises `Http404`."""
+def _startable(slug: str) -> Startable:
+    """Return what starts by this name; raises `Http404`."""
     try:
-        declared: Startable = registry.flow(slug)
-    except UnknownFlow:
-        pass
-    else:
-        return declared
-    try:
-        return FlowBuilder.get_flow(slug)
+        return startables.find(slug)
     except UnknownFlow as error:
         raise Http404(f"Flow {slug!r} is not declared any more; its runs are history.") from error
 
@@ -82,7 +74,8 @@ def _start(
     """Start the run, or add to the form why not."""
     # the page chose the id, so what is sent a second time finds the first one's run
     words = StartWords(**form.cleaned_data)
-    if words.run_id and Run.objects.using(conf.DATABASE).filter(pk=words.run_id).exclude(flow=flow).exists():
+    before = find.run(words.run_id) if words.run_id else None
+    if before is not None and before.flow_id != flow.pk:
         form.add_error(None, "This form was used for another flow. Open it again.")
         return None
     try:

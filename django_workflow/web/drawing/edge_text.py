@@ -10,8 +10,7 @@ from django_workflow.definition import graph
 from django_workflow.definition.elements import DEPENDENCY_OUTCOMES, TransitionSpec
 from django_workflow.definition.names import COMMANDS, CONTINUE, FAIL, NOOP, RETRY
 from django_workflow.definition.spec import FlowSpec
-from django_workflow.templatetags.django_workflow import duration
-from django_workflow.web.drawing.fit_text import fitted
+from django_workflow.display import cut, exact
 
 #: Characters of the label of an edge, and of the mark of a command.
 LABEL_LENGTH: Final = 26
@@ -69,7 +68,7 @@ def marks_of(spec: FlowSpec, step: str) -> list[Mark]:
                 condition = said(item)
                 told = f"{command}: {condition}" if condition else command
                 text = f"{COMMAND_WORDS[command]}{f', {condition}' if condition else ''}"
-                found.append(Mark(command, fitted(told, MARK_LENGTH), text))
+                found.append(Mark(command, cut(told, MARK_LENGTH), text))
     return found
 
 
@@ -78,7 +77,7 @@ def _labels(items: Iterable[TransitionSpec], length: int) -> tuple[str, str]:
     if not texts:
         return "", ""
     more = f" +{len(texts) - 1}" if len(texts) > 1 else ""
-    return fitted(texts[0], length - len(more)) + more, "; or ".join(texts)
+    return cut(texts[0], length - len(more)) + more, "; or ".join(texts)
 
 
 def said(item: TransitionSpec) -> str:
@@ -97,9 +96,7 @@ def said(item: TransitionSpec) -> str:
 
 def waited(delay: float | str) -> str:
     """Return a delay in words: a time, or the expression that gives its seconds."""
-    if isinstance(delay, str):
-        return f"{delay} seconds"
-    return f"{delay:g} s" if delay < 60 else duration(delay)
+    return f"{delay} seconds" if isinstance(delay, str) else exact(delay)
 
 
 def join_of(spec: FlowSpec, step: str) -> str:

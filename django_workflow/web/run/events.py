@@ -8,38 +8,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from django_workflow import db, payload
+from django_workflow import payload
+from django_workflow.display import duration
+from django_workflow.read.run import history
+from django_workflow.read.run.facts import Facts
+from django_workflow.read.run.history import EventRow
+from django_workflow.read.run.wait_reasons import clock, names
 from django_workflow.statuses import SKIPPED_BY_HANDLER
-from django_workflow.templatetags.django_workflow import duration, short
+from django_workflow.templatetags.django_workflow import short
 from django_workflow.web.address import Address
-from django_workflow.web.run.facts import Facts
 from django_workflow.web.run.graph import REASONS
 from django_workflow.web.run.payloads import HIDDEN_REASON
-from django_workflow.web.run.wait_reasons import clock, names
 
 #: Events shown at once.
 MOST: Final = 80
-
-READ_EVENTS = """
-    SELECT number, created_at, type, step, task_id, left(data->>'by', 150), left(data->>'reason', 500),
-           left(data->>'why', 500), left(data->>'class', 200), data->>'mode', left(data->>'from_step', 128),
-           left(data->>'retry_of', 40), CASE WHEN jsonb_typeof(data->'attempt') = 'number' THEN data->>'attempt' END,
-           CASE WHEN type = 'step.started' THEN left(data->>'iteration', 20) END,
-           CASE WHEN type = 'step.started' THEN left(data->>'scope', 20) END,
-           CASE WHEN type = 'step.left_over' THEN data END,
-           type = 'step.skipped' AND jsonb_exists(data, 'message'),
-           CASE WHEN %s::bool THEN left(data->>'message', 1000) END,
-           CASE WHEN %s::bool THEN left(data::text, 1000) END
-    FROM django_workflow_event
-    WHERE run_id = %s::uuid AND number < %s::int AND (%s::text = '' OR step = %s::text)
-      AND CASE %s::text
-          WHEN '' THEN true
-          WHEN 'own' THEN type !~ '^(run|step|task)[.]'
-          ELSE starts_with(type, %s::text || '.') END
-    ORDER BY number DESC LIMIT %s::int
-"""
-#: Numbers of events are 32 bits.
-LAST: Final = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,36 +60,11 @@ class Narrative:
     is_filtered: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    number: int
-    created_at: datetime
-    type: str
-    step: str
-    task_id: int | None
-    by: str | None
-    reason: str | None
-    why: str | None
-    error_class: str | None
-    mode: str | None
-    from_step: str | None
-    retry_of: str | None
-    attempt: str | None
-    iteration: str | None
-    scope: str | None
-    left_over: str | None
-    has_skip_message: bool | None
-    message: str | None
-    data: str | None
-
-
 def read(facts: Facts, address: Address, *, has_payload: bool) -> Narrative:
     """Read the newest events that the address asks for."""
-    before = min(address.before or LAST, LAST)
-    params = [
-        has_payload, has_payload, facts.run.pk, before, address.of, address.of, address.kind, address.kind, MOST + 1
-    ]  # fmt: skip
-    rows = [_Row(*row) for row in db.rows(READ_EVENTS, params)]
+    rows = history.read_events(
+        facts.run.pk, MOST + 1, before=address.before, kind=address.kind, step=address.of, has_payload=has_payload
+    )
     shown = rows[:MOST][::-1]
     events = [_happening(facts, row, address, has_payload=has_payload) for row in shown]
     return Narrative(
@@ -141,7 +98,7 @@ SENTENCES: Final = {
 }
 
 
-def _happening(facts: Facts, row: _Row, address: Address, *, has_payload: bool) -> Happening:
+def _happening(facts: Facts, row: EventRow, address: Address, *, has_payload: bool) -> Happening:
     # a handler may give its events any type; those of the engine about runs and steps belong to no task
     is_engine = row.type in SENTENCES and (row.task_id is None) != row.type.startswith("task.")
     if not is_engine:
@@ -173,7 +130,7 @@ def _happening(facts: Facts, row: _Row, address: Address, *, has_payload: bool) 
 HIDDEN: Final = "hidden"
 
 
-def _of_run(row: _Row) -> tuple[str, str, str, str]:
+def _of_run(row: EventRow) -> tuple[str, str, str, str]:
     alone, done_by, tone = SENTENCES[row.type]
     text = done_by.format(by=row.by) if row.by and done_by else alone
     if row.type == "run.started" and row.retry_of:
@@ -186,7 +143,7 @@ def _of_run(row: _Row) -> tuple[str, str, str, str]:
     return text + (f": {row.reason}" if row.reason else ""), "", "", tone
 
 
-def _of_step(row: _Row, *, has_payload: bool) -> tuple[str, str, str]:
+def _of_step(row: EventRow, *, has_payload: bool) -> tuple[str, str, str]:
     alone, done_by, tone = SENTENCES[row.type]
     if row.type.startswith("task."):
         return f"Attempt {row.attempt or '?'} of ", alone, tone
@@ -216,7 +173,7 @@ def _left_over(data: Mapping[str, Any]) -> str:
     return f"{told}, {names(missing)} never did" if missing else told
 
 
-def _because(row: _Row) -> str:
+def _because(row: EventRow) -> str:
     told = [part for part in (row.error_class, row.message) if part]
     return f": {': '.join(told)}" if told else ""
 

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from django_workflow import db
 from django_workflow.payload import readable
+from django_workflow.read.run.facts import Facts
+from django_workflow.read.run.results import read_parts
+from django_workflow.read.run.steps import StepFacts
 from django_workflow.web.address import Address
-from django_workflow.web.run.facts import Facts, StepFacts
 
 #: Characters of a value that are shown, and shown when all of it is asked for.
 SHORT: Final = 6_000
@@ -23,16 +24,16 @@ MOST_STEPS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A JSON value to show.
-
-    text: indented; None where there is none. is_masked: the viewer may not see it.
-    note: what was left out. whole: the address at which all of it is shown.
-    """
+    """A JSON value to show."""
 
     label: str
+    #: Indented; None where there is none.
     text: str | None = None
+    #: Whether the viewer may not see it.
     is_masked: bool = False
+    #: What was left out.
     note: str = ""
+    #: The address at which all of it is shown.
     whole: str = ""
     href: str = ""
 
@@ -79,20 +80,6 @@ def limit_for(address: Address, name: str) -> int:
 HIDDEN_REASON: Final = "Its handler said why: hidden, needs the permission to view payloads."
 
 
-# of many long items only as much is sent as will be shown: together they may be larger than a process
-READ_OUTPUTS = """
-    SELECT s.step, t.index, left(t.output::text, (%s::bigint - t.before)::int), t.size
-    FROM unnest(%s::bigint[]) AS w(id)
-    JOIN django_workflow_steprun s ON s.id = w.id
-    CROSS JOIN LATERAL (
-        SELECT *, sum(size) OVER (ORDER BY index) - size AS before FROM (
-            SELECT index, output, length(output::text) AS size FROM django_workflow_task
-            WHERE step_run_id = s.id AND status = 'succeeded' ORDER BY index LIMIT %s::int
-        ) o
-    ) t
-    WHERE t.before < %s::bigint
-    ORDER BY s.id, t.index
-"""
 WHOLE_OUTPUT: Final = "output"
 
 
@@ -107,10 +94,8 @@ def read_outputs(facts: Facts, names: Iterable[str], address: Address) -> dict[s
         return {}
     limit = limit_for(address, WHOLE_OUTPUT)
     items = LONG if limit == LONG else MOST_ITEMS
-    parts: dict[str, list[tuple[int, str, int]]] = {step.step: [] for step in steps}
-    for name, index, text, size in db.rows(READ_OUTPUTS, [limit, [step.outer_id for step in steps], items, limit]):
-        parts[name].append((index, text, size))
-    return {step.step: _output(step, parts[step.step], address) for step in steps}
+    parts = read_parts([step.outer_id for step in steps if step.outer_id is not None], items, limit)
+    return {step.step: _output(step, parts.get(step.step, []), address) for step in steps}
 
 
 def _output(step: StepFacts, parts: Sequence[tuple[int, str, int]], address: Address) -> Value:

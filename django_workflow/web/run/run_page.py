@@ -15,15 +15,17 @@ from django.views.decorators.http import require_safe
 from django_workflow import permissions
 from django_workflow.engine.stored.outputs import run_output
 from django_workflow.models import Run
+from django_workflow.read.run import wait_reasons
+from django_workflow.read.run.facts import Facts, read_facts
+from django_workflow.read.run.steps import StepFacts, read_step_run, read_steps
+from django_workflow.read.run.task_counts import tallies
+from django_workflow.read.run.tasks import ItemPage
 from django_workflow.read.versions import readable_spec
 from django_workflow.statuses import PAUSED, SUCCEEDED
 from django_workflow.web.access import page, run_or_404
 from django_workflow.web.acting.buttons import buttons, step_buttons
 from django_workflow.web.address import EVENT_KINDS, Address
-from django_workflow.web.run import events, graph, payloads, step_runs, task_panel, timeline, wait_reasons
-from django_workflow.web.run.facts import Facts, StepFacts
-from django_workflow.web.run.reads import ItemPage, read_around, read_course, read_missing, read_steps, read_tasks
-from django_workflow.web.run.task_counts import tallies
+from django_workflow.web.run import events, graph, payloads, step_runs, task_panel, timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,7 @@ def context_of(run: Run, address: Address, sight: Sight) -> dict[str, Any]:
     if not sight.payload:
         for step in (*steps.values(), *([chosen] if chosen is not None else [])):
             step.message = payloads.HIDDEN_REASON if step.message else ""
-    facts = Facts(run, spec, steps, read_around(run, spec), read_course(run.pk, spec, steps))
-    if chosen is not None and chosen is not steps[chosen.step]:
-        facts.chosen = chosen
-    read_tasks(facts, _items_of(chosen, address), has_payload=sight.payload)
-    read_missing(facts)
+    facts = read_facts(run, spec, steps, chosen=chosen, page=_items_of(chosen, address), has_payload=sight.payload)
     outputs = _read_outputs(facts, chosen, address) if sight.payload else {}
     panel = None
     if chosen is not None:
@@ -120,14 +118,14 @@ def _chosen(
     """Read what the panel is about: an activation of a step, and a task of it."""
     chosen = steps.get(address.step)
     if address.activation is not None:
-        found = step_runs.read_pass(run.pk, address.activation, steps)
+        found = read_step_run(run.pk, address.activation, steps)
         if found is not None:
             chosen = steps[found.step] if steps[found.step].id == found.id else found
     detail = task_panel.read_task(run, chosen, address, has_payload=sight.payload)
     if detail is not None and detail.step in steps and (chosen is None or chosen.id != detail.task.step_run_id):
         chosen = steps[detail.step]
         if chosen.id != detail.task.step_run_id:
-            chosen = step_runs.read_pass(run.pk, detail.task.step_run_id, steps) or chosen
+            chosen = read_step_run(run.pk, detail.task.step_run_id, steps) or chosen
     return chosen, detail
 
 
@@ -172,7 +170,7 @@ def _variables(run: Run, address: Address, sight: Sight) -> payloads.Value | Non
     """Return the variables of the branches that have ended; None where there are none."""
     if run.variables_id is None:
         return None
-    return step_runs.read_variables("Variables", run.variables_id, address, has_payload=sight.payload)
+    return step_runs.variables("Variables", run.variables_id, address, has_payload=sight.payload)
 
 
 def _panel(

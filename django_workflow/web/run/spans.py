@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django_workflow.read.run.facts import Facts
+from django_workflow.read.run.steps import StepFacts
+from django_workflow.read.run.tasks import TaskFacts
 from django_workflow.statuses import HELD, QUEUED, RUNNING, SUSPENDED
-from django_workflow.web.run.facts import Facts, StepFacts, TaskFacts
 
 ZERO = timedelta(0)
 

@@ -2,76 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from django_workflow import db, payload, queue
 from django_workflow.conf import conf
 from django_workflow.definition.elements import MATCH_FIRST, StepSpec
 from django_workflow.definition.retry import RetryPolicy
 from django_workflow.definition.spec import FlowSpec
 from django_workflow.models import Run
-from django_workflow.statuses import CANCELLED, FAILED, LOST, QUEUED, SUCCEEDED, TASK_TERMINAL, TIMED_OUT
+from django_workflow.read.run import history, tasks, wait_reasons
+from django_workflow.read.run.facts import Facts, read_ahead
+from django_workflow.read.run.history import LogLine
+from django_workflow.read.run.steps import StepFacts, count_by_status
+from django_workflow.read.run.tasks import AttemptFacts, TaskFacts
+from django_workflow.statuses import CANCELLED, QUEUED, SUCCEEDED, TASK_TERMINAL
 from django_workflow.web.address import NOTHING_CHOSEN, Address
 from django_workflow.web.drawing import edge_text
-from django_workflow.web.run import spans, wait_reasons
-from django_workflow.web.run.facts import MOST_ATTEMPTS, Facts, StepFacts, TaskFacts, Try
+from django_workflow.web.run import spans
 from django_workflow.web.run.payloads import Value, limit_for, value_of_text
-from django_workflow.web.run.reads import count_by_status, moment
 from django_workflow.web.run.spans import Span
 from django_workflow.web.run.step_runs import Turns
 
 #: Items on a page, and log lines shown at once.
 ITEMS: Final = 50
 LINES: Final = 200
-#: Characters of a traceback and of a message.
-MOST_TRACEBACK: Final = 20_000
-
-READ_TASK = """
-    SELECT s.step, s.iteration, t.id, t.step_run_id, t.index, t.status, t.hold_reason, t.origin, t.queue, t.attempt,
-           t.failure_count, t.progress, t.created_at, t.due_at, t.begun_at, t.ended_at, t.message_id, NULL,
-           w.hostname || ':' || w.pid, extract(epoch FROM clock_timestamp() - w.heartbeat_at)::float8,
-           CASE WHEN %s::bool THEN left(t.item::text, %s::int) END, length(t.item::text),
-           CASE WHEN %s::bool THEN left(t.output::text, %s::int) END, length(t.output::text),
-           (SELECT jsonb_agg(jsonb_build_array(
-                       a.number, a.outcome, extract(epoch FROM a.begun_at), extract(epoch FROM a.ended_at),
-                       a.error_class, CASE WHEN %s::bool THEN left(a.message, %s::int) END,
-                       CASE WHEN %s::bool THEN left(a.traceback, %s::int) END, a.is_counted, a.late_outcome,
-                       a.fingerprint, aw.hostname || ':' || aw.pid) ORDER BY a.number, a.id)
-            FROM (SELECT * FROM django_workflow_attempt WHERE task_id = t.id
-                  ORDER BY number DESC, id DESC LIMIT %s::int) a
-            LEFT JOIN django_workflow_worker aw ON aw.id = a.worker_id)
-    FROM django_workflow_task t
-    JOIN django_workflow_steprun s ON s.id = t.step_run_id
-    LEFT JOIN django_workflow_worker w ON w.id = t.worker_id
-    WHERE t.run_id = %s::uuid AND t.id = coalesce(%s::bigint, (
-        SELECT id FROM django_workflow_task
-        WHERE step_run_id = %s::bigint AND (%s::int IS NULL OR index = %s::int) ORDER BY index LIMIT 1
-    ))
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptFacts:
-    """An attempt that did not succeed, in full.
-
-    fingerprint: equal for errors that differ in numbers and quoted values only; "" where there was none.
-    place: which of the attempts that count it was; None for one that does not.
-    """
-
-    number: int
-    outcome: str
-    begun_at: datetime | None
-    ended_at: datetime | None
-    error_class: str
-    message: str | None
-    traceback: str | None
-    is_counted: bool
-    late_outcome: str
-    fingerprint: str
-    worker: str | None
-    place: int | None = None
 
 
 @dataclass(slots=True)
@@ -87,23 +42,11 @@ class TaskDetail:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """A line that a handler logged."""
-
-    id: int
-    attempt: int
-    level: int
-    level_name: str
-    created_at: datetime
-    logger: str
-    message: str
-
-
 @dataclass(slots=True)
 class Logs:
-    """The newest lines, oldest first; is_visible: whether the viewer may see them."""
+    """The newest lines, oldest first."""
 
+    #: Whether the viewer may see them.
     is_visible: bool
     lines: list[LogLine] = field(default_factory=list)
     older: str = ""
@@ -120,40 +63,18 @@ def read_task(run: Run, step: StepFacts | None, address: Address, *, has_payload
         return None
     if index is not None and not -1 <= index < 2**31:
         return None
-    step_run_id = step.id if step is not None else None
-    params = [
-        has_payload, limit_for(address, "item"), has_payload, limit_for(address, "output"),
-        has_payload, MOST_TRACEBACK, has_payload, MOST_TRACEBACK, MOST_ATTEMPTS,
-        run.pk, address.task, step_run_id, index, index,
-    ]  # fmt: skip
-    found = db.rows(READ_TASK, params)
-    if not found:
+    found = tasks.read_task(
+        run.pk, address.task, step.id if step is not None else None, index,
+        most_item=limit_for(address, "item"), most_output=limit_for(address, "output"), has_payload=has_payload,
+    )  # fmt: skip
+    if found is None:
         return None
-    name, iteration, *columns, item, item_size, output, output_size, attempts = found[0]
-    task = TaskFacts(*columns)
-    told = _placed([_attempt(*values) for values in payload.loads(attempts) or ()], task.failure_count)
-    task.tries = [Try(a.number, a.outcome, a.begun_at, a.ended_at, a.error_class) for a in told]
-    task.step = name
     values = []
-    for label, text, size in (("item", item, item_size), ("output", output, output_size)):
-        values.append(value_of_text(label.title(), text, size, label, address))
-        if not has_payload and size is not None:
+    for label, excerpt in (("item", found.item), ("output", found.output)):
+        values.append(value_of_text(label.title(), excerpt.text, excerpt.size, label, address))
+        if not has_payload and excerpt.size is not None:
             values[-1] = Value(label.title(), is_masked=True)
-    return TaskDetail(task, name, iteration, values[0], values[1], told)
-
-
-def _attempt(number: int, outcome: str, begun: float | None, ended: float | None, *rest: Any) -> AttemptFacts:
-    return AttemptFacts(number, outcome, moment(begun), moment(ended), *rest)
-
-
-def _placed(attempts: list[AttemptFacts], failures: int) -> list[AttemptFacts]:
-    """Number the attempts that count; only the last ones are here, so the numbers come from the end."""
-    found = []
-    for attempt in reversed(attempts):
-        counts = attempt.is_counted and attempt.outcome in (FAILED, TIMED_OUT, LOST)
-        found.append(replace(attempt, place=failures) if counts else attempt)
-        failures -= counts
-    return found[::-1]
+    return TaskDetail(found.task, found.step, found.iteration, values[0], values[1], found.attempts)
 
 
 def explain(facts: Facts, detail: TaskDetail) -> None:
@@ -161,29 +82,15 @@ def explain(facts: Facts, detail: TaskDetail) -> None:
     task = detail.task
     if task.step not in facts.steps:
         return
-    ahead = None
-    is_due = task.due_at is None or task.due_at <= facts.now
-    if task.status == QUEUED and is_due and task.message_id is not None and task.queue in facts.around.served:
-        ahead = queue.ahead(task.queue, task.message_id, wait_reasons.MOST_AHEAD)
-    detail.why = wait_reasons.of_task(facts, task, ahead)
-
-
-READ_LINES = """
-    SELECT id, attempt, level, created_at, logger, message FROM django_workflow_tasklog
-    WHERE task_id = %s::bigint AND id < %s::bigint ORDER BY id DESC LIMIT %s::int
-"""
-LEVELS: Final = ((50, "critical"), (40, "error"), (30, "warning"), (20, "info"), (0, "debug"))
-LAST: Final = 2**63 - 1
+    detail.why = wait_reasons.of_task(facts, task, read_ahead(facts, task))
 
 
 def read_logs(detail: TaskDetail, address: Address, *, is_visible: bool) -> Logs:
     """Read the newest lines that a task's handler logged."""
     logs = Logs(is_visible)
     if is_visible:
-        rows = db.rows(READ_LINES, [detail.task.id, address.lines or LAST, LINES + 1])
-        for line_id, attempt, level, *rest in rows[:LINES][::-1]:
-            name = next(name for least, name in LEVELS if level >= least)
-            logs.lines.append(LogLine(line_id, attempt, level, name, *rest))
+        rows = history.read_lines(detail.task.id, address.lines, LINES + 1)
+        logs.lines = rows[:LINES][::-1]
         if len(rows) > LINES:
             logs.older = address.to("#logs", lines=logs.lines[0].id)
         if address.lines is not None:
@@ -200,7 +107,7 @@ class Moment:
     text: str
 
 
-def history(task: TaskFacts) -> list[Moment]:
+def moments(task: TaskFacts) -> list[Moment]:
     """Return what happened to a task, as its row and its attempts tell it."""
     found = [Moment(task.created_at, QUEUED, "queued")]
     if task.origin == "carried":
@@ -233,10 +140,7 @@ class StatusFilter:
 
 @dataclass(slots=True)
 class Panel:
-    """All that the template shows of the chosen step.
-
-    is_past: of an activation of it that is not the one in the picture.
-    """
+    """All that the template shows of the chosen step."""
 
     step: StepFacts
     spec: StepSpec
@@ -256,6 +160,7 @@ class Panel:
     first: int = 0
     close: str = ""
     turns: Turns | None = None
+    #: Of a step run of it that is not the one in the picture.
     is_past: bool = False
 
     @property
@@ -275,7 +180,7 @@ def build(facts: Facts, step: StepFacts, address: Address, detail: TaskDetail | 
         rules=rules_of(facts.spec, spec),
         error=step.error,
         detail=detail,
-        history=history(detail.task) if detail is not None else [],
+        history=moments(detail.task) if detail is not None else [],
         reads_input="input" in spec.params,
         is_past=step is not facts.steps[step.step],
         close=address.to(step="", **NOTHING_CHOSEN),

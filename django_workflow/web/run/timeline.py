@@ -6,12 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from django_workflow.display import duration
+from django_workflow.read.run.course import Pass
+from django_workflow.read.run.facts import Facts
+from django_workflow.read.run.steps import StepFacts
+from django_workflow.read.run.tasks import TaskFacts, Try
 from django_workflow.statuses import CANCELLED, FAILED, LOST, RUNNING, SUCCEEDED, TIMED_OUT
-from django_workflow.templatetags.django_workflow import duration
 from django_workflow.web.address import Address
 from django_workflow.web.drawing.axis import Axis, Tick
 from django_workflow.web.run import spans
-from django_workflow.web.run.facts import Facts, Pass, StepFacts, TaskFacts, Try
 
 #: Rows of a timeline; more steps than these are counted only.
 MOST_ROWS = 100

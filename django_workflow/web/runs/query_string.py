@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Final
 from uuid import UUID
@@ -16,10 +15,9 @@ from django.utils.translation import gettext as _
 
 from django_workflow import times
 from django_workflow.models import FlowDefinition
+from django_workflow.read.search import Filters, Label
 from django_workflow.statuses import RUN_STATUSES
 
-#: Rows of one page.
-PAGE: Final = 50
 #: How far back "within" reaches, by its word in the address, with what people call it.
 PERIODS: Final[Mapping[str, tuple[timedelta, str]]] = {
     "hour": (timedelta(hours=1), "the last hour"),
@@ -27,49 +25,8 @@ PERIODS: Final[Mapping[str, tuple[timedelta, str]]] = {
     "week": (timedelta(days=7), "the last 7 days"),
     "month": (timedelta(days=30), "the last 30 days"),
 }
-#: Least digits of an id's beginning, and of its end, that are looked for.
-LEAST_DIGITS: Final = {"beginning": 4, "end": 6}
 LONGEST: Final = 200
 CURSORS: Final = ("before", "after")
-
-Label = tuple[str, str | None]
-
-
-@dataclass(frozen=True)
-class Filters:
-    """What runs are wanted.
-
-    q: an id, its beginning or end, or an idempotency key; a label in the search field is among `labels`.
-    labels: name and value; any value where it is None. error: the fingerprint of an attempt's error.
-    since, until: when the run was created. before, after: older, or newer, than this run: where the page begins.
-    given: what the form shows. problems: what is wrong with it, by field.
-    """
-
-    q: str = ""
-    flow: FlowDefinition | None = None
-    version: int | None = None
-    statuses: tuple[str, ...] = ()
-    labels: tuple[Label, ...] = ()
-    queue: str = ""
-    error: str = ""
-    since: datetime | None = None
-    until: datetime | None = None
-    before: UUID | None = None
-    after: UUID | None = None
-    given: Mapping[str, str] = field(default_factory=dict)
-    problems: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def narrows_beyond_status(self) -> bool:
-        """Whether anything but flow and status was asked for."""
-        return bool(
-            self.q or self.version is not None or self.labels or self.queue or self.error or self.since or self.until
-        )
-
-    @property
-    def is_any(self) -> bool:
-        """Whether anything was asked for."""
-        return bool(self.narrows_beyond_status or self.flow or self.statuses or self.problems)
 
 
 def read(data: QueryDict, flows: Sequence[FlowDefinition], queues: Sequence[str]) -> Filters:
@@ -93,7 +50,7 @@ class _Reader:
 
     def filters(self) -> Filters:
         """Return all that was read."""
-        since, until = self.times()
+        since, until, within = self.times()
         search = self.given["q"]
         labels = self.labels()
         if "=" in search:
@@ -109,6 +66,7 @@ class _Reader:
             error=self.fingerprint(),
             since=since,
             until=until,
+            within=within,
             before=self.cursor("before"),
             after=None if "before" in self.data else self.cursor("after"),
             given=self.given,
@@ -174,19 +132,19 @@ class _Reader:
             return ""
         return text
 
-    def times(self) -> tuple[datetime | None, datetime | None]:
+    def times(self) -> tuple[datetime | None, datetime | None, timedelta | None]:
         within = self.given["within"]
         if within and within not in PERIODS:
             self.problems["within"] = _("“%(text)s” is not one of %(periods)s.") % {
                 "text": within,
                 "periods": ", ".join(PERIODS),
             }
-        since = times.now() - PERIODS[within][0] if within in PERIODS else None
-        since = self.moment("from", time.min) or since
+        since = self.moment("from", time.min)
         until = self.moment("to", time.max)
         if since and until and since > until:
             self.problems["to"] = _("“Created until” is before “Created from”.")
-        return since, until
+        # a time from which on is meant says more
+        return since, until, PERIODS[within][0] if within in PERIODS and since is None else None
 
     def moment(self, name: str, day_time: time) -> datetime | None:
         """Return the point in time that a field names; of a mere date the time `day_time`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -13,17 +12,18 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from django_workflow import permissions
-from django_workflow.conf import conf
-from django_workflow.models import FlowDefinition, Queue, Run
+from django_workflow.models import FlowDefinition, Run
 from django_workflow.operations.runs import RunOperation
-from django_workflow.read import durations
+from django_workflow.read import counts, find, search
+from django_workflow.read.run import durations
+from django_workflow.read.runs import in_order
+from django_workflow.read.search import Filters, Found
 from django_workflow.statuses import RUN_STATUSES
 from django_workflow.templatetags.django_workflow import words
 from django_workflow.web.access import page
 from django_workflow.web.acting.buttons import run_operations
-from django_workflow.web.runs import query_string, run_counts, search
-from django_workflow.web.runs.query_string import Filters, address
-from django_workflow.web.runs.search import Found
+from django_workflow.web.runs import query_string
+from django_workflow.web.runs.query_string import address
 
 #: Statuses as tabs: what needs somebody's eye before what went well.
 TABS = ("running", "scheduled", "paused", "failed", "timed_out", "cancelled", "succeeded")
@@ -37,7 +37,7 @@ class Tab:
 
     word: str
     url: str
-    count: run_counts.Count | None
+    count: counts.Count | None
     is_current: bool
 
 
@@ -56,11 +56,11 @@ class Pager:
 def run_list(request: HttpRequest) -> HttpResponse:
     """List runs, newest first: six statements at most."""
     flows, visible = visible_flows(request)
-    queues = list(Queue.objects.using(conf.DATABASE).values_list("name", flat=True))
+    queues = find.queue_names()
     filters = query_string.read(request.GET, flows, queues)
     found = Found([]) if filters.problems else search.find(filters, visible)
-    counts = {} if filters.narrows_beyond_status or filters.problems else run_counts.count(_counted(filters, visible))
-    runs = read_runs(found.ids, flows)
+    by_status = {} if filters.narrows_beyond_status or filters.problems else counts.count(_counted(filters, visible))
+    runs = in_order(found.ids, flows)
     standings = durations.read(runs)
     context = {
         "page": "runs",
@@ -71,10 +71,10 @@ def run_list(request: HttpRequest) -> HttpResponse:
         "statuses": RUN_STATUSES,
         "labels": request.GET.getlist("label") or [""],
         "is_more_open": _is_more_open(request.GET, filters),
-        "tabs": _tabs(request.GET, filters, counts),
+        "tabs": _tabs(request.GET, filters, by_status),
         "runs": [(run, standings[run.pk], fitting(run)) for run in runs],
         "pager": _pager(request.GET, filters, found),
-        "horizon": found.horizon and search.made_at(found.horizon),
+        "horizon": found.horizon and find.made_at(found.horizon),
         "is_first": filters.before is None and filters.after is None,
         "bulk_verbs": _bulk_verbs(request.user),
         "is_all_selected": "select" in request.GET,
@@ -90,31 +90,18 @@ def visible_flows(request: HttpRequest) -> tuple[list[FlowDefinition], list[int]
     flows = permissions.visible_flows(request.user)
     if flows is not None:
         return flows, [flow.pk for flow in flows]
-    return list(FlowDefinition.objects.using(conf.DATABASE).defer("draft", "overrides")), None
-
-
-def read_runs(ids: Sequence[UUID], flows: Sequence[FlowDefinition]) -> list[Run]:
-    """Return the runs with these ids, in their order, with their flows."""
-    if not ids:
-        return []
-    by_key = {flow.pk: flow for flow in flows}
-    runs = Run.objects.using(conf.DATABASE).defer("input", "output").in_bulk(list(ids))
-    for run in runs.values():
-        if run.flow_id in by_key:
-            run.flow = by_key[run.flow_id]
-    # one may have been pruned between the two statements
-    return [runs[run_id] for run_id in ids if run_id in runs and runs[run_id].flow_id in by_key]
+    return find.flows(), None
 
 
 def _counted(filters: Filters, visible: list[int] | None) -> list[int] | None:
     return visible if filters.flow is None else [filters.flow.pk]
 
 
-def _tabs(query: QueryDict, filters: Filters, counts: dict[str, run_counts.Count]) -> list[Tab]:
-    found = [Tab("All", address(query, status=None), counts.get("all"), not filters.statuses)]
+def _tabs(query: QueryDict, filters: Filters, by_status: dict[str, counts.Count]) -> list[Tab]:
+    found = [Tab("All", address(query, status=None), by_status.get("all"), not filters.statuses)]
     for name in TABS:
         word = words(name).capitalize()
-        found.append(Tab(word, address(query, status=name), counts.get(name), name in filters.statuses))
+        found.append(Tab(word, address(query, status=name), by_status.get(name), name in filters.statuses))
     return found
 
 

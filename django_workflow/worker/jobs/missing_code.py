@@ -6,13 +6,14 @@ import logging
 import random
 from typing import Any
 
+from django_workflow import display
 from django_workflow.conf import conf
 from django_workflow.definition.registry import registry
 from django_workflow.engine.tasks import handed_back, outcome
 from django_workflow.engine.tasks.claimed import ClaimedTask
 from django_workflow.engine.tasks.outcome import Outcome
 from django_workflow.exceptions import UnregisteredHandler
-from django_workflow.read.needed_code import CONDITION, EXECUTOR, HANDLER, REASONS, Code, in_words
+from django_workflow.read.run.needed_code import CONDITION, EXECUTOR, HANDLER, REASONS, Code
 
 logger = logging.getLogger("django_workflow.worker")
 
@@ -37,7 +38,7 @@ def judge(task: ClaimedTask, **more: Any) -> Outcome:
         return outcome.released(task, message, delay=delay, reason=reason, missing_code=code.name, **more)
     message = (
         f"no worker knows {code} of flow {task.spec.slug!r}: {code.cause}; {code.remedy}, or cancel the run. "
-        f"It waited for {in_words(conf.UNKNOWN_HANDLER_LIMIT)} (UNKNOWN_HANDLER_LIMIT)."
+        f"It waited for {display.exact(conf.UNKNOWN_HANDLER_LIMIT)} (UNKNOWN_HANDLER_LIMIT)."
     )
     error = outcome.ErrorRecord.of(UnregisteredHandler(message))
     return outcome.failed(task, error, is_retryable=False, **more)
@@ -59,7 +60,7 @@ def _warn_once(code: Code) -> None:
     if code in warned:
         return
     warned.add(code)
-    limit = in_words(conf.UNKNOWN_HANDLER_LIMIT)
+    limit = display.exact(conf.UNKNOWN_HANDLER_LIMIT)
     logger.warning(
         "This worker has no code for %s of flow %s: %s. Its tasks are put aside for workers that have it, and fail "
         "after %s. To mend it, %s.%s",

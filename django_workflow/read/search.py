@@ -8,18 +8,20 @@ chosen by what narrows most: an id or a key, an error, a status, a flow; labels 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 from django_workflow import db, times
 from django_workflow.conf import conf
+from django_workflow.models import FlowDefinition
+from django_workflow.read.find import CLOCK_DIFFERENCE, ENDS_WITH, WHOLE_ID, digits_of, lowest_at, range_of
 from django_workflow.statuses import SUCCEEDED
-from django_workflow.web.runs.query_string import LEAST_DIGITS, PAGE, Filters
 
+#: Rows of one page.
+PAGE: Final = 50
 #: Runs that are looked at for one page: some 5 ms.
 WINDOW: Final = 8_000
 #: The same where each of them lies on another page of the table.
@@ -30,41 +32,73 @@ FEW: Final = 1_000
 ERRONEOUS: Final = 1_000
 #: Among so many flows the window is shared out where a queue is asked for.
 FLOWS_OF_A_QUEUE: Final = 10
-#: Ids are made by the clocks of web servers and workers, times by the database's.
-CLOCK_DIFFERENCE: Final = timedelta(minutes=10)
-WHOLE_ID: Final = 32
 LOWEST, HIGHEST = 0, (1 << 128) - 1
+
+
+Label = tuple[str, str | None]
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What runs are wanted."""
+
+    #: An id, its beginning or end, or an idempotency key.
+    q: str = ""
+    flow: FlowDefinition | None = None
+    version: int | None = None
+    statuses: tuple[str, ...] = ()
+    #: Name and value; any value where it is None.
+    labels: tuple[Label, ...] = ()
+    queue: str = ""
+    #: The fingerprint of an attempt's error.
+    error: str = ""
+    #: When the run was created, at the earliest and at the latest; within: so long ago by the database's clock.
+    since: datetime | None = None
+    until: datetime | None = None
+    within: timedelta | None = None
+    #: Older, or newer, than this run: where the page begins.
+    before: UUID | None = None
+    after: UUID | None = None
+    #: What the form shows.
+    given: Mapping[str, str] = field(default_factory=dict)
+    #: What is wrong with it, by field.
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def narrows_beyond_status(self) -> bool:
+        """Whether anything but flow and status was asked for."""
+        return bool(
+            self.q
+            or self.version is not None
+            or self.labels
+            or self.queue
+            or self.error
+            or self.since
+            or self.until
+            or self.within
+        )
+
+    @property
+    def is_any(self) -> bool:
+        """Whether anything was asked for."""
+        return bool(self.narrows_beyond_status or self.flow or self.statuses or self.problems)
 
 
 @dataclass(frozen=True)
 class Found:
-    """One page of runs.
+    """One page of runs."""
 
-    ids: newest first. has_more: in the direction of reading. horizon: where the search stopped before the page was
-    full; None where it saw all.
-    """
-
+    #: Newest first.
     ids: list[UUID]
+    #: In the direction of reading.
     has_more: bool = False
+    #: Where the search stopped before the page was full; None where it saw all.
     horizon: UUID | None = None
 
     @property
     def is_settled(self) -> bool:
         """Whether looking elsewhere would find nothing else."""
         return self.has_more or self.horizon is None
-
-
-def made_at(run_id: UUID) -> datetime | None:
-    """Return the time that an id is made of; None for ids of other kinds."""
-    if run_id.version != 7:
-        return None
-    return times.from_epoch((run_id.int >> 80) / 1000)
-
-
-def lowest_at(when: datetime, later: timedelta = timedelta(0)) -> int:
-    """Return the number that ids made at a time, or so much later, are not below."""
-    # as numbers: the first and the last day that there is have nothing before and behind them
-    return max(0, int((times.with_zone(when).timestamp() + later.total_seconds()) * 1000)) << 80
 
 
 def find(filters: Filters, visible: Sequence[int] | None) -> Found:
@@ -175,6 +209,8 @@ class _Search:
         filters, low, high = self.filters, LOWEST, HIGHEST
         if filters.since is not None:
             low = lowest_at(filters.since, -CLOCK_DIFFERENCE)
+        if filters.within is not None:
+            low = max(low, lowest_at(times.now() - filters.within, -CLOCK_DIFFERENCE))
         if filters.until is not None:
             high = lowest_at(filters.until, CLOCK_DIFFERENCE)
         if filters.before is not None:
@@ -190,7 +226,7 @@ class _Search:
             return
         if filters.q:
             yield self.by_search
-            if _digits(filters.q, "end") and len(_digits(filters.q, "end")) < WHOLE_ID:
+            if 0 < len(digits_of(filters.q)) < WHOLE_ID:
                 yield self.by_end_of_id
             return
         if filters.error:
@@ -256,9 +292,9 @@ class _Search:
         """Look for an idempotency key, and for the beginning of ids; None if there are none."""
         match, params = self.match()
         branches: list[db.Statement] = [(BY_KEY.format(match=match), [*params, self.filters.q, *self.bounds()])]
-        if digits := _digits(self.filters.q, "beginning"):
-            low = max(self.low, int(digits.ljust(32, "0"), 16))
-            high = min(self.high, int(digits.ljust(32, "f"), 16))
+        if digits := digits_of(self.filters.q):
+            first, last = range_of(digits)
+            low, high = max(self.low, first.int), min(self.high, last.int)
             if low <= high:
                 branches.append(self.stream(bounds=[UUID(int=low), UUID(int=high)]))
         found = self.merged(branches)
@@ -266,11 +302,8 @@ class _Search:
 
     def by_end_of_id(self) -> Found:
         """Look at all runs for the end of an id, as lists show it."""
-        digits = _digits(self.filters.q, "end")
-        end = str(UUID(digits.rjust(32, "0")))
-        while len(end.replace("-", "")) > len(digits):
-            end = end[1:]
-        return self.read(self.stream(also="right(r.id::text, %s::int) = %s", also_params=[len(end), end]))
+        digits = digits_of(self.filters.q)
+        return self.read(self.stream(also=ENDS_WITH, also_params=[len(digits), digits]))
 
     def stream(
         self,
@@ -321,6 +354,8 @@ class _Search:
                 parts.append(("r.labels @> %s::jsonb", [json.dumps({name: value})]))
         if filters.since is not None:
             parts.append(("r.created_at >= %s::timestamptz", [filters.since]))
+        if filters.within is not None:
+            parts.append((WITHIN, [filters.within.total_seconds()]))
         if filters.until is not None:
             parts.append(("r.created_at <= %s::timestamptz", [filters.until]))
         if filters.error and filters.q:
@@ -354,13 +389,8 @@ class _Search:
         return Found(ids[::-1] if self.is_ascending else ids, has_more, horizon)
 
 
+WITHIN = "r.created_at >= statement_timestamp() - make_interval(secs => %s::float8)"
 HAS_ERROR = """
     EXISTS (SELECT 1 FROM django_workflow_attempt a
             WHERE a.run_id = r.id AND a.fingerprint = %s AND a.fingerprint <> '')
 """
-
-
-def _digits(text: str, part: str) -> str:
-    """Return the hexadecimal digits of what may be the beginning or the end of an id; else an empty text."""
-    digits = text.lower().replace("-", "")
-    return digits if re.fullmatch(rf"[0-9a-f]{{{LEAST_DIGITS[part]},32}}", digits) else ""

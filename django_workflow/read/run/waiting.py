@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from uuid import UUID
 
 from django_workflow import db
 from django_workflow.exceptions import NotSupported, RunNotFound, WaitTimeout
-from django_workflow.read.durations import RUN_BEGUN
+from django_workflow.read.run.durations import RUN_BEGUN
 from django_workflow.statuses import PAUSED, RUN_TERMINAL, SCHEDULED
 
 READ_STATUS = "SELECT status FROM django_workflow_run WHERE id = %s"
@@ -15,10 +16,10 @@ READ_STATUS = "SELECT status FROM django_workflow_run WHERE id = %s"
 POLL = 0.5
 
 
-def until_settled(run_id: UUID, timeout: float | None) -> str:
+def until_settled(run_id: UUID, timeout: float | None, look: Callable[[], None] | None = None) -> str:
     """Block until the run is terminal and return its status.
 
-    timeout: seconds; None waits for ever.
+    timeout: seconds; None waits for ever. look: called each time before the run is looked at again.
     Raises `WaitTimeout`; `RunNotFound`; `NotSupported` where the caller's own transaction keeps the run from settling.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -35,6 +36,8 @@ def until_settled(run_id: UUID, timeout: float | None) -> str:
             if remaining <= 0:
                 told = f"Run {run_id} is {status} after {timeout:g} s; {prospect_of(run_id, status)}."
                 raise WaitTimeout(told, run_id=run_id)
+            if look is not None:
+                look()
             listener.wait_for(str(run_id), remaining)
 
 

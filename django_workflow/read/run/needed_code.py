@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from uuid import UUID
 
 from django_workflow import db
+from django_workflow.read.workers import IS_LIVE
 from django_workflow.statuses import NO_CODE_REASONS, NO_CONDITION, NO_EXECUTOR, NO_HANDLER
 
 #: Kinds of code that a step names.
@@ -71,10 +71,10 @@ class Missing:
 
 # a task of each step is looked at, one that was put aside if there is any; one in each running activation, of at most
 # a thousand. Workers that serve its queue and have not handed it back for this reason may have the code
-MISSING_IN = """
+MISSING_IN = f"""
     SELECT DISTINCT ON (s.step) s.step, f.slug, t.queue, a.reason, a.missing_code, NOT EXISTS (
         SELECT 1 FROM django_workflow_worker w
-        WHERE w.stopped_at IS NULL AND w.heartbeat_at > clock_timestamp() - make_interval(secs => w.lease_seconds)
+        WHERE {IS_LIVE}
           AND jsonb_exists(w.queues, t.queue) AND NOT EXISTS (
             SELECT 1 FROM django_workflow_attempt x
             WHERE x.task_id = t.id AND x.worker_id = w.id AND x.outcome = 'released' AND x.reason = a.reason
@@ -91,7 +91,7 @@ MISSING_IN = """
         WHERE task_id = t.id ORDER BY id DESC LIMIT 1) a
     WHERE a.outcome = 'released' AND a.reason = ANY(%s)
     ORDER BY s.step, s.id
-"""
+"""  # noqa: S608  a constant
 
 
 def missing_in(run_id: UUID) -> dict[str, Missing]:
@@ -100,12 +100,3 @@ def missing_in(run_id: UUID) -> dict[str, Missing]:
         step: Missing(Code(KINDS[reason], name, slug, step), queue, is_nobodys)
         for step, slug, queue, reason, name, is_nobodys in db.rows(MISSING_IN, [run_id, list(NO_CODE_REASONS)])
     }
-
-
-def in_words(time: timedelta) -> str:
-    """Return a limit of the settings as people say it."""
-    seconds = time.total_seconds()
-    for unit, size in (("h", 3600), ("min", 60)):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:,.0f} {unit}"
-    return f"{seconds:,g} s"

@@ -1,13 +1,15 @@
-"""How many runs have each status: never by reading them all."""
+"""How many runs have each status, and how many end in a minute: never by reading them all."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from datetime import timedelta
+from typing import Any, Final
 from uuid import UUID
 
-from django_workflow import db
+from django_workflow import db, times
+from django_workflow.read.find import lowest_at
 from django_workflow.statuses import RUN_STATUSES, SUCCEEDED
 
 #: Nobody needs to know exactly how many there are beyond this.
@@ -20,7 +22,7 @@ LOWEST, HIGHEST = UUID(int=0), UUID(int=(1 << 128) - 1)
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A number of runs: exact, at least so many ("1,000+"), or about so many ("≈ 998,000")."""
+    """A number of things: exact, at least so many ("1,000+"), or about so many ("≈ 998,000")."""
 
     number: int
     is_more: bool = False
@@ -54,7 +56,7 @@ SUCCEEDED_AND_ALL = """
     SELECT 'about', relname, greatest(reltuples, 0)::bigint, true FROM pg_class
     WHERE oid IN ('django_workflow_run'::regclass, 'dw_run_not_succeeded'::regclass)
 """
-# compared as rows: see `finding.OF_FLOW`
+# compared as rows: see `search.OF_FLOW`
 OF_STATUS_AND_FLOWS = """
     SELECT 'status' AS kind, '{status}' AS status, count(*) FILTER (WHERE flow_id = ANY(%s::bigint[])),
            count(*) > {window}
@@ -131,3 +133,85 @@ def _with_all(found: dict[str, Count], about: int = 0) -> dict[str, Count]:
 def count(flows: Sequence[int] | None) -> dict[str, Count]:
     """Count the runs by status: those of all flows (None), or of some."""
     return counted(db.rows(*statement(flows)), is_of_all=flows is None)
+
+
+MINUTES: Final = 60
+#: Ends that are counted: on a busy site those of fewer minutes.
+MOST_ENDS: Final = 10_000
+DAY: Final = timedelta(days=1)
+
+ENDED = """
+    SELECT 'ended', minute::text, count(*), bool_or(is_oldest) FROM (
+        SELECT floor(extract(epoch FROM ended_at) / 60)::bigint AS minute, place = {most} AS is_oldest, flow_id FROM (
+            SELECT ended_at, flow_id, row_number() OVER () AS place FROM (
+                SELECT ended_at, flow_id FROM django_workflow_run
+                WHERE ended_at >= statement_timestamp() - interval '{minutes} minutes'
+                ORDER BY ended_at DESC LIMIT {most}
+            ) r
+        ) r
+    ) r WHERE {of_flows} GROUP BY minute
+    UNION ALL
+    SELECT 'now', '', floor(extract(epoch FROM statement_timestamp()) / 60)::bigint, false
+    UNION ALL
+    SELECT 'failed of a day', '', count(*) FILTER (WHERE {of_flows}), count(*) > {cap}
+    FROM (
+        SELECT flow_id FROM django_workflow_run
+        WHERE status <> 'succeeded' AND (status, id) BETWEEN ('failed', %s::uuid) AND ('failed', '{highest}')
+        ORDER BY status DESC, id DESC LIMIT {cap} + 1
+    ) r
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """How many runs ended in each of the last minutes."""
+
+    #: By minutes since 1970; minutes without an end are left out.
+    per_minute: dict[int, int]
+    #: The present one.
+    this_minute: int
+    #: Minutes that were counted.
+    minutes: int
+    #: Runs created within a day that failed.
+    failed_of_a_day: Count
+
+    @property
+    def ended(self) -> Count:
+        """All of them together."""
+        return Count(sum(self.per_minute.values()))
+
+    @property
+    def peak(self) -> int:
+        """The most in one minute."""
+        return max(self.per_minute.values(), default=0)
+
+
+def throughput(rows: Iterable[db.Row]) -> Throughput:
+    """Return what the rows of `ENDED` tell; rows of other kinds are left alone."""
+    per_minute: dict[int, int] = {}
+    oldest: int | None = None
+    this_minute, failed = 0, Count(0)
+    for kind, name, number, is_end in rows:
+        if kind == "ended":
+            per_minute[int(name)] = number
+            oldest = int(name) if is_end else oldest
+        elif kind == "now":
+            this_minute = number
+        elif kind == "failed of a day":
+            failed = Count(min(number, CAP), is_more=is_end)
+    if oldest is not None:
+        per_minute.pop(oldest)  # not all of it was counted
+    minutes = MINUTES if oldest is None else max(1, this_minute - oldest)
+    return Throughput(per_minute, this_minute, minutes, failed)
+
+
+def figures(flows: Sequence[int] | None) -> tuple[dict[str, Count], Throughput]:
+    """Count runs by status, and those that ended, of all flows (None) or of some: one statement."""
+    by_status, params = statement(flows)
+    of_flows = "true" if flows is None else "flow_id = ANY(%s::bigint[])"
+    ended = ENDED.format(most=MOST_ENDS, minutes=MINUTES, cap=CAP, highest=HIGHEST, of_flows=of_flows)
+    of_ended: list[Any] = [] if flows is None else [list(flows), list(flows)]
+    # ids are made by the clocks of web servers and workers, as this one
+    since = lowest_at(times.now() - DAY)
+    rows = db.rows(f"({by_status}) UNION ALL ({ended})", [*params, *of_ended, UUID(int=since)])
+    return counted(rows, is_of_all=flows is None), throughput(rows)

@@ -8,6 +8,10 @@ from datetime import datetime, timedelta
 from django_workflow import times
 from django_workflow.conf import conf
 from django_workflow.definition.elements import StepSpec
+from django_workflow.display import ago, duration
+from django_workflow.read.run.facts import MOST_AHEAD, Facts, Pause
+from django_workflow.read.run.steps import NOT_REACHED, StepFacts
+from django_workflow.read.run.tasks import TaskFacts
 from django_workflow.statuses import (
     CANCELLED,
     HELD,
@@ -20,8 +24,6 @@ from django_workflow.statuses import (
     TIMED_OUT,
     WAITING,
 )
-from django_workflow.templatetags.django_workflow import duration
-from django_workflow.web.run.facts import NOT_REACHED, Facts, Pause, StepFacts, TaskFacts
 
 #: Names in a sentence; more are counted.
 MOST_NAMES = 3
@@ -195,8 +197,9 @@ def _of_worker(facts: Facts, task: TaskFacts) -> str:
     step = facts.spec.steps[task.step]
     if task.begun_at is None and step.executor in conf.EXECUTORS:
         return f"Waits in executor {step.executor}, where it was handed to by worker {task.worker}."
+    seen = ago(facts.now - timedelta(seconds=task.heartbeat_age), facts.now)
     begun = "" if task.begun_at is not None else "Claimed and about to begin: "
-    return f"{begun}{'runs' if begun else 'Runs'} on worker {task.worker}, last seen {ago(task.heartbeat_age)}."
+    return f"{begun}{'runs' if begun else 'Runs'} on worker {task.worker}, last seen {seen}."
 
 
 def _of_queue(facts: Facts, queue: str, ahead: int | None) -> str:
@@ -220,10 +223,6 @@ def unserved(queue: str) -> str:
     return f"No live worker serves queue {queue}."
 
 
-#: Messages before a task's own are counted up to here.
-MOST_AHEAD = 1_000
-
-
 def held(what: str, pause: Pause, now: datetime) -> str:
     """Say that something is paused, by whom, since when and why."""
     return f"Held because {what} is paused{_whose(pause, now)}."
@@ -245,11 +244,6 @@ def clock(when: datetime, now: datetime) -> str:
     """Return a time of day, with the date where that is another one."""
     local = times.local(when)
     return f"{local:%H:%M:%S}" if local.date() == times.local(now).date() else f"{local:%b %d, %H:%M:%S}"
-
-
-def ago(seconds: float) -> str:
-    """Return how long ago something was."""
-    return "just now" if seconds < 1 else f"{duration(seconds)} ago"
 
 
 def names(steps: Sequence[str], word: str = "and") -> str:
