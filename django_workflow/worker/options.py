@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from django_workflow.engine.tasks.claimed import log_fields
+from django_workflow.engine.tasks.outcome import Outcome
+from django_workflow.statuses import SUCCEEDED
+from django_workflow.text import in_one_line
 from django_workflow.worker.runners import runner
+
+logger = logging.getLogger("django_workflow.worker")
 
 
 @dataclass
@@ -37,3 +44,14 @@ class Tally:
     settled: int = 0
     claimed: int = 0
     last_claim_at: float = field(default_factory=time.monotonic)
+
+    def count(self, outcome: Outcome, *, superseded: bool) -> None:
+        """Count an attempt that is settled; superseded: it had ended before."""
+        self.settled += 1
+        if outcome.kind == SUCCEEDED and not superseded:
+            self.succeeded += 1
+        elif outcome.error is not None:
+            self.failed += 1
+            if superseded:
+                what = (outcome.attempt, outcome.kind, in_one_line(outcome.error.error_class))
+                logger.info("attempt %d had ended before it %s: %s", *what, extra=log_fields(outcome.task))

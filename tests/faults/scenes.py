@@ -98,7 +98,7 @@ class Work(Dispatcher):
 
     def cycle(self) -> None:
         """Do a round; what is in nobody's hand has a lease that ends."""
-        if self._is_idle() and not self._finished and not self._lost_claims.has_unseen():
+        if self._is_idle() and not self._finished and not self._intake.lost.has_unseen():
             db.on_own_connection(expire_leases)
         super().cycle()
 
@@ -293,7 +293,7 @@ def beat(unique: Callable[..., str]) -> Iterator[Story]:
     Thread(lambda: Heartbeats(dispatcher).beat() > 1.0).finish()
     task = Task.objects.get(run_id=held.id)
     assert (task.status, task.progress) == ("running", 0.5)
-    assert {item.run_id for item, _ in dispatcher._ended_elsewhere} == {gone.id}
+    assert {item.run_id for item, _ in dispatcher._endings._ended} == {gone.id}
     queue.advance("default", LEASE / 2)
     assert queue.depth("default")[:2] == (0, 1)
     settle([outcome.succeeded(job.task, "1") for job in dispatcher.in_flight.jobs.values()], wait_ms=1_000)

@@ -3,6 +3,7 @@
 One loop in one thread. Where there is something to claim, a settle is made beside the loop (`settler`); while it is in
 flight, outcomes collect: they are the next batch, without a timer. Verbs are blocking functions on Django connections,
 so the loop is a plain one; coroutine handlers have an event loop of their own (`executors.EventLoopRunner`).
+The module is longer than others, for all duties of a round stand in it, in their order.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from math import inf
 from uuid import UUID
 
 from django_workflow import db, queue
-from django_workflow.conf import conf
 from django_workflow.definition.containment import leave_to_operator
 from django_workflow.definition.elements import StepSpec
 from django_workflow.definition.registry import registry
@@ -25,17 +25,15 @@ from django_workflow.engine.due import agenda
 from django_workflow.engine.reporting import failure_log
 from django_workflow.engine.settling.settle import Settled
 from django_workflow.engine.tasks import leases, outcome
-from django_workflow.engine.tasks.claimed import ClaimedTask, OpenClaim, log_fields
-from django_workflow.engine.tasks.handoff import Taker
+from django_workflow.engine.tasks.claimed import ClaimedTask, log_fields
 from django_workflow.engine.tasks.outcome import Outcome
 from django_workflow.engine.verbs import pause
-from django_workflow.notifications import notifications
-from django_workflow.statuses import SUCCEEDED
-from django_workflow.text import in_one_line
+from django_workflow.worker.dispatching.endings import Endings
 from django_workflow.worker.dispatching.external_jobs import ExternalJobs
 from django_workflow.worker.dispatching.in_flight import PATIENCE, InFlight
-from django_workflow.worker.dispatching.lost_claims import LostClaims
-from django_workflow.worker.dispatching.queue_reader import QueueReader
+from django_workflow.worker.dispatching.intake import Intake
+from django_workflow.worker.dispatching.notices import Notices
+from django_workflow.worker.dispatching.room import Room
 from django_workflow.worker.dispatching.settler import SETTLER, Settler
 from django_workflow.worker.dispatching.unsettled import Batch, Unsettleable, UnsettledOutcomes
 from django_workflow.worker.jobs import missing_code
@@ -49,12 +47,8 @@ logger = logging.getLogger("django_workflow.worker")
 
 #: How often a draining worker looks for what is still to come.
 DRAIN_POLL = 0.1
-#: Seconds that a claim waits for a settle, which flushes as well, before it is flushed by itself.
-FLUSH_AFTER = 0.001
 #: Why a task is handed back that waited too long for a slot.
 NOT_IN_TIME = "it did not begin in time"
-#: Least time between two notifications of the same queue by this worker.
-NOTIFY_EVERY = 0.05
 #: How often a worker whose grace time is over tries to hand back what it has.
 LAST_TRIES = 5
 #: Seconds for which each of these tries waits for the settle that is in flight.
@@ -86,18 +80,11 @@ class Dispatcher:
         self._settler = Settler(self.wake.set)
         self._runners = Runners(options.concurrency, options.executor, self._report)
         self._external = ExternalJobs(self.in_flight, self._runners)
-        self._readers = {name: QueueReader(name) for name in options.queues}
-        self._next_poll = 0.0
-        self._controlled: set[UUID | str] = set()
-        self._ended_elsewhere: deque[tuple[ClaimedTask, str]] = deque()
-        self._notified_at: dict[str, float] = {}
-        self._to_notify: list[tuple[str, str]] = []
-        #: When what was claimed is flushed, unless a settle has done so.
-        self._flush_at: float | None = None
+        self._notices = Notices()
+        room = Room(options, self.in_flight, self._external, self._unsettled, self._settler)
+        self._intake = Intake(options, self.tally, room, self._notices, self._accept)
+        self._endings = Endings(self.in_flight, options.lease.total_seconds())
         self._stop_at: float | None = None
-        #: Claims whose tasks are not in hand yet, and those of earlier rounds whose answer was lost.
-        self._opened: list[OpenClaim] = []
-        self._lost_claims = LostClaims(options.lease.total_seconds())
 
     # what other threads call
 
@@ -108,18 +95,18 @@ class Dispatcher:
 
     def hear(self, queue_name: str) -> None:
         """A notification says that a queue has messages."""
-        if queue_name in self._readers:
-            self._readers[queue_name].may_hold_more = True
+        if queue_name in self._intake.readers:
+            self._intake.readers[queue_name].may_hold_more = True
             self.wake.set()
 
     def hear_control(self, paused_or_ended: UUID | str) -> None:
         """A notification says that a run was cancelled or paused, or a queue paused."""
-        self._controlled.add(paused_or_ended)
+        self._endings.hear_control(paused_or_ended)
         self.wake.set()
 
     def hear_ended(self, ended: Iterable[tuple[ClaimedTask, str]]) -> None:
         """A heartbeat learnt that leases are over, and how."""
-        self._ended_elsewhere.extend(ended)
+        self._endings.hear(ended)
         self.wake.set()
 
     def stop(self) -> None:
@@ -175,9 +162,7 @@ class Dispatcher:
         self._collect()
         self._give_back_forgotten()
         self._settle()
-        if self._controlled:
-            self._obey()
-        self._stop_what_was_ended()
+        self._obey()
         if self.is_stopping:
             self._release_unbegun(lambda job: True, "the worker is stopping")
         else:
@@ -186,16 +171,12 @@ class Dispatcher:
             self._release_unbegun(lambda job: job.executor is None and job.claimed_at <= late, NOT_IN_TIME)
         self._start_suspects()
         self._mark_begun()
-        self._flush_claims()
+        self._intake.flush()
         if not self.is_stopping:
-            self._claim()  # nearly last: what this thread does after it keeps handlers from their first line
-        self._notify()
+            # nearly last: what this thread does after it keeps handlers from their first line
+            self._intake.claim(self.worker_id)
+        self._notices.send()
         failure_log.folding.tell_due()
-
-    def _notify(self) -> None:
-        """Tell others what happened, after this round's own work: a notification is a hint."""
-        messages, self._to_notify = self._to_notify, []
-        db.notify(messages)
 
     def _collect(self) -> None:
         """Take what runners reported; a job that timed out meanwhile was reported before."""
@@ -230,14 +211,15 @@ class Dispatcher:
             except Exception:
                 if not is_cut:
                     raise
-                self._close_claims()  # the same outcomes are settled again
+                self._intake.close()  # the same outcomes are settled again
         if self._settler.in_flight is not None:
             return
         batch = self._unsettled.next_batch()
         if batch is None:
             return
-        batch.taker = self._taker(batch) if batch.is_new else None
-        if self._has_claims():
+        if batch.is_new and not self.is_stopping:
+            batch.taker = self._intake.taker(self.worker_id, batch, self._takes)
+        if not self.is_stopping and self._intake.has_claims():
             self._settler.settle_beside(batch)
         else:
             self._settler.settle(batch)
@@ -245,32 +227,18 @@ class Dispatcher:
 
     def _end_batch(self, batch: Batch) -> None:
         """Do what follows from a settle."""
-        self._opened += batch.opened
+        self._intake.open(batch.opened)
         try:
             self._unsettled.end(batch)
         except Unsettleable as error:
             self._leave_to_lease(error.outcome)
             raise
         self.outage.end(SETTLER)
-        if batch.settled.done and batch.begun_at >= self.tally.last_claim_at:
-            self._flush_at = None  # it waited for the disk, which has all that was committed before as well
+        self._intake.note_settle(batch)
         if not batch.is_new:
             self.wake.set()  # others may be due at once
         self._apply(batch.settled)
-        self._close_claims(batch.settled.taken)
-
-    def _taker(self, batch: Batch) -> Taker | None:
-        """Take successors at once where this worker has free slots and found the queues empty."""
-        slots = self._slots()
-        queues = frozenset(reader.name for reader in self._readers.values() if not reader.may_hold_more)
-        if self.is_stopping or slots <= 0 or not queues:
-            return None
-        lease = self.options.lease.total_seconds()
-        return Taker(self.worker_id, lease, queues, slots, self._takes, opened=batch.opened)
-
-    def _slots(self) -> int:
-        """Return how many slots are free, and not kept for what the batch in flight may take."""
-        return self.options.concurrency - self.in_flight.count() - self._settler.reserved()
+        self._intake.close(batch.settled.taken)
 
     def _takes(self, spec: FlowSpec, step: StepSpec) -> bool:
         """Say whether a successor may be taken at once; executors of the site's own take what a queue gives them."""
@@ -289,7 +257,7 @@ class Dispatcher:
     def _apply(self, result: Settled) -> None:
         """Forget settled jobs, begin lost ones that may, and tell others."""
         for item in result.done:
-            self._count(item, superseded=item.task.id in result.superseded)
+            self.tally.count(item, superseded=item.task.id in result.superseded)
             if item.task.fence in result.may_begin:
                 self.in_flight.suspect(item.task)
                 self.wake.set()
@@ -297,82 +265,13 @@ class Dispatcher:
                 self.in_flight.forget(item.task)
         self._accept(result.taken)
         for delay in result.delays:
-            self._next_poll = min(self._next_poll, time.monotonic() + delay)
-        for name in result.queues:
-            if name in self._readers:
-                self._readers[name].may_hold_more = True
-        messages = notifications(
-            queues=[name for name in result.queues if name not in self._readers],
-            runs=result.runs,
-            cancelled=result.cancelled,
-        )
-        self._to_notify += messages
+            self._intake.next_poll = min(self._intake.next_poll, time.monotonic() + delay)
+        readers = self._intake.readers
+        for name in result.queues & readers.keys():
+            readers[name].may_hold_more = True
+        self._notices.add(queues=result.queues - readers.keys(), runs=result.runs, cancelled=result.cancelled)
 
-    def _count(self, item: Outcome, *, superseded: bool) -> None:
-        self.tally.settled += 1
-        if item.kind == SUCCEEDED and not superseded:
-            self.tally.succeeded += 1
-        elif item.error is not None:
-            self.tally.failed += 1
-            if superseded:
-                told = (item.attempt, item.kind, in_one_line(item.error.error_class))
-                logger.info("attempt %d had ended before it %s: %s", *told, extra=log_fields(item.task))
-
-    # claiming
-
-    def _room(self, reader: QueueReader) -> int:
-        """Return how many tasks of a queue may be claimed now."""
-        room = self.in_flight.room(self.options.prefetch, self._unsettled.untried) - self._settler.reserved()
-        return self._external.room(reader.name, max(0, room))
-
-    def _has_claims(self) -> bool:
-        """Say whether a queue is to be read that may hold tasks, and there is room for them."""
-        return not self.is_stopping and any(
-            reader.may_hold_more and self._room(reader) > 0 for reader in self._readers.values()
-        )
-
-    def _claim(self) -> None:
-        now = time.monotonic()
-        if now >= self._next_poll:
-            self._next_poll = now + conf.POLL_INTERVAL.total_seconds()
-            for reader in self._readers.values():
-                reader.may_hold_more = True
-        for reader in self._readers.values():
-            limit = self._room(reader)
-            if limit <= 0 or reader.due_at() > now:
-                continue
-            lease = self.options.lease.total_seconds()
-            slots = max(0, self._slots())
-            try:
-                tasks = reader.claim(limit, slots=slots, lease=lease, worker_id=self.worker_id, opened=self._opened)
-            except Exception as error:
-                if db.is_of_connection(error):
-                    raise
-                # it is read again at the next poll; the other queues go on
-                logger.warning("queue %s cannot be read: %s", reader.name, db.for_logs(error))
-                self._close_claims()
-                continue
-            self.tally.last_claim_at = time.monotonic()
-            self.tally.claimed += len(tasks)
-            if tasks:
-                self._flush_at = self._flush_at or self.tally.last_claim_at + FLUSH_AFTER
-            if reader.may_hold_more:
-                self._share(reader.name)
-            self._accept(tasks)
-            self._opened.clear()
-
-    def _share(self, name: str) -> None:
-        """Tell other workers of a queue that holds more than this one can take."""
-        now = time.monotonic()
-        if now - self._notified_at.get(name, 0.0) > NOTIFY_EVERY:
-            self._notified_at[name] = now
-            self._to_notify += notifications(queues=[name])
-
-    def _flush_claims(self) -> None:
-        """Let the disk have what was claimed: handlers do not wait for that, and quick ones end in a settle first."""
-        if self._flush_at is not None and self._flush_at <= time.monotonic():
-            db.flush()
-            self._flush_at = None
+    # jobs in hand
 
     def _accept(self, tasks: Iterable[ClaimedTask]) -> None:
         """Hand claimed tasks to their runners; lost and unknown ones go to settle first."""
@@ -408,24 +307,15 @@ class Dispatcher:
             self._unsettled.add(outcome.released(job.task, "its executor has no room", delay=delay))
             self.wake.set()
 
-    def _close_claims(self, taken: Iterable[ClaimedTask] = ()) -> None:
-        """Note that these tasks are in hand; what else this round's claims took has to be looked for."""
-        if self._opened:
-            leases = {task.lease_id for task in taken}
-            self._lost_claims.add(item for item in self._opened if item.lease_id not in leases)
-            self._opened.clear()
-
     def _give_back_forgotten(self) -> None:
         """Hand back, uncounted, what carries the lease of a claim whose answer was lost: it never began."""
-        if not self._lost_claims.is_due():
+        if not self._intake.lost.is_due():
             return
-        for task in self._lost_claims.look():
+        for task in self._intake.lost.look():
             job = self.in_flight.jobs.get(task.id)
             if job is None or job.task.lease_id != task.lease_id:
                 self._unsettled.add(outcome.released(task, "the worker did not hear that it had claimed it"))
-                self._next_poll = 0.0
-
-    # jobs in hand
+                self._intake.next_poll = 0.0
 
     def _start_suspects(self) -> None:
         """Begin tasks that were lost before, recorded first, so that they cannot kill for ever."""
@@ -461,25 +351,11 @@ class Dispatcher:
             self.wake.set()
 
     def _obey(self) -> None:
-        """Look at the tasks of runs and queues that were paused, of runs that were cancelled."""
-        controlled, self._controlled = self._controlled, set()
-        jobs = self.in_flight.jobs.values()
-        tasks = [job.task for job in jobs if job.task.run_id in controlled and not job.task.is_lost]
-        try:
-            pulse = leases.heartbeat(tasks, self.options.lease.total_seconds())
-        except Exception:
-            self._controlled |= controlled
-            raise
-        self._ended_elsewhere.extend((task, pulse.ended[task.id]) for task in tasks if task.id in pulse.ended)
-        self._stop_what_was_ended()
-        self._release_unbegun(lambda job: not controlled.isdisjoint((job.task.run_id, job.task.queue)), "it was paused")
-
-    def _stop_what_was_ended(self) -> None:
-        """Stop handlers whose attempt is over; what they still return is recorded as late."""
-        while self._ended_elsewhere:
-            task, status = self._ended_elsewhere.popleft()
-            if self.in_flight.end_elsewhere(task):
-                logger.info("attempt ended elsewhere: %s", status, extra=log_fields(task))
+        """Stop what was ended by others, and hand back what was paused and has not begun."""
+        paused = self._endings.look()
+        self._endings.stop_handlers()
+        if paused:
+            self._release_unbegun(lambda job: not paused.isdisjoint((job.task.run_id, job.task.queue)), "it was paused")
 
     # sleeping and stopping
 
@@ -493,18 +369,16 @@ class Dispatcher:
         if self.wake.is_set() or (self.is_stopping and self._is_idle()):
             return 0.0
         now = time.monotonic()
-        due = [self._next_poll, self._lost_claims.due_at()]
+        due = [self._intake.due_at()]
         if self.options.drain:
             due.append(now + DRAIN_POLL)
         if self._unsettled and self._settler.in_flight is None:
             due.append(self._unsettled.due_at())
-        if self._flush_at is not None:
-            due.append(self._flush_at)
         if self._stop_at is not None:
             due.append(self._stop_at)
         due += [*self.in_flight.due(now), self._external.due()]
         if not self.is_stopping:
-            due += [reader.due_at() for reader in self._readers.values() if self._room(reader) > 0]
+            due += self._intake.read_at()
         return max(0.0, min(due) - now)
 
     def _is_over(self) -> bool:
@@ -518,7 +392,7 @@ class Dispatcher:
         if now >= self._stop_at:
             self._give_up()
             return True
-        return self._is_idle() and not self._finished and not self._lost_claims.has_unseen()
+        return self._is_idle() and not self._finished and not self._intake.lost.has_unseen()
 
     def _is_idle(self) -> bool:
         """Say whether nothing is in hand and nothing is to be settled."""
@@ -528,9 +402,9 @@ class Dispatcher:
         """Say whether nothing is in hand and the queues hold nothing, not even for later; paused ones do not count."""
         if not self._is_idle() or self._finished:
             return False
-        if any(reader.due_at() < inf for reader in self._readers.values()):
+        if any(reader.due_at() < inf for reader in self._intake.readers.values()):
             return False
-        self._next_poll = min(self._next_poll, time.monotonic() + DRAIN_POLL)
+        self._intake.next_poll = min(self._intake.next_poll, time.monotonic() + DRAIN_POLL)
         paused = pause.paused_queues()
         queues = [name for name in queue.existing() if name in self.options.queues and name not in paused]
         # in the order in which they turn into each other: what becomes due meanwhile is seen as what it has become
@@ -569,6 +443,6 @@ class Dispatcher:
         else:
             logger.error("a round of the worker failed; it goes on", exc_info=error)
         db.close()
-        self._close_claims()
-        self._next_poll = 0.0
+        self._intake.close()
+        self._intake.next_poll = 0.0
         self._sleep(RECOVER_AFTER)
