@@ -130,7 +130,8 @@ def test_what_follows_from_the_end_of_a_run_is_called_in_one_place(name):
     assert RUNS in callers(name)
     others = callers(name) - {RUNS}
     # `ends` is an attribute of other things as well
-    assert others <= ({"engine/routing/decide.py", "engine/retrying/retry.py"} if name == "ends" else set()), others
+    namesakes = {"engine/routing/ending.py", "engine/routing/routing.py", "engine/retrying/retry.py"}
+    assert others <= (namesakes if name == "ends" else set()), others
 
 
 @pytest.mark.parametrize(
