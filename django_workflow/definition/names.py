@@ -1,8 +1,7 @@
-"""Which names are legal, and how a name that is too long is shortened."""
+"""Which names are legal."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,127}\Z")
@@ -25,11 +24,3 @@ def is_name(text: object) -> bool:
 def is_queue_name(text: object) -> bool:
     """Say whether `text` may name a queue."""
     return isinstance(text, str) and QUEUE_NAME.match(text) is not None
-
-
-def shorten(text: str, limit: int = 128) -> str:
-    """Return `text` if it fits in `limit` characters, else its head and a hash that keeps it unique."""
-    if len(text) <= limit:
-        return text
-    digest = hashlib.sha256(text.encode()).hexdigest()[:10]
-    return f"{text[: limit - 11]}_{digest}"

@@ -1,8 +1,6 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from django_workflow.definition.names import RESERVED, is_name, is_queue_name, shorten
+from django_workflow.definition.names import RESERVED, is_name, is_queue_name
 
 
 @pytest.mark.parametrize("name", ["a", "_", "pack_2", "x" * 128])
@@ -23,13 +21,3 @@ def test_a_queue_has_at_most_40_characters():
 def test_words_with_a_meaning_of_their_own_are_reserved():
     words = "input ctx item index run noop fail continue retry result status error vars outputs iteration"
     assert set(words.split()) == RESERVED
-
-
-def test_a_short_name_is_left_alone():
-    assert shorten("plan_the_trip") == "plan_the_trip"
-
-
-@given(st.text("abc_", min_size=129, max_size=300), st.text("abc_", min_size=129, max_size=300))
-def test_a_long_name_becomes_a_legal_one_that_stays_unique(one, other):
-    assert is_name(shorten(one))
-    assert (shorten(one) == shorten(other)) == (one == other)
