@@ -6,7 +6,8 @@ A message is a pointer: `{"task": id}`. What is true stands in the task's row.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from importlib import resources
 
@@ -165,6 +166,16 @@ def delete(queue: str, message_ids: Sequence[int]) -> None:
     """Delete messages; ids that are gone already do no harm."""
     name = _name(queue)
     db.add(DELETE, [name, list(message_ids), name])
+
+
+def delete_all(messages: Iterable[tuple[str, int | None]]) -> None:
+    """Delete messages of several queues, by queue and id; None is a task without a message."""
+    ids: dict[str, list[int]] = defaultdict(list)
+    for queue, message_id in messages:
+        if message_id is not None:
+            ids[queue].append(message_id)
+    for queue, own in ids.items():
+        delete(queue, own)
 
 
 HIDDEN = db.Columns("h", id="bigint", delay="float8")

@@ -66,10 +66,7 @@ RECORD_SUPERSEDED = f"""
 def record_superseded(late: Sequence[Ending]) -> None:
     """Mark the attempts of late results; where the attempt has no row yet, or was applied, nothing happens."""
     if late:
-        tasks = [item.outcome.task for item in late]
-        kinds = [item.outcome.kind for item in late]
+        outcomes = [item.outcome for item in late]
+        rows = [LATE.row(task_id=each.task.id, lease_id=each.task.lease_id, outcome=each.kind) for each in outcomes]
         # the attempt's own row may have been added before
-        params = LATE.lists(
-            task_id=[task.id for task in tasks], lease_id=[task.lease_id for task in tasks], outcome=kinds
-        )
-        db.then(RECORD_SUPERSEDED, params)
+        db.then(RECORD_SUPERSEDED, LATE.params(rows))

@@ -84,17 +84,14 @@ def write_task_events(endings: Sequence[Ending], events: EventLog) -> None:
 
 def drop_messages(endings: Sequence[Ending]) -> None:
     """Delete the messages of tasks that ended or wait in their rows; hide those that are tried again."""
-    gone: dict[str, list[int]] = defaultdict(list)
     hidden: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    gone: list[tuple[str, int | None]] = []
     for item in endings:
-        task = item.outcome.task
-        if item.message_id is None or item.keeps_lease:
-            continue
-        if item.keeps_message:
-            hidden[task.queue].append((item.message_id, item.delay))
-        else:
-            gone[task.queue].append(item.message_id)
-    for name, ids in gone.items():
-        queue.delete(name, ids)
+        name, message = item.outcome.task.queue, item.message_id
+        if item.keeps_message and message is not None and not item.keeps_lease:
+            hidden[name].append((message, item.delay))
+        elif not item.keeps_lease:
+            gone.append((name, message))
+    queue.delete_all(gone)
     for name, pairs in hidden.items():
         queue.hide(name, [message for message, _ in pairs], [delay for _, delay in pairs])

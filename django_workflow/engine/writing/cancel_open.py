@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
@@ -68,10 +67,5 @@ def _cancel(run_ids: list[UUID], step_run_ids: list[int], why: Callable[[UUID], 
     if running:
         reasons = [why(run_id) for _, run_id in running]
         db.add(RECORD_CANCELLED_ATTEMPTS, CUT_OFF.lists(id=[task_id for task_id, _ in running], why=reasons))
-    messages: dict[str, list[int]] = defaultdict(list)
-    for _, _, queue_name, message_id, _ in tasks:
-        if message_id is not None:
-            messages[queue_name].append(message_id)
-    for queue_name, ids in messages.items():
-        queue.delete(queue_name, ids)
+    queue.delete_all((name, message) for _, _, name, message, _ in tasks)
     return {run_id for _, run_id in running}

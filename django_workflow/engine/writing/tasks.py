@@ -219,12 +219,7 @@ HOLD_ON = """
 
 def hold_queued(run_ids: Sequence[UUID]) -> None:
     """Hold the queued tasks of runs that are paused, and delete their messages."""
-    messages: dict[str, list[int]] = defaultdict(list)
-    for name, message_id in db.rows(HOLD_QUEUED_TASKS, [list(run_ids)]):
-        if message_id is not None:
-            messages[name].append(message_id)
-    for name, ids in messages.items():
-        queue.delete(name, ids)
+    queue.delete_all((name, message) for name, message in db.rows(HOLD_QUEUED_TASKS, [list(run_ids)]))
 
 
 def hold_on(task_ids: Sequence[int]) -> None:
