@@ -27,10 +27,8 @@ class DeadLetterOperation(Several[Task]):
 
     def dead(self) -> TaskQuerySet:
         """Return the tasks that it can be done to."""
-        tasks: TaskQuerySet = Task.objects.using(conf.DATABASE).filter(
-            status="failed", step_run__status="failed", run__status="failed", dismissal__isnull=True
-        )
-        return tasks
+        tasks: TaskQuerySet = Task.objects.using(conf.DATABASE)
+        return tasks.fatal()
 
     def select(self, user: Any, ids: Sequence[int]) -> Selection[Task]:
         tasks = self.dead().select_related("run__flow", "step_run").defer("run__input", "run__output", "item", "output")
@@ -57,7 +55,8 @@ class RetryDeadLetters(DeadLetterOperation):
         return "Retry the runs of selected dead letters"
 
     def dead(self) -> TaskQuerySet:
-        return super().dead().filter(run__retries__isnull=True)
+        tasks: TaskQuerySet = Task.objects.using(conf.DATABASE)
+        return tasks.dead()
 
     def touched(self, target: Selection[Task], words: Words) -> Preview:
         count = len({task.run_id for task in target.fit})
