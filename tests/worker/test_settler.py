@@ -103,6 +103,20 @@ def test_a_run_that_is_cancelled_meanwhile_loses_its_task_to_nobody(counted, wor
     assert {run.status for run in runs} <= {"succeeded", "cancelled"}
 
 
+def test_what_may_kill_the_process_begins_once_the_others_are_settled(counted, work, hold):
+    runs = counted.start_many(range(12))
+    Task.objects.update(lost_count=2)
+    worker = work(concurrency=2, prefetch=0)
+    assert hold.is_held.wait(20)
+    eventually(
+        lambda: worker.dispatcher.round is None and worker.dispatcher.in_flight.suspects, "another one that waits"
+    )
+    assert counted.calls == 1
+    hold.may_go_on.set()
+    assert all(run.wait(20).is_success for run in runs)
+    assert counted.most == 1
+
+
 def test_the_same_outcomes_are_settled_again_where_the_session_is_cut(counted, work, monkeypatch, caplog):
     cuts = iter(range(1))
 
@@ -131,9 +145,3 @@ def test_heartbeats_stop_where_a_settle_stands_still(counted, work, hold, settin
     hold.may_go_on.set()
     eventually(lambda: not worker.process.heartbeats._is_stalled(0.0), "heartbeats that go on")
     assert all(run.wait(20).is_success for run in runs)
-
-
-def test_a_worker_with_nothing_to_claim_needs_no_second_connection(counted, work):
-    worker = work()
-    assert all(counted.start().wait(20).is_success for _ in range(3))
-    assert worker.dispatcher._settler._thread is None

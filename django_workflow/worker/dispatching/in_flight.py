@@ -159,13 +159,15 @@ class InFlight:
     def choose_suspects(self) -> list[Job]:
         """Return the lost tasks that may begin now: as many as there are free slots, never prefetched.
 
-        One that was lost twice begins only while no other such task runs: if it kills the process it
+        One that was lost twice begins only once every other such task is settled: if it kills the process it
         takes no neighbour's attempt with it.
         """
         chosen: list[Job] = []
-        running = self._running_here() + [job for job in self.jobs.values() if _is_about_to_begin(job)]
+        about_to_begin = [job for job in self.jobs.values() if _is_about_to_begin(job)]
+        running = self._running_here() + about_to_begin
         free = self.concurrency - len(running) - sum(1 for job in self.overtime if job.executor is None)
-        dangerous = any(job.task.lost_count > 1 for job in running)
+        begun = [job for job in self.jobs.values() if job.begun_at is not None]  # those that have ended, too
+        dangerous = any(job.task.lost_count > 1 for job in (*begun, *about_to_begin))
         for job in list(self.suspects):
             if free <= 0:
                 break
