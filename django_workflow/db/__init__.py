@@ -14,7 +14,6 @@ from django_workflow.db.batches import (
     notify_after_commit,
     rows,
     then,
-    without_sorts,
     without_waiting_for_flush,
 )
 from django_workflow.db.channels import RUN_CHANNEL, is_run_id
@@ -95,6 +94,5 @@ __all__ = [
     "tag",
     "then",
     "with_fresh_ids",
-    "without_sorts",
     "without_waiting_for_flush",
 ]

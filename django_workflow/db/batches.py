@@ -188,28 +188,6 @@ def lock_timeout(milliseconds: int) -> Iterator[None]:
     rows("SELECT set_config('lock_timeout', %s, true)", [previous[0][0]])
 
 
-SORTS = "SELECT current_setting('enable_sort'), set_config('enable_sort', %s, true)"
-
-
-@contextmanager
-def without_sorts() -> Iterator[None]:
-    """Plan the statements of the block without sorting where an index has the order.
-
-    A plan that is made for any parameters guesses that a range has few rows. Where rows of one time lie all over the
-    table, as they do once new ones take the place of pruned ones, it would fetch and sort a million of them to return
-    the first fifty.
-    """
-    if in_transaction():
-        ((before, _),) = rows(SORTS, ["off"])
-        yield
-        # after an error the transaction is over and with it the local setting
-        rows(SORTS, [before])
-    else:
-        with atomic():
-            rows(SORTS, ["off"])
-            yield
-
-
 HAS_WRITTEN = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL"
 
 

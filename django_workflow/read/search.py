@@ -102,7 +102,7 @@ class Found:
 
 
 def find(filters: Filters, visible: Sequence[int] | None) -> Found:
-    """Return the page of runs that filters ask for: at most two statements that search.
+    """Return the page of runs that filters ask for: at most two statements.
 
     visible: keys of the flows whose runs may be seen; None for all.
     """
@@ -248,7 +248,7 @@ class _Search:
 
     def by_time(self) -> Found:
         """Look at all runs, newest first."""
-        return self.in_order(self.stream())
+        return self.read(self.stream())
 
     def by_status(self) -> Found:
         """Look at the runs of each status; each has its own part of an index, if the status is written out."""
@@ -303,7 +303,7 @@ class _Search:
     def by_end_of_id(self) -> Found:
         """Look at all runs for the end of an id, as lists show it."""
         digits = digits_of(self.filters.q)
-        return self.in_order(self.stream(also=ENDS_WITH, also_params=[len(digits), digits]))
+        return self.read(self.stream(also=ENDS_WITH, also_params=[len(digits), digits]))
 
     def stream(
         self,
@@ -367,12 +367,7 @@ class _Search:
         """Read several streams as one."""
         text = " UNION ALL ".join(f"({sql})" for sql, _ in branches)
         sql = MERGED.format(branches=text, order=self.order, rows=2 * PAGE)
-        return self.in_order((sql, [value for _, params in branches for value in params]))
-
-    def in_order(self, statement: db.Statement) -> Found:
-        """Read a statement whose parts are in the order of an index."""
-        with db.without_sorts():
-            return self.read(statement)
+        return self.read((sql, [value for _, params in branches for value in params]))
 
     def read(self, statement: db.Statement) -> Found:
         return self.page(db.rows(*statement))

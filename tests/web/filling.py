@@ -53,7 +53,7 @@ RUNS = """
               ON CASE WHEN n BETWEEN 1001 AND 1040 THEN -1 ELSE n / 100 %% 100 END BETWEEN f.low AND f.high
         ) numbered
     ) made
-    ORDER BY {order}
+    ORDER BY n
 """
 # what went on in those that are not over, and the tries of those that failed
 REST = """
@@ -98,11 +98,8 @@ def flows() -> dict[str, tuple[FlowDefinition, FlowVersion]]:
     return made
 
 
-def fill(count: int, *, is_scattered: bool = False) -> dict[str, FlowDefinition]:
-    """Fill the tables with `count` runs of the last 30 days; returns the flows by slug.
-
-    is_scattered: runs of one day lie all over the table, as they do once new rows take the place of pruned ones.
-    """
+def fill(count: int) -> dict[str, FlowDefinition]:
+    """Fill the tables with `count` runs of the last 30 days; returns the flows by slug."""
     stored_versions.ensure_queues(["default", *SPECIAL_QUEUE.values()])
     made = flows()
     lows, highs, low = [], [], 0
@@ -112,7 +109,7 @@ def fill(count: int, *, is_scattered: bool = False) -> dict[str, FlowDefinition]
         low += share
     with connection.cursor() as cursor:
         cursor.execute(
-            RUNS.replace("{order}", "md5(n::text)" if is_scattered else "n"),
+            RUNS,
             {
                 "count": count, "lows": lows, "highs": highs,
                 "flows": [flow.pk for flow, _ in made.values()],

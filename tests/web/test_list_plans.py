@@ -34,9 +34,9 @@ STEPS = """
 """
 
 
-@pytest.fixture(params=["in order", "scattered"])
-def many(request, transactional_db):
-    flows = fill(COUNT, is_scattered=request.param == "scattered")
+@pytest.fixture
+def many(transactional_db):
+    flows = fill(COUNT)
     with connection.cursor() as cursor:
         cursor.execute(STEPS)
     return flows
@@ -50,25 +50,23 @@ def touched(monkeypatch):
 
     def watched(sql, params=()):
         values = [None if value is None else _text(value) if not isinstance(value, str) else value for value in params]
-        ((sorts,),) = rows("SHOW enable_sort")
-        found[numbered(sql).decode(), tuple(values)] = sorts
+        found[numbered(sql).decode(), tuple(values)] = None
         return rows(sql, params)
 
     def look():
         with connection.cursor() as cursor:
             cursor.execute("SET plan_cache_mode = force_generic_plan")
             try:
-                return {sql: most_rows(cursor, sql, values, sorts) for (sql, values), sorts in found.items()}
+                return {sql: most_rows(cursor, sql, values) for sql, values in found}
             finally:
-                cursor.execute("RESET plan_cache_mode; RESET enable_sort")
+                cursor.execute("RESET plan_cache_mode")
                 found.clear()
 
     monkeypatch.setattr(db, "rows", watched)
     return look
 
 
-def most_rows(cursor, sql, values, sorts):
-    cursor.execute(f"SET enable_sort = {sorts}")
+def most_rows(cursor, sql, values):
     cursor.connection.cursor().execute(f"PREPARE looked_at AS {sql}")
     try:
         arguments = ", ".join(["%s"] * len(values))

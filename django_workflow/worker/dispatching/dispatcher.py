@@ -2,7 +2,7 @@
 
 One loop in one thread. Where there is something to claim, a settle is made beside the loop (`settler`); while it is in
 flight, outcomes collect: they are the next batch, without a timer. Verbs are blocking functions on Django connections,
-so the loop is a plain one; coroutine handlers have an event loop of their own (`executors.EventLoopRunner`).
+so the loop is a plain one; coroutine handlers have an event loop of their own (`runners.event_loop`).
 The module is longer than others, for all duties of a round stand in it, in their order.
 """
 
