@@ -11,6 +11,7 @@ import pytest
 from django_workflow import AlreadySettled, db
 from django_workflow.models import Task
 from django_workflow.worker.dispatching import settler
+from django_workflow.worker.dispatching.intake import Intake
 from tests.waiting import eventually
 
 
@@ -33,8 +34,9 @@ SETTLE = settler.settle
 
 @pytest.fixture
 def hold(monkeypatch):
-    """Settles beside the dispatcher wait until the test lets them go on."""
+    """Each settle is made beside the dispatcher, and waits until the test lets it go on."""
     made = Hold()
+    monkeypatch.setattr(Intake, "has_claims", lambda self: True)
     monkeypatch.setattr(settler, "settle", made)
     yield made
     made.may_go_on.set()
@@ -128,6 +130,7 @@ def test_the_same_outcomes_are_settled_again_where_the_session_is_cut(counted, w
             db.on_own_connection(lambda: db.rows("SELECT pg_terminate_backend(%s)", [pid]))
         return SETTLE(outcomes, **options)
 
+    monkeypatch.setattr(Intake, "has_claims", lambda self: True)
     monkeypatch.setattr(settler, "settle", cut)
     runs = counted.start_many(range(12))
     work(concurrency=2, prefetch=0)
