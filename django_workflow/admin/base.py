@@ -151,8 +151,10 @@ class ReadOnlyAdmin(admin.ModelAdmin):
         """Return the field that shows a payload, or that it is hidden."""
         return _payload_field(name, self.payload[name], shows)
 
-    def get_actions(self, request: HttpRequest, *location: Any) -> Any:
-        """Return the actions that the user may do; since Django 6.1 a form may have actions, too."""
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
+        """Return the actions that the user may do."""
+        # since Django 6.1 a form may have actions, too; earlier ones know those of the list only
+        location = [] if action_location is None else [action_location]
         found: dict[str, Any] = super().get_actions(request, *location)
         found.pop("delete_selected", None)
         return {name: item for name, item in found.items() if is_allowed(request.user, item[0])}
