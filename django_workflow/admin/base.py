@@ -157,7 +157,8 @@ class ReadOnlyAdmin(admin.ModelAdmin):
         location = [] if action_location is None else [action_location]
         found: dict[str, Any] = super().get_actions(request, *location)
         found.pop("delete_selected", None)
-        return {name: item for name, item in found.items() if is_allowed(request.user, item[0])}
+        functions = {name: item[0] if isinstance(item, tuple) else item.func for name, item in found.items()}
+        return {name: item for name, item in found.items() if is_allowed(request.user, functions[name])}
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Refuse an action that the user has not: Django would only say that none was chosen."""
